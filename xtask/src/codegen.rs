@@ -85,7 +85,11 @@ fn first_difference(present: &[u8], wanted: &[u8]) -> String {
     match str::from_utf8(wanted) {
         Ok(text) => {
             let line = wanted[..offset].iter().filter(|byte| **byte == b'\n').count();
-            format!("from line {} on, which should be `{}`", line + 1, text.lines().nth(line).unwrap_or_default().trim())
+            format!(
+                "from line {} on, which should be `{}`",
+                line + 1,
+                text.lines().nth(line).unwrap_or_default().trim()
+            )
         }
         Err(_) => format!("from byte {offset} on"),
     }
@@ -122,10 +126,7 @@ fn messages(mut set: FileDescriptorSet) -> Result<Vec<u8>> {
         lenient_metrics(find_message(&mut set, message)?)?;
     }
     let mut config = prost_build::Config::new();
-    config
-        .bytes(["."])
-        .btree_map(["."])
-        .skip_debug(SECRETIVE.map(|message| format!(".{PACKAGE}.{message}")));
+    config.bytes(["."]).btree_map(["."]).skip_debug(SECRETIVE.map(|message| format!(".{PACKAGE}.{message}")));
     compile(set, |set, out| config.out_dir(out).compile_fds(set))
 }
 

@@ -1,1 +1,46 @@
+//! The engine's side of Apache Spark's language-agnostic UDF protocol: start a worker process, open a session on one of
+//! its functions, send batches, get batches.
+//!
+//! This crate is *not* a query engine and has no scheduler: it is what an engine embeds. One [`Worker`] is one process;
+//! one [`Session`] is one execution of one function.
+//!
+//! ```text
+//!   Worker::start ──▶ process, socket, heartbeat
+//!      │
+//!   session ──▶ init ──▶ split ──▶ Input.send … finish        (bytes, or record batches)
+//!                              └─▶ Output.next … close
+//! ```
+//!
+//! Everything is async on tokio; [`blocking`] is the same for programs without a runtime.
 
+mod launcher;
+
+mod process;
+
+mod child;
+
+mod logs;
+
+mod socket_dir;
+
+mod worker;
+
+mod session;
+
+mod error;
+
+pub mod blocking;
+
+pub use anyudf_grpc::{Endpoint, EndpointError, Settings, Status};
+pub use anyudf_protocol::{
+    Blame, CancelResponse, Counter, ExecutionError, FinishResponse, Metrics, Rule, Violation,
+};
+pub use child::Exit;
+pub use error::{Error, ErrorKind};
+pub use launcher::{LaunchConfig, Launcher, Transport, WorkerCommand};
+pub use process::{Process, Token};
+pub use session::{
+    BatchInput, BatchOutput, Cause, Control, Init, Input, OpenSession, Output, Pipelining, Progress, Session,
+    SessionConfig, Summary, Termination,
+};
+pub use worker::{Announced, Worker, WorkerConfig};

@@ -67,7 +67,7 @@ pub trait Role {
     /// the waker registered) when nothing was asked.
     fn poll_asked(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()>;
 
-    /// Messages to send, in order. Data at the front waits for room; the role keeps little here and may take back what
+    /// Messages to send, in order. Bulk at the front waits for room; the role keeps little here and may take back what
     /// is still here.
     fn outbox(&mut self) -> &mut VecDeque<Outgoing>;
 
@@ -76,6 +76,9 @@ pub trait Role {
 
     /// Set when nothing more is to come from us.
     fn ending(&self) -> Option<Ending>;
+
+    /// Called once when the ending is under way, before the peer is waited for.
+    fn ended(&mut self) {}
 }
 
 /// The two directions of a stream that [`drive`] drives.
@@ -179,6 +182,7 @@ pub async fn drive<R: Role>(mut role: R, duplex: Duplex) -> R {
         Poll::Pending
     })
     .await;
+    role.ended();
     end(ending, reader, writer, server).await;
     role
 }
@@ -187,7 +191,7 @@ pub async fn drive<R: Role>(mut role: R, duplex: Duplex) -> R {
 fn send(outbox: &mut VecDeque<Outgoing>, writer: &mut Writer, cx: &mut Context<'_>) -> Result<bool, Status> {
     let mut sent = false;
     while let Some(next) = outbox.front() {
-        if next.is_data() {
+        if next.is_bulk() {
             match writer.poll_room(cx, next.remaining()) {
                 Poll::Ready(room) => room?,
                 Poll::Pending => return Ok(sent),

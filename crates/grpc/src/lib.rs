@@ -21,7 +21,7 @@ mod listener;
 
 mod io;
 
-// mod authority;
+mod authority;
 
 mod outgoing;
 
@@ -46,7 +46,7 @@ mod generated {
     include!("generated/org.apache.spark.udf.worker.rs");
 }
 
-// pub use authority::AnyAuthority;
+pub use authority::AnyAuthority;
 pub use client::Connection;
 pub use driver::{Duplex, Ending, Event, Role, drive};
 pub use endpoint::{Endpoint, EndpointError};

@@ -21,7 +21,7 @@ pub struct Outgoing {
     first: Bytes,
     rest: VecDeque<Bytes>,
     body_left: usize,
-    is_data: bool,
+    is_bulk: bool,
 }
 
 impl Outgoing {
@@ -37,7 +37,7 @@ impl Outgoing {
         message.head[PREFIX..PREFIX + len].copy_from_slice(envelope.as_bytes());
         message.prefix(len + message.body_left);
         message.head_left = 0..(PREFIX + len) as u8;
-        message.is_data = true;
+        message.is_bulk = true;
         message
     }
 
@@ -57,13 +57,18 @@ impl Outgoing {
             body_left: body.len(),
             first: body,
             rest: VecDeque::new(),
-            is_data: false,
+            is_bulk: false,
         }
     }
 
-    /// Whether this is a DataRequest or a DataResponse.
-    pub fn is_data(&self) -> bool {
-        self.is_data
+    /// Bytes of the payload still to be sent, framing left out.
+    pub fn data_len(&self) -> usize {
+        self.body_left
+    }
+
+    /// Whether this is data or a chunk of a payload: it waits for room, and Cancel goes ahead of it (E9).
+    pub fn is_bulk(&self) -> bool {
+        self.is_bulk
     }
 
     fn prefix(&mut self, len: usize) {
@@ -81,6 +86,11 @@ impl From<Request> for Outgoing {
     fn from(request: Request) -> Self {
         match request {
             Request::Data(data) => Outgoing::data([data]),
+            chunk @ Request::Chunk(_) => {
+                let mut outgoing = Outgoing::control(&wire::UdfRequest::from(chunk));
+                outgoing.is_bulk = true;
+                outgoing
+            }
             other => Outgoing::control(&wire::UdfRequest::from(other)),
         }
     }

@@ -282,10 +282,10 @@ fn every_kind_of_change_is_seen() {
     );
     check(
         |set| message(set, "UdfRequest").oneof_decl[0].name = Some("body".to_owned()),
-        "+ message UdfRequest: UdfControlRequest control = 1, in oneof body\n\
-         - message UdfRequest: UdfControlRequest control = 1, in oneof request\n\
-         + message UdfRequest: DataRequest data = 2, in oneof body\n\
-         - message UdfRequest: DataRequest data = 2, in oneof request\n",
+        "+ message UdfRequest: DataRequest data = 2, in oneof body\n\
+         - message UdfRequest: DataRequest data = 2, in oneof request\n\
+         + message UdfRequest: UdfControlRequest control = 1, in oneof body\n\
+         - message UdfRequest: UdfControlRequest control = 1, in oneof request\n",
     );
     check(
         |set| message(set, "Init").reserved_range[0].end = Some(99),

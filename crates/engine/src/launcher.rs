@@ -1,0 +1,394 @@
+//! The launcher: starts a worker process and waits until it answers (D4, D5, D6, P1, P2).
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyudf_grpc::Endpoint;
+use futures::future::BoxFuture;
+use tokio::time::{sleep, timeout};
+
+use crate::child::{Child, Exit};
+use crate::error::{Error, ErrorKind};
+use crate::logs::Tail;
+use crate::process::{Particulars, Process, Token, random_hex};
+use crate::socket_dir::SocketDir;
+
+/// The variable that carries the worker's [`Token`] (P9).
+const TOKEN_VARIABLE: &str = "ANYUDF_TOKEN";
+
+/// Bytes of a worker's id: as hexadecimal digits it is also its socket's name, which has to be short (D5).
+const ID_BYTES: usize = 8;
+
+/// How often a TCP worker is started when somebody else takes the port first (D5).
+const PORT_ATTEMPTS: u32 = 4;
+
+/// What to start: a program, its arguments, variables and working directory.
+///
+/// `Debug` shows the program's name alone (D13).
+#[derive(Clone, PartialEq, Eq)]
+pub struct WorkerCommand {
+    /// The program: a name to be looked up on `PATH`, or a path. A relative path is one from this process's working
+    /// directory, whatever [`directory`](WorkerCommand::directory) says.
+    pub program: PathBuf,
+    /// Its arguments. `--id` and `--connection` follow them (P1).
+    pub arguments: Vec<OsString>,
+    /// Variables that it gets beside those of this process.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Its working directory, if it is not to be this process's.
+    pub directory: Option<PathBuf>,
+}
+
+impl WorkerCommand {
+    /// `program` with `arguments`, and nothing else.
+    pub fn new<A: Into<OsString>>(program: impl Into<PathBuf>, arguments: impl IntoIterator<Item = A>) -> Self {
+        WorkerCommand {
+            program: program.into(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment: Vec::new(),
+            directory: None,
+        }
+    }
+
+    /// The process to start, as `id`, listening at `endpoint`, for callers who know `token`.
+    fn to_command(&self, id: &str, endpoint: &Endpoint, token: &Token) -> Result<Command, Error> {
+        self.check()?;
+        // What a path with a slash is relative to after a change of directory differs between systems.
+        let program = match self.program.components().nth(1) {
+            Some(_) => std::path::absolute(&self.program).map_err(|error| self.cannot_start(error))?,
+            None => self.program.clone(),
+        };
+        let mut command = Command::new(program);
+        command.args(&self.arguments).args(["--id", id, "--connection"]);
+        match endpoint {
+            Endpoint::Unix(path) => command.arg(path),
+            Endpoint::Tcp(port) => command.arg(port.to_string()),
+        };
+        command.envs(self.environment.iter().map(|(name, value)| (name, value))).env(TOKEN_VARIABLE, token.expose());
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        Ok(command)
+    }
+
+    /// Refuses what no process can be given, by position, because the text may hold secrets (D13).
+    fn check(&self) -> Result<(), Error> {
+        let zero = |text: &OsString| text.as_encoded_bytes().contains(&0);
+        let odd_name = |name: &OsString| name.is_empty() || zero(name) || name.as_encoded_bytes().contains(&b'=');
+        let refuse = |text: String| Err(Error::new(ErrorKind::Misuse, "INVALID_WORKER_COMMAND", text));
+        if self.program.as_os_str().is_empty() {
+            return refuse("the worker command has no program; name the program that serves the functions".into());
+        }
+        if let Some(place) = self.arguments.iter().position(zero) {
+            return refuse(format!("argument {} of worker `{}` contains a zero byte", place + 1, self.program.display()));
+        }
+        if let Some(place) = self.environment.iter().position(|(name, value)| odd_name(name) || zero(value)) {
+            let text = "is empty, contains `=` or a zero byte in its name, or a zero byte in its value";
+            return refuse(format!("variable {} of worker `{}` {text}", place + 1, self.program.display()));
+        }
+        Ok(())
+    }
+
+    /// Says why the system did not start it, and what to try.
+    fn cannot_start(&self, error: io::Error) -> Error {
+        let there = self.program.components().nth(1).is_some() && self.program.exists();
+        let (condition, text) = match error.kind() {
+            _ if self.directory.as_ref().is_some_and(|directory| !directory.is_dir()) => {
+                ("WORKER_DIRECTORY_NOT_FOUND", "its working directory is not there, or is not a directory")
+            }
+            io::ErrorKind::NotFound if there => {
+                ("WORKER_NOT_EXECUTABLE", "what would run it, named in its first line or its header, is not installed")
+            }
+            io::ErrorKind::NotFound => {
+                ("WORKER_NOT_FOUND", "there is no such program; check its spelling, or give its path if it is not on PATH")
+            }
+            io::ErrorKind::PermissionDenied => {
+                ("WORKER_NOT_EXECUTABLE", "it may not be executed; it has to be a file with execute permission (`chmod +x`)")
+            }
+            _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => (
+                "WORKER_NOT_EXECUTABLE",
+                "it is no program of this machine; if it is a script, its first line must name what runs it",
+            ),
+            _ => ("WORKER_NOT_STARTED", "the system refused; check the limits on processes, memory and arguments"),
+        };
+        let text = format!("cannot start worker `{}`: {text}", self.program.display());
+        Error::with_source(ErrorKind::Launch, condition, text, error)
+    }
+}
+
+impl fmt::Debug for WorkerCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerCommand").field("program", &self.program).finish_non_exhaustive()
+    }
+}
+
+/// How a worker and its engine are connected (P2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// A Unix domain socket in a private directory (D5). The default.
+    #[default]
+    Unix,
+    /// A TCP port on the loopback addresses, guarded by a token (P9).
+    Tcp,
+}
+
+/// How workers are started and ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaunchConfig {
+    /// How they are connected. A Unix socket by default.
+    pub transport: Transport,
+    /// Where the private directory for their sockets is made (D5). By default in the system's directory for temporary
+    /// files, or in `/tmp` when that one's name is too long for a socket's address. Not used with [`Transport::Tcp`].
+    pub socket_base: Option<PathBuf>,
+    /// How long a worker may take until it answers (D2). 10 s by default.
+    pub init_timeout: Duration,
+    /// How long a worker may take to answer Shutdown, and then to end after SIGTERM (D2). 5 s by default, each.
+    pub termination_timeout: Duration,
+    /// How long to wait for the system after SIGKILL (D2). 5 s by default.
+    pub reap_timeout: Duration,
+}
+
+impl Default for LaunchConfig {
+    fn default() -> Self {
+        LaunchConfig {
+            transport: Transport::Unix,
+            socket_base: None,
+            init_timeout: Duration::from_secs(10),
+            termination_timeout: Duration::from_secs(5),
+            reap_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Starts worker processes. Their sockets share one private directory, which is removed when the launcher and its
+/// processes are gone (D5).
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+///
+/// use anyudf_engine::{LaunchConfig, Launcher, WorkerCommand};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), anyudf_engine::Error> {
+/// let launcher = Launcher::new(LaunchConfig { init_timeout: Duration::from_secs(30), ..LaunchConfig::default() })?;
+///
+/// // Not yet a worker: it makes a file where its socket should be, and waits to be ended.
+/// let command = WorkerCommand::new("sh", ["-c", ": > $4; exec sleep 600", "sh"]);
+/// let (process, answer) = launcher.launch(&command, |_| Box::pin(async { Ok(Some("hello")) })).await?;
+/// assert_eq!(answer, "hello");
+///
+/// let exit = process.end(async { /* ask by Shutdown */ }).await?;
+/// assert_eq!(exit.to_string(), "signal: 15 (SIGTERM)");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Launcher {
+    config: LaunchConfig,
+    sockets: Option<Arc<SocketDir>>,
+}
+
+impl Launcher {
+    /// A launcher, and the directory for its sockets.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Launch`]: `SOCKET_PATH_TOO_LONG` when the base directory's name leaves no room for a socket's,
+    /// `SOCKET_DIR_FAILED` when the directory cannot be made.
+    pub fn new(config: LaunchConfig) -> Result<Self, Error> {
+        let sockets = match config.transport {
+            Transport::Unix => Some(SocketDir::new(config.socket_base.as_deref(), 2 * ID_BYTES)?),
+            Transport::Tcp => None,
+        };
+        Ok(Launcher { config, sockets })
+    }
+
+    /// How workers are started and ended.
+    pub fn config(&self) -> &LaunchConfig {
+        &self.config
+    }
+
+    /// Starts a worker and waits until it answers (D6).
+    ///
+    /// It is started as `command`'s arguments and `--id ID --connection WHERE` (P1), in a process group of its own, with
+    /// an empty stdin and its output drained (D4), and with a fresh [`Token`] in `ANYUDF_TOKEN` (P9).
+    ///
+    /// `probe` is asked, again and again once the socket is there, whether the worker answers a gRPC call, with whatever
+    /// status. `Some` is that it does, and what came of it, such as a connection; it is returned beside the process.
+    /// `None` is not yet. An error ends the attempt. A probe may hang: the timeout covers it.
+    ///
+    /// # Errors
+    /// The process is dead by then, and its error says how it ended and what it printed last.
+    /// - [`ErrorKind::Misuse`], `INVALID_WORKER_COMMAND`: no program, or bytes in an argument or a variable that no process
+    ///   can be given.
+    /// - [`ErrorKind::Launch`]: `WORKER_NOT_FOUND`, `WORKER_NOT_EXECUTABLE`, `WORKER_DIRECTORY_NOT_FOUND`,
+    ///   `WORKER_NOT_STARTED` when the system did not start it; `WORKER_EXITED` when it ended before it answered, noticed at
+    ///   once; `NO_FREE_PORT`; `NO_RANDOMNESS`.
+    /// - [`ErrorKind::Timeout`], `WORKER_START_TIMEOUT`: it did not answer within the init timeout.
+    /// - Whatever `probe` returns.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime with its timers enabled.
+    ///
+    /// # Cancel safety
+    /// Not resumable, and nothing leaks: dropping the future kills the process group at once.
+    pub async fn launch<T>(
+        &self,
+        command: &WorkerCommand,
+        probe: impl for<'a> Fn(&'a Process) -> BoxFuture<'a, Result<Option<T>, Error>>,
+    ) -> Result<(Process, T), Error> {
+        let started = Instant::now();
+        let mut attempt = 1;
+        loop {
+            let process = self.start(command).await?;
+            let left = self.config.init_timeout.saturating_sub(started.elapsed());
+            let unready = match ready(&process, &probe, left).await {
+                Ok(answer) => {
+                    tracing::debug!(worker = process.id(), "worker answers after {:?}", started.elapsed());
+                    return Ok((process, answer));
+                }
+                Err(unready) => unready,
+            };
+            match &unready {
+                Unready::Exited(_) if attempt < PORT_ATTEMPTS && port_is_taken(process.endpoint()) => attempt += 1,
+                _ => return Err(self.unready(process, unready).await),
+            }
+            tracing::debug!(worker = process.id(), "worker found its port taken, and is started with another");
+        }
+    }
+
+    /// Starts a process that does not answer yet.
+    async fn start(&self, command: &WorkerCommand) -> Result<Process, Error> {
+        let id = random_hex::<ID_BYTES>()?;
+        let token = Token::random()?;
+        let socket = self.sockets.as_ref().map(|sockets| sockets.socket(&id));
+        let endpoint = match &socket {
+            Some(socket) => Endpoint::Unix(socket.path().into()),
+            None => Endpoint::Tcp(free_port()?),
+        };
+        let tail = Tail::default();
+        let remains = socket.as_ref().map(|socket| socket.remains());
+        let child = command.to_command(&id, &endpoint, &token)?;
+        let child = Child::start(child, id.clone(), tail.clone(), remains).await;
+        let child = child.map_err(|error| command.cannot_start(error))?;
+        let program = command.program.clone();
+        tracing::debug!(worker = id, pid = child.pid(), %endpoint, program = %program.display(), "worker started");
+        let LaunchConfig { termination_timeout, reap_timeout, .. } = self.config;
+        let particulars =
+            Particulars { socket, id, program, endpoint, token, tail, termination_timeout, reap_timeout };
+        Ok(Process::new(child, particulars))
+    }
+
+    /// Ends a process that did not get ready, and says why.
+    async fn unready(&self, process: Process, unready: Unready) -> Error {
+        let bound = match process.endpoint() {
+            Endpoint::Unix(path) => path.exists(),
+            tcp @ Endpoint::Tcp(_) => port_is_taken(tcp),
+        };
+        // Before its output is shown it is dead, so that all of it was read. That fails only when the system holds the
+        // process, which then is not what the caller should read about.
+        let _ = process.kill().await;
+        let (program, endpoint, tail) = (process.program().display(), process.endpoint(), process.tail());
+        match unready {
+            Unready::Refused(error) => error,
+            Unready::Exited(exit) => {
+                let text = format!(
+                    "worker `{program}` ended before it answered ({exit}) (D6); to see more, run it by hand and add \
+                     `--id 1 --connection /tmp/worker.sock`; {tail}"
+                );
+                Error::new(ErrorKind::Launch, "WORKER_EXITED", text)
+            }
+            Unready::Late => {
+                let bound = match (endpoint, bound) {
+                    (Endpoint::Unix(_), false) => "it never bound its socket",
+                    (Endpoint::Tcp(_), false) => "it never bound its port",
+                    (_, true) => "it bound its end, and answered no call",
+                };
+                let text = format!(
+                    "worker `{program}` did not answer within {:?} (D6): {bound}; it must listen where `--connection` says \
+                     ({endpoint}), or be given a longer init timeout; {tail}",
+                    self.config.init_timeout,
+                );
+                Error::new(ErrorKind::Timeout, "WORKER_START_TIMEOUT", text)
+            }
+        }
+    }
+}
+
+/// Why a process did not get ready.
+enum Unready {
+    Exited(Exit),
+    Late,
+    Refused(Error),
+}
+
+/// Waits until `probe` gets an answer, at most for `left`, unless the process ends before (D6).
+async fn ready<T>(
+    process: &Process,
+    probe: &impl for<'a> Fn(&'a Process) -> BoxFuture<'a, Result<Option<T>, Error>>,
+    left: Duration,
+) -> Result<T, Unready> {
+    let answered = async {
+        let started = Instant::now();
+        loop {
+            if may_be_bound(process.endpoint())
+                && let Some(answer) = probe(process).await?
+            {
+                return Ok(answer);
+            }
+            // A sixteenth of the time already spent: looking again costs a fast worker 1 ms and a slow one little.
+            sleep((started.elapsed() / 16).clamp(Duration::from_millis(1), Duration::from_millis(20))).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        exit = process.exited() => Err(Unready::Exited(exit)),
+        answer = timeout(left, answered) => match answer {
+            Ok(answer) => answer.map_err(Unready::Refused),
+            Err(_) => Err(Unready::Late),
+        },
+    }
+}
+
+/// Whether it is worth calling: to look for a socket's file is cheaper than a call.
+fn may_be_bound(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Unix(path) => path.exists(),
+        Endpoint::Tcp(_) => true,
+    }
+}
+
+/// Whether somebody listens on the port of `endpoint`: seen after our worker's death, it lost the race for it (D5).
+fn port_is_taken(endpoint: &Endpoint) -> bool {
+    let taken = |bound: io::Result<TcpListener>| bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+    match *endpoint {
+        Endpoint::Unix(_) => false,
+        Endpoint::Tcp(port) => {
+            taken(TcpListener::bind((Ipv4Addr::LOCALHOST, port))) || taken(TcpListener::bind((Ipv6Addr::LOCALHOST, port)))
+        }
+    }
+}
+
+/// A port that is free on both loopback addresses, or on the first where there is no IPv6 (D5). Free for now: between
+/// this and the worker's bind it can be lost.
+fn free_port() -> Result<u16, Error> {
+    let failed = |error| {
+        let text = "no TCP port is free on the loopback addresses (D5); end what holds them, or use Unix sockets";
+        Error::with_source(ErrorKind::Launch, "NO_FREE_PORT", text, error)
+    };
+    let mut attempts = 32;
+    loop {
+        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        let port = first.local_addr().map_err(failed)?.port();
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts > 0 => attempts -= 1,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(failed(error)),
+            _ => return Ok(port),
+        }
+    }
+}

@@ -1,0 +1,529 @@
+//! One execution of one function: Init, data both ways, and how it ended (E1-E14).
+//!
+//! A [`Session`] opens nothing until [`Session::init`] (E1). The [`OpenSession`] it becomes splits into two ends that
+//! are used at once, as bytes or as record batches. A [`Control`] cancels, interrupts or closes from any thread.
+//!
+//! ```text
+//!   Input ──▶ queue, bounded in bytes ──▶ ┌──────────────┐
+//!   Control ──▶ Stop, past the queue ───▶ │ one task:    │ ◀═▶ Execute stream
+//!   Output ◀── what arrived, with credit ◀│ drive + role │
+//!   everyone ◀── watch: error, end ◀───── └──────────────┘
+//! ```
+
+mod batches;
+mod config;
+mod init;
+mod progress;
+mod role;
+mod termination;
+
+use std::sync::Arc;
+
+use anyudf_grpc::{Credit, Outgoing, Sender, drive, queue};
+use anyudf_protocol::{CancelResponse, ExecutionError, Metrics};
+use bytes::{Buf, Bytes};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+pub use batches::{BatchInput, BatchOutput};
+pub use config::{Pipelining, SessionConfig};
+pub use init::Init;
+pub use progress::Progress;
+pub use termination::{Cause, Termination};
+
+use crate::error::{Error, ErrorKind};
+use crate::worker::Worker;
+use progress::Counters;
+use role::{EngineRole, Ends, FromCaller, News, Stop};
+
+/// What everybody who waits can see.
+#[derive(Clone, Debug, Default)]
+struct State {
+    stage: Stage,
+    /// The error the worker reported, as soon as it is known (E10).
+    error: Option<ExecutionError>,
+    termination: Option<Termination>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Created,
+    Running,
+}
+
+#[derive(Debug)]
+struct Shared {
+    stops: mpsc::UnboundedSender<Stop>,
+    state: watch::Sender<State>,
+    counters: Arc<Counters>,
+}
+
+impl Shared {
+    fn end(&self, termination: Termination) {
+        self.state.send_if_modified(|state| {
+            let first = state.termination.is_none();
+            state.termination.get_or_insert(termination);
+            first
+        });
+    }
+
+    fn stop(&self, stop: Stop) {
+        // Before init there is no stream to end (E1), after the end nothing listens.
+        let created = self.state.send_if_modified(|state| {
+            let created = state.stage == Stage::Created && state.termination.is_none();
+            if created {
+                state.termination = Some(Termination::Cancelled(CancelResponse::default()));
+            }
+            created
+        });
+        if !created {
+            let _ = self.stops.send(stop);
+        }
+    }
+
+    async fn termination(&self) -> Termination {
+        let mut state = self.state.subscribe();
+        let ended = state.wait_for(|state| state.termination.is_some()).await;
+        ended.ok().and_then(|state| state.termination.clone()).expect("`self` holds the sender")
+    }
+
+    /// What a caller who waits for data or an end is told (E10).
+    async fn verdict(&self) -> Result<Termination, Error> {
+        let mut state = self.state.subscribe();
+        let state = state.wait_for(|state| state.termination.is_some() || state.error.is_some()).await;
+        let state = state.expect("`self` holds the sender").clone();
+        match state {
+            State { error: Some(error), .. } => Err(Error::from_execution(error)),
+            State { termination: Some(termination), .. } => verdict(termination),
+            State { .. } => unreachable!("one of the two was waited for"),
+        }
+    }
+}
+
+/// What an end means to the caller (E10): data-phase errors before the terminator's own, then bare cancellation.
+fn verdict(termination: Termination) -> Result<Termination, Error> {
+    match termination {
+        Termination::Finished(finish) => match finish.error {
+            Some(error) => Err(Error::from_execution(error)),
+            None => Ok(Termination::Finished(finish)),
+        },
+        Termination::Cancelled(cancel) => Err(match cancel.error {
+            Some(error) => Error::from_execution(error),
+            None => Error::new(ErrorKind::Cancelled, "CANCELLED", "the execution was cancelled"),
+        }),
+        Termination::Failed(error) => Err(Error::from_execution(error)),
+        Termination::TransportFailed(cause) => Err(Error::from_cause(&cause)),
+        Termination::Interrupted => Err(Error::new(
+            ErrorKind::Cancelled,
+            "INTERRUPTED",
+            "the execution was interrupted and the worker did not acknowledge it in time (E13)",
+        )),
+    }
+}
+
+/// Cancels, interrupts, closes or watches a session, from any thread. Clones are the same handle; they do not keep a
+/// session alive whose other handles were dropped.
+#[derive(Clone, Debug)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+impl Control {
+    /// Cancels, once; a no-op after the end (E9). It goes ahead of everything that is queued.
+    pub fn cancel(&self, reason: impl Into<String>) {
+        self.shared.stop(Stop::Cancel(Some(reason.into())));
+    }
+
+    /// Cancels and waits no longer than the interrupt timeout for the worker to acknowledge it (E13).
+    pub fn interrupt(&self) {
+        self.shared.stop(Stop::Interrupt);
+    }
+
+    /// Ends the session if it has not ended, and says how it did (E12). Harmless more than once.
+    ///
+    /// # Cancel safety
+    /// The session ends all the same when the future is dropped.
+    pub async fn close(&self) -> Termination {
+        self.shared.stop(Stop::Cancel(None));
+        self.shared.termination().await
+    }
+
+    /// Waits until the session has ended, without ending it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn ended(&self) -> Termination {
+        self.shared.termination().await
+    }
+
+    /// How the session ended, if it did.
+    pub fn termination(&self) -> Option<Termination> {
+        self.shared.state.borrow().termination.clone()
+    }
+
+    /// What moved so far.
+    pub fn progress(&self) -> Progress {
+        self.shared.counters.snapshot()
+    }
+}
+
+/// Ends the session in the background when the last handle that can use it is gone (E12).
+#[derive(Debug)]
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.stop(Stop::Cancel(Some("the session's handles were dropped".into())));
+    }
+}
+
+/// An execution that has not begun: no stream is open (E1).
+#[derive(Debug)]
+pub struct Session {
+    worker: Worker,
+    init: Init,
+    shared: Arc<Shared>,
+    stops: mpsc::UnboundedReceiver<Stop>,
+}
+
+impl Session {
+    pub(crate) fn new(worker: Worker, init: Init) -> Self {
+        let (stop, stops) = mpsc::unbounded_channel();
+        let shared =
+            Shared { stops: stop, state: watch::channel(State::default()).0, counters: Arc::new(Counters::default()) };
+        Session { worker, init, shared: Arc::new(shared), stops }
+    }
+
+    /// A handle for other threads.
+    pub fn control(&self) -> Control {
+        Control { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Opens the stream, sends Init and the payload, and waits for InitResponse (E3, E4). It takes the session, so
+    /// that it happens once (E2):
+    ///
+    /// ```compile_fail
+    /// # async fn twice(session: anyudf_engine::Session) -> Result<(), anyudf_engine::Error> {
+    /// let open = session.init().await?;
+    /// let again = session.init().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The worker's own error when it refused; [`ErrorKind::Cancelled`] when the session was cancelled before or
+    /// meanwhile; [`ErrorKind::Timeout`] after the init timeout; [`ErrorKind::Violation`] and
+    /// [`ErrorKind::Transport`] when the worker misbehaves or is gone; [`ErrorKind::Misuse`] when the Init is too
+    /// large for one message.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the session.
+    pub async fn init(self) -> Result<OpenSession, Error> {
+        let Session { worker, init, shared, mut stops } = self;
+        shared.state.send_if_modified(|state| {
+            if state.termination.is_none() {
+                state.stage = Stage::Running;
+            }
+            false
+        });
+        if let Some(termination) = shared.state.borrow().termination.clone() {
+            verdict(termination)?;
+        }
+        let guard = Guard(Arc::clone(&shared));
+        let config = worker.session_config();
+        let (wire, chunks) = match init.to_wire(config.chunk_bytes, worker.max_message_bytes()) {
+            Ok(parts) => parts,
+            Err(error) => {
+                shared.end(Termination::Cancelled(CancelResponse::default()));
+                return Err(error);
+            }
+        };
+        let began = Instant::now();
+        let opening = tokio::time::timeout(config.init_timeout, worker.connection().execute(None));
+        let duplex = tokio::select! {
+            biased;
+            _ = stops.recv() => {
+                shared.end(Termination::Cancelled(CancelResponse::default()));
+                return Err(verdict(shared.termination().await).expect_err("it was cancelled"));
+            }
+            opened = opening => match opened {
+                Ok(Ok(duplex)) => duplex,
+                Ok(Err(status)) => {
+                    shared.end(Termination::TransportFailed(worker.explain(Cause::Broken(status)).await));
+                    return Err(verdict(shared.termination().await).expect_err("the transport failed"));
+                }
+                Err(_) => {
+                    let cause = Cause::Timeout("Init", config.init_timeout);
+                    shared.end(Termination::TransportFailed(cause));
+                    return Err(verdict(shared.termination().await).expect_err("it took too long"));
+                }
+            },
+        };
+        let (input, from_caller) = queue(config.input_bytes);
+        let (to_caller, output) = mpsc::unbounded_channel();
+        let (opened, init_response) = oneshot::channel();
+        let (tell, news) = mpsc::unbounded_channel();
+        let ends = Ends { input: from_caller, stops, output: to_caller, opened, news: tell };
+        let watch_taken = config.idle_limit.is_some();
+        let role = EngineRole::new(wire, chunks, config, Arc::clone(&shared.counters), ends, began);
+        tokio::spawn(supervise(worker.clone(), Arc::clone(&shared), role, duplex, news));
+        let data = match init_response.await {
+            Ok(Ok(data)) => data,
+            Ok(Err(error)) => return Err(Error::from_execution(error)),
+            Err(_) => return Err(match shared.verdict().await {
+                Err(error) => error,
+                Ok(_) => Error::new(ErrorKind::Violation, "PROTOCOL_VIOLATION", "the worker finished before it began"),
+            }),
+        };
+        Ok(OpenSession { worker, init, data, shared, guard: Arc::new(guard), input, output, watch_taken })
+    }
+}
+
+/// Carries one execution and tells everybody how it goes.
+async fn supervise(
+    worker: Worker,
+    shared: Arc<Shared>,
+    role: EngineRole,
+    duplex: anyudf_grpc::Duplex,
+    mut news: mpsc::UnboundedReceiver<News>,
+) {
+    /// The runtime may be shut down under us; nobody must wait for ever then.
+    struct Abandoned<'a>(&'a Shared);
+    impl Drop for Abandoned<'_> {
+        fn drop(&mut self) {
+            let why = "the engine's runtime was shut down".to_string();
+            self.0.end(Termination::TransportFailed(Cause::Lost(why)));
+        }
+    }
+    let _abandoned = Abandoned(&shared);
+    let tell = async {
+        while let Some(news) = news.recv().await {
+            match news {
+                News::Failed(error) => shared.state.send_modify(|state| state.error = Some(error)),
+                News::Ended(Termination::TransportFailed(cause)) => {
+                    shared.end(Termination::TransportFailed(worker.explain(cause).await));
+                }
+                News::Ended(termination) => shared.end(termination),
+            }
+        }
+    };
+    let run = async { tokio::join!(drive(role, duplex), tell) };
+    let lost = async {
+        let why = worker.lost().await;
+        // The role may have ended already.
+        let _ = shared.stops.send(Stop::Lost(why));
+        std::future::pending::<()>().await;
+    };
+    tokio::select! { _ = run => {}, () = lost => {} }
+}
+
+/// An execution whose function is open: data may go both ways.
+#[derive(Debug)]
+pub struct OpenSession {
+    worker: Worker,
+    init: Init,
+    data: Option<Bytes>,
+    shared: Arc<Shared>,
+    guard: Arc<Guard>,
+    input: Sender<FromCaller>,
+    output: mpsc::UnboundedReceiver<(Bytes, Credit)>,
+    watch_taken: bool,
+}
+
+impl OpenSession {
+    /// What InitResponse carried: the output schema where the Init named none (C9), otherwise the function's own.
+    pub fn init_data(&self) -> Option<&Bytes> {
+        self.data.as_ref()
+    }
+
+    /// A handle for other threads.
+    pub fn control(&self) -> Control {
+        Control { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The two ends, as bytes. They are independent and meant to be used at once (R6). It takes the session, so that
+    /// it happens once (E2).
+    pub fn split(self) -> (Input, Output) {
+        let max_message = self.worker.max_message_bytes();
+        let input = Input {
+            queue: self.input,
+            shared: Arc::clone(&self.shared),
+            _guard: Arc::clone(&self.guard),
+            finished: false,
+            max_message,
+        };
+        let output = Output {
+            queue: self.output,
+            shared: self.shared,
+            _guard: self.guard,
+            watch_taken: self.watch_taken,
+            ended: false,
+        };
+        (input, output)
+    }
+
+    /// The two ends, as record batches: encoded and decoded in the caller's own task or thread.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Misuse`] when the Init has no input schema, [`ErrorKind::Violation`] when neither the Init nor the
+    /// worker says what comes back (C9).
+    pub fn batches(self) -> Result<(BatchInput, BatchOutput), Error> {
+        batches::split(self)
+    }
+
+    /// Ends the session: nothing was processed, so the worker is sent Cancel (E12).
+    ///
+    /// # Cancel safety
+    /// The session ends all the same when the future is dropped.
+    pub async fn close(self) -> Termination {
+        self.control().close().await
+    }
+}
+
+/// Where input goes, as bytes. Dropping it before [`finish`](Input::finish) cancels the execution (E8).
+#[derive(Debug)]
+pub struct Input {
+    queue: Sender<FromCaller>,
+    shared: Arc<Shared>,
+    _guard: Arc<Guard>,
+    finished: bool,
+    max_message: usize,
+}
+
+impl Input {
+    /// Sends one DataRequest, `parts` one after the other, none of them copied. Waits while the worker is slow (E5).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Misuse`] when the message is larger than the worker takes; otherwise how the execution ended.
+    ///
+    /// # Cancel safety
+    /// The message is either queued whole or not at all.
+    pub async fn send(&mut self, parts: impl IntoIterator<Item = Bytes>) -> Result<(), Error> {
+        let message = Outgoing::data(parts);
+        let bytes = message.remaining();
+        if bytes > self.max_message {
+            return Err(Error::new(
+                ErrorKind::Misuse,
+                "MESSAGE_TOO_LARGE",
+                format!("a message of {bytes} bytes, the worker takes {} (P7); send it in parts", self.max_message),
+            ));
+        }
+        let data = message.data_len();
+        match self.queue.send(FromCaller::Data(message, data), bytes).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.refused().await),
+        }
+    }
+
+    /// Says that there is no more input (R5). It takes the end, so that nothing follows Finish.
+    ///
+    /// # Errors
+    /// How the execution ended, if it did already.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the execution.
+    pub async fn finish(mut self) -> Result<(), Error> {
+        match self.queue.send(FromCaller::Finish, 1).await {
+            Ok(()) => {
+                self.finished = true;
+                Ok(())
+            }
+            Err(_) => Err(self.refused().await),
+        }
+    }
+
+    /// Cancels because the caller's own input failed, and gives the caller its error back (E8).
+    pub fn fail<E: std::fmt::Display>(self, error: E) -> E {
+        self.shared.stop(Stop::Cancel(Some(format!("the input failed: {error}"))));
+        error
+    }
+
+    /// Why nothing more is taken.
+    async fn refused(&self) -> Error {
+        self.shared.verdict().await.err().unwrap_or_else(|| {
+            Error::new(ErrorKind::Violation, "PROTOCOL_VIOLATION", "the worker finished before the input did (E11)")
+        })
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.shared.stop(Stop::Cancel(Some("the input was dropped before its end".into())));
+        }
+    }
+}
+
+/// Where output comes from, as bytes. Dropping it before the end cancels the execution.
+#[derive(Debug)]
+pub struct Output {
+    queue: mpsc::UnboundedReceiver<(Bytes, Credit)>,
+    shared: Arc<Shared>,
+    _guard: Arc<Guard>,
+    watch_taken: bool,
+    ended: bool,
+}
+
+impl Output {
+    /// The data of the next DataResponse; `None` when the worker has finished. Asking again after the end says the
+    /// same at once.
+    ///
+    /// # Errors
+    /// How the execution ended, when it did not finish: after everything that arrived before was taken (E10).
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        Ok(self.take().await?.map(|(data, _)| data))
+    }
+
+    /// The same with the credit still held, for a caller that decodes first (E5).
+    async fn take(&mut self) -> Result<Option<(Bytes, Credit)>, Error> {
+        match self.queue.recv().await {
+            Some(taken) => {
+                self.shared.counters.taken(self.watch_taken.then(Instant::now));
+                Ok(Some(taken))
+            }
+            None => {
+                let verdict = self.shared.verdict().await;
+                self.ended = true;
+                verdict.map(|_| None)
+            }
+        }
+    }
+
+    /// How the execution ended, with its metrics. Cancels it when it has not ended (E12).
+    ///
+    /// # Errors
+    /// How the execution ended, when it did not finish (E10).
+    ///
+    /// # Cancel safety
+    /// The execution ends all the same when the future is dropped.
+    pub async fn close(mut self) -> Result<Summary, Error> {
+        if !self.ended {
+            self.shared.stop(Stop::Cancel(None));
+        }
+        self.ended = true;
+        match self.shared.verdict().await? {
+            Termination::Finished(finish) => Ok(Summary { metrics: finish.metrics, data: finish.data }),
+            other => Err(Error::new(ErrorKind::Cancelled, "CANCELLED", other)),
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.shared.stop(Stop::Cancel(Some("the output was dropped before its end".into())));
+        }
+    }
+}
+
+/// What a finished execution leaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Counters of the worker and of the function (C8).
+    pub metrics: Metrics,
+    /// The function's last word, opaque to the protocol.
+    pub data: Option<Bytes>,
+}

@@ -1,0 +1,387 @@
+//! The engine's side of an execution, as [`anyudf_grpc::drive`] drives it: what to say next, and what an answer means.
+//!
+//! Does no I/O. The table is [`Exchange`]; this file acts on its answers (E1-E14).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use anyudf_grpc::{Credit, Ending, Event, Outgoing, Receiver, Role, Status};
+use anyudf_protocol::{
+    Chunk, Exchange, ExecutionError, InitResponse, Request, RequestKind, Response, Side, Violation,
+};
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::config::{Pipelining, SessionConfig};
+use super::progress::Counters;
+use super::termination::{Cause, Termination};
+
+/// What the caller puts into the queue, in order.
+#[derive(Debug)]
+pub(crate) enum FromCaller {
+    Data(Outgoing, usize),
+    Finish,
+}
+
+/// What goes past the queue.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The caller cancels, closes, or dropped its handles (E9, E12).
+    Cancel(Option<String>),
+    /// The host wants its thread back (E13).
+    Interrupt,
+    /// The worker no longer answers its heartbeat (E6).
+    Lost(String),
+}
+
+/// What the role tells those who wait, as soon as it knows.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// ErrorResponse arrived: the error every caller will see (E10).
+    Failed(ExecutionError),
+    /// It is over. The first terminal wins; nothing follows it.
+    Ended(Termination),
+}
+
+/// What [`EngineRole::new`] is given besides the Init.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    pub(crate) input: Receiver<FromCaller>,
+    pub(crate) stops: mpsc::UnboundedReceiver<Stop>,
+    pub(crate) output: mpsc::UnboundedSender<(Bytes, Credit)>,
+    pub(crate) opened: oneshot::Sender<Result<Option<Bytes>, ExecutionError>>,
+    pub(crate) news: mpsc::UnboundedSender<News>,
+}
+
+/// How long CancelResponse is waited for, and what it means when none comes.
+#[derive(Clone, Copy, Debug)]
+enum Patience {
+    /// E6: the transport has failed.
+    Cancel(Instant),
+    /// E13: the execution was interrupted.
+    Interrupt(Instant),
+}
+
+pub(crate) struct EngineRole {
+    exchange: Exchange,
+    outbox: VecDeque<Outgoing>,
+    /// Payload that did not fit the Init, in pieces of `chunk_bytes`.
+    chunks: VecDeque<Bytes>,
+    input: Receiver<FromCaller>,
+    stops: mpsc::UnboundedReceiver<Stop>,
+    stops_open: bool,
+    /// Where data goes; gone once nothing more will.
+    output: Option<mpsc::UnboundedSender<(Bytes, Credit)>>,
+    opened: Option<oneshot::Sender<Result<Option<Bytes>, ExecutionError>>>,
+    news: mpsc::UnboundedSender<News>,
+    counters: Arc<Counters>,
+    config: SessionConfig,
+    init_deadline: Instant,
+    patience: Option<Patience>,
+    /// The last time anything moved, for the idle limit (E7).
+    moved: Instant,
+    /// The error the worker reported first (E10).
+    error: Option<ExecutionError>,
+    ending: Option<Ending>,
+}
+
+impl EngineRole {
+    pub(crate) fn new(
+        init: anyudf_protocol::wire::Init,
+        chunks: VecDeque<Bytes>,
+        config: SessionConfig,
+        counters: Arc<Counters>,
+        ends: Ends,
+        now: Instant,
+    ) -> Self {
+        let side = match config.pipelining {
+            Pipelining::Never => Side::Engine,
+            Pipelining::IfAnnounced => Side::PipeliningEngine,
+        };
+        let mut role = EngineRole {
+            exchange: Exchange::new(side),
+            outbox: VecDeque::new(),
+            chunks,
+            input: ends.input,
+            stops: ends.stops,
+            stops_open: true,
+            output: Some(ends.output),
+            opened: Some(ends.opened),
+            news: ends.news,
+            counters,
+            init_deadline: now + config.init_timeout,
+            config,
+            patience: None,
+            moved: now,
+            error: None,
+            ending: None,
+        };
+        role.say(Request::Init(Box::new(init)));
+        role
+    }
+
+    fn is_over(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Records and queues a message that is in order by construction.
+    fn say(&mut self, request: Request) {
+        match self.exchange.request(request.kind()) {
+            Ok(()) => self.outbox.push_back(request.into()),
+            Err(violation) => debug_assert!(false, "we were about to offend: {violation}"),
+        }
+    }
+
+    /// The first terminal wins: nothing is told after this one (E11).
+    fn end(&mut self, termination: Termination, ending: Ending) {
+        if self.is_over() {
+            return;
+        }
+        self.ending = Some(ending);
+        self.input.close();
+        self.output = None;
+        self.opened = None;
+        // Nobody listens any more when every handle was dropped.
+        let _ = self.news.send(News::Ended(termination));
+    }
+
+    fn fail_transport(&mut self, cause: Cause, ending: Ending) {
+        self.end(Termination::TransportFailed(cause), ending);
+    }
+
+    /// The end that the peer's terminator makes; ours is to half-close (R13).
+    fn close(&mut self, termination: Termination) {
+        self.outbox.clear();
+        self.end(termination, Ending::Close(Status::ok()));
+    }
+
+    fn violated(&mut self, violation: Violation) {
+        self.fail_transport(Cause::Violation(violation), Ending::Reset);
+    }
+
+    /// Sends Cancel past everything that has not begun, at most once (E9).
+    fn cancel(&mut self, reason: Option<String>, now: Instant) {
+        if self.is_over() || self.exchange.is_cancelled() {
+            return;
+        }
+        self.outbox.retain(|message| !message.is_bulk());
+        self.chunks.clear();
+        self.input.close();
+        self.output = None;
+        self.opened = None;
+        self.say(Request::Cancel(reason));
+        self.patience = Some(Patience::Cancel(now + self.config.cancel_timeout));
+    }
+
+    fn stop(&mut self, stop: Stop, now: Instant) {
+        match stop {
+            Stop::Cancel(reason) => self.cancel(reason, now),
+            Stop::Interrupt => {
+                self.cancel(Some("interrupted".into()), now);
+                let until = now + self.config.interrupt_timeout;
+                match self.patience {
+                    Some(Patience::Interrupt(_)) | None => {}
+                    Some(Patience::Cancel(_)) => self.patience = Some(Patience::Interrupt(until)),
+                }
+            }
+            Stop::Lost(why) => self.fail_transport(Cause::Lost(why), Ending::Reset),
+        }
+    }
+
+    fn received(&mut self, response: Response, credit: Credit, now: Instant) {
+        if let Err(violation) = self.exchange.response(response.kind()) {
+            return self.violated(violation);
+        }
+        self.moved = now;
+        match response {
+            Response::Init(InitResponse { data, error: None }) => {
+                if let Some(opened) = self.opened.take() {
+                    // Nobody waits when the handle was dropped; its Cancel is on the way.
+                    let _ = opened.send(Ok(data));
+                }
+            }
+            Response::Init(InitResponse { error: Some(error), .. }) => self.refused(error, now),
+            Response::Error(error) if self.opened.is_some() => self.refused(error, now), // E11
+            Response::Error(error) => {
+                self.fail(error);
+                self.cancel(None, now); // R8
+            }
+            Response::Data(data) => {
+                self.counters.received(data.len());
+                if let Some(output) = &self.output {
+                    // Dropped with its credit when the caller no longer reads.
+                    let _ = output.send((data, credit));
+                }
+            }
+            Response::Finish(finish) => match self.error.take() {
+                Some(error) => self.close(Termination::Failed(error)), // C2
+                None => self.close(Termination::Finished(finish)),
+            },
+            Response::Cancel(mut cancel) => {
+                let unasked = !self.exchange.is_cancelled();
+                let error = self.error.take().or_else(|| cancel.error.take_if(|_| unasked));
+                self.close(match error {
+                    Some(error) => Termination::Failed(error),
+                    None => Termination::Cancelled(cancel),
+                });
+            }
+        }
+    }
+
+    /// The function did not open: init fails with the worker's error, and the execution ends as cancelled (R8).
+    fn refused(&mut self, error: ExecutionError, now: Instant) {
+        if let Some(opened) = self.opened.take() {
+            // Nobody waits when the handle was dropped.
+            let _ = opened.send(Err(error));
+        }
+        self.cancel(None, now);
+    }
+
+    fn fail(&mut self, error: ExecutionError) {
+        let _ = self.news.send(News::Failed(error.clone()));
+        self.error = Some(error);
+    }
+
+    fn elapsed(&mut self, now: Instant) {
+        if self.is_over() {
+            return;
+        }
+        match self.patience {
+            Some(Patience::Cancel(until)) if now >= until => {
+                let cause = Cause::Timeout("Cancel", self.config.cancel_timeout);
+                return self.fail_transport(cause, Ending::Reset); // E6
+            }
+            Some(Patience::Interrupt(until)) if now >= until => {
+                return self.end(Termination::Interrupted, Ending::Reset); // E13
+            }
+            Some(_) => return,
+            None => {}
+        }
+        if self.exchange.is_silent() && now >= self.init_deadline {
+            return self.give_up(Cause::Timeout("Init", self.config.init_timeout), now); // E3
+        }
+        if let (Some(limit), true) = (self.config.idle_limit, self.is_idle_since(now)) {
+            self.give_up(Cause::Idle(limit), now); // E7
+        }
+    }
+
+    /// Tells the worker to stop, if it still listens, and does not wait for its answer (E3, E7).
+    fn give_up(&mut self, cause: Cause, now: Instant) {
+        self.cancel(Some(cause.to_string()), now);
+        self.fail_transport(cause, Ending::Close(Status::ok()));
+    }
+
+    /// Whether data is outstanding, the caller has read all there was, and nothing moved for the idle limit (E7).
+    fn is_idle_since(&self, now: Instant) -> bool {
+        self.idle_deadline().is_some_and(|deadline| now >= deadline) && self.counters.is_drained()
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        let limit = self.config.idle_limit?;
+        let outstanding = self.exchange.is_open() && (self.counters.has_sent() || self.exchange.is_finished());
+        let since = self.counters.last_taken().map_or(self.moved, |taken| taken.max(self.moved));
+        outstanding.then(|| since + limit)
+    }
+
+    /// Moves the next thing the caller asked for into the outbox, once the outbox is empty, so that Cancel never has
+    /// more than one message before it.
+    fn poll_input(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        if !self.outbox.is_empty() || self.exchange.is_cancelled() || self.exchange.is_failed() {
+            return Poll::Pending;
+        }
+        if let Some(data) = self.chunks.pop_front() {
+            let last = self.chunks.is_empty();
+            self.say(Request::Chunk(Chunk { data, last }));
+            return Poll::Ready(());
+        }
+        // What the caller sends before InitResponse waits in the queue, unless both sides agreed to pipeline (R5, C1).
+        if self.exchange.clone().request(RequestKind::Data).is_err() {
+            return Poll::Pending;
+        }
+        match std::task::ready!(self.input.poll_recv(cx)) {
+            Some(FromCaller::Data(message, bytes)) => {
+                self.exchange.request(RequestKind::Data).expect("it was tried just now");
+                self.counters.sent(bytes);
+                self.moved = now;
+                self.outbox.push_back(message);
+                Poll::Ready(())
+            }
+            Some(FromCaller::Finish) => {
+                self.moved = now;
+                self.say(Request::Finish);
+                Poll::Ready(())
+            }
+            // The caller's end is gone without Finish: its drop has sent a Stop, which is on the way.
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Role for EngineRole {
+    type Incoming = Response;
+
+    fn handle(&mut self, event: Event<Response>, now: Instant) {
+        if self.is_over() {
+            return;
+        }
+        match event {
+            Event::Message(response, credit) => self.received(response, credit, now),
+            Event::Violation(violation) => self.violated(violation), // R16
+            Event::Ended(status) => self.fail_transport(Cause::Ended(status), Ending::Reset), // E11
+            Event::Broken(status) => self.fail_transport(Cause::Broken(status), Ending::Reset),
+            Event::Elapsed => self.elapsed(now),
+        }
+    }
+
+    fn poll_asked(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        if self.is_over() {
+            return Poll::Pending;
+        }
+        if self.stops_open {
+            match self.stops.poll_recv(cx) {
+                Poll::Ready(Some(stop)) => {
+                    self.stop(stop, now);
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => {
+                    self.stops_open = false;
+                    self.cancel(Some("dropped".into()), now); // E12
+                    return Poll::Ready(());
+                }
+                Poll::Pending => {}
+            }
+        }
+        self.poll_input(cx, now)
+    }
+
+    fn outbox(&mut self) -> &mut VecDeque<Outgoing> {
+        &mut self.outbox
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.is_over() {
+            return None;
+        }
+        match self.patience {
+            Some(Patience::Cancel(until) | Patience::Interrupt(until)) => Some(until),
+            None if self.exchange.is_silent() => Some(self.init_deadline),
+            // While the caller has something to read its time does not count; look again a limit later.
+            None => self.idle_deadline().map(|at| if self.counters.is_drained() { at } else { at.max(self.recheck()) }),
+        }
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        self.ending.clone()
+    }
+}
+
+impl EngineRole {
+    /// When to look again whether the caller has caught up.
+    fn recheck(&self) -> Instant {
+        let step = self.config.idle_limit.map_or(Duration::from_secs(1), |limit| limit / 4);
+        Instant::now() + step.max(Duration::from_millis(1))
+    }
+}

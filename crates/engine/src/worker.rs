@@ -1,0 +1,368 @@
+//! A worker: a process we started, or one we were given; the connection to it, and what it announced (M6).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyudf_grpc::{Code, Connection, Endpoint, Settings, Status};
+use anyudf_protocol::{ManageRequest, ManageResponse};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use crate::error::{Error, ErrorKind};
+use crate::launcher::{LaunchConfig, Launcher, WorkerCommand};
+use crate::process::Process;
+use crate::session::{Cause, Init, OpenSession, Pipelining, Session, SessionConfig};
+
+/// Messages to a worker that announces no limit stay under gRPC's usual one (E4).
+const UNANNOUNCED_MAX_MESSAGE: usize = (4 << 20) - 1;
+
+/// How long a broken connection waits for the process to be seen dead, for a better error text.
+const POST_MORTEM: Duration = Duration::from_millis(500);
+
+/// How a worker is started, talked to and ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerConfig {
+    /// Starting and ending the process (D2).
+    pub launch: LaunchConfig,
+    /// Windows, frames and limits of the connection (E5, P7).
+    pub settings: Settings,
+    /// Timeouts and sizes of its sessions.
+    pub session: SessionConfig,
+    /// How often the worker is asked whether it is there. 5 s by default.
+    pub heartbeat_interval: Duration,
+    /// After how many unanswered heartbeats its sessions are given up. 3 by default.
+    pub heartbeat_misses: u32,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        WorkerConfig {
+            launch: LaunchConfig::default(),
+            settings: Settings::default(),
+            session: SessionConfig::default(),
+            heartbeat_interval: Duration::from_secs(5),
+            heartbeat_misses: 3,
+        }
+    }
+}
+
+/// What a worker says of itself in its heartbeat (M6). One that says nothing is treated as plain Spark 4.3.0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// `protocol_versions`, as numbers.
+    pub protocol_versions: Vec<u32>,
+    /// `max_sessions`: how many Execute streams it serves at once.
+    pub max_sessions: Option<usize>,
+    /// `max_message_bytes`: the largest message it takes.
+    pub max_message_bytes: Option<usize>,
+    /// `features`: names of extensions.
+    pub features: Vec<String>,
+}
+
+impl Announced {
+    fn from_heartbeat(metrics: &BTreeMap<String, String>) -> Self {
+        let list = |name: &str| {
+            let words = metrics.get(name).map_or("", String::as_str).split(',');
+            words.map(str::trim).filter(|word| !word.is_empty()).map(String::from).collect::<Vec<_>>()
+        };
+        let number = |name: &str| metrics.get(name).and_then(|value| value.parse().ok());
+        Announced {
+            protocol_versions: list("protocol_versions").iter().filter_map(|word| word.parse().ok()).collect(),
+            max_sessions: number("max_sessions"),
+            max_message_bytes: number("max_message_bytes"),
+            features: list("features"),
+        }
+    }
+
+    /// Whether an extension was announced; only then it is used (M6).
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|announced| announced == feature)
+    }
+}
+
+/// A worker that answers. Clones are the same worker; sessions keep it alive.
+///
+/// When the last clone and the last session are gone, a process that we started is ended in the background (D7), or
+/// killed at once when there is no runtime left to do so. A worker that we were given is left alone.
+///
+/// # Example
+/// ```no_run
+/// use anyudf_engine::{Init, Worker, WorkerCommand, WorkerConfig};
+///
+/// # async fn run() -> Result<(), anyudf_engine::Error> {
+/// let command = WorkerCommand::new("anyudf", ["worker"]);
+/// let worker = Worker::start(&command, WorkerConfig::default()).await?;
+/// let session = worker.open(Init::new("echo", "")).await?;
+/// let (mut input, mut output) = session.split();
+/// input.send(["a batch".into()]).await?;
+/// input.finish().await?;
+/// assert_eq!(output.next().await?.as_deref(), Some(&b"a batch"[..]));
+/// assert_eq!(output.next().await?, None);
+/// worker.end().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Worker {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connection: Connection,
+    announced: Announced,
+    config: WorkerConfig,
+    process: Mutex<Option<Process>>,
+    pid: Option<u32>,
+    exited: watch::Receiver<Option<String>>,
+    lost: watch::Receiver<Option<String>>,
+    watchers: Vec<AbortHandle>,
+}
+
+impl Worker {
+    /// Starts a process, waits until it answers, and reads what it announces (D6, M6).
+    ///
+    /// # Errors
+    /// Those of [`Launcher::launch`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the process.
+    pub async fn start(command: &WorkerCommand, config: WorkerConfig) -> Result<Self, Error> {
+        let launcher = Launcher::new(config.launch.clone())?;
+        let settings = config.settings.clone();
+        let probe = |process: &Process| {
+            let (endpoint, token) = (process.endpoint().clone(), process.token().clone());
+            let settings = settings.clone();
+            Box::pin(async move {
+                let Ok(connection) = Connection::connect(&endpoint, &settings, Some(token.expose())).await else {
+                    return Ok(None); // not yet
+                };
+                match connection.manage(ManageRequest::Heartbeat).await {
+                    Err(status) if connection.is_closed() || status.code() == Code::Unavailable => Ok(None),
+                    answer => Ok(Some((connection, answer))), // ready, with whatever status (D6)
+                }
+            }) as futures::future::BoxFuture<'_, _>
+        };
+        let (process, (connection, answer)) = launcher.launch(command, probe).await?;
+        Worker::new(connection, announced(answer), Some(process), config)
+    }
+
+    /// Uses a worker that somebody else started. It is never ended by this handle; [`end`](Worker::end) asks it to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Transport`] when nobody answers there.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub async fn connect(endpoint: &Endpoint, token: Option<&str>, config: WorkerConfig) -> Result<Self, Error> {
+        let what = format!("the worker at {endpoint} does not answer");
+        let connection = Connection::connect(endpoint, &config.settings, token)
+            .await
+            .map_err(|status| Error::from_status(&what, status))?;
+        let answer = match timeout(config.launch.init_timeout, connection.manage(ManageRequest::Heartbeat)).await {
+            Ok(Err(status)) if status.code() == Code::Unauthenticated || connection.is_closed() => {
+                return Err(Error::from_status(&what, status));
+            }
+            Ok(answer) => answer,
+            Err(_) => {
+                let text = format!("{what} its heartbeat within {:?}", config.launch.init_timeout);
+                return Err(Error::new(ErrorKind::Timeout, "WORKER_TIMEOUT", text));
+            }
+        };
+        Worker::new(connection, announced(answer), None, config)
+    }
+
+    fn new(
+        connection: Connection,
+        announced: Announced,
+        process: Option<Process>,
+        config: WorkerConfig,
+    ) -> Result<Self, Error> {
+        let mut watchers = Vec::new();
+        let (tell_exit, exited) = watch::channel(None);
+        if let Some(process) = &process {
+            let (exit, program) = (process.exited(), process.program().display().to_string());
+            let tail = process.tail().clone();
+            let watch = async move {
+                let exit = exit.await;
+                tell_exit.send_replace(Some(format!("worker `{program}` ended ({exit}); {tail}")));
+            };
+            watchers.push(tokio::spawn(watch).abort_handle());
+        }
+        let (tell_lost, lost) = watch::channel(None);
+        let beat = watch_heartbeat(connection.clone(), config.heartbeat_interval, config.heartbeat_misses, tell_lost);
+        watchers.push(tokio::spawn(beat).abort_handle());
+        let pid = process.as_ref().map(Process::pid);
+        let process = Mutex::new(process);
+        let inner = Inner { connection, announced, config, process, pid, exited, lost, watchers };
+        Ok(Worker { inner: Arc::new(inner) })
+    }
+
+    /// What the worker said of itself in its first heartbeat (M6).
+    pub fn announced(&self) -> &Announced {
+        &self.inner.announced
+    }
+
+    /// The process, if we started it.
+    pub fn pid(&self) -> Option<u32> {
+        self.inner.pid
+    }
+
+    /// Asks how the worker is (M2).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Transport`] when it does not answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the call.
+    pub async fn heartbeat(&self) -> Result<BTreeMap<String, String>, Error> {
+        match self.inner.connection.manage(ManageRequest::Heartbeat).await {
+            Ok(ManageResponse::Heartbeat(metrics)) => Ok(metrics),
+            Ok(ManageResponse::Shutdown { .. }) => unreachable!("Connection::manage checks the branch"),
+            Err(status) => Err(Error::from_status("no answer to a heartbeat", status)),
+        }
+    }
+
+    /// A session in which nothing was said yet (E1).
+    pub fn session(&self, init: Init) -> Session {
+        Session::new(self.clone(), init)
+    }
+
+    /// A session whose function is open.
+    ///
+    /// # Errors
+    /// Those of [`Session::init`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the session.
+    pub async fn open(&self, init: Init) -> Result<OpenSession, Error> {
+        self.session(init).init().await
+    }
+
+    /// Ends the worker: Shutdown, SIGTERM, grace, SIGKILL, as far as it takes (D7). One that we were given is only
+    /// asked. More than once is harmless.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] when the system does not let go of the process, [`ErrorKind::Transport`] when a worker
+    /// that we were given does not answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future kills the process.
+    pub async fn end(&self) -> Result<(), Error> {
+        self.stop_watching();
+        let process = self.inner.process.lock().expect("nothing panics while it is held").take();
+        match process {
+            Some(process) => process.end(ask(self.inner.connection.clone())).await.map(|_| ()),
+            None if self.inner.pid.is_some() => Ok(()),
+            None => {
+                let request = ManageRequest::Shutdown { reason: Some("the engine ends".into()), cancel_sessions: false };
+                let asked = self.inner.connection.manage(request).await;
+                asked.map(|_| ()).map_err(|status| Error::from_status("no answer to Shutdown", status))
+            }
+        }
+    }
+
+    fn stop_watching(&self) {
+        self.inner.watchers.iter().for_each(AbortHandle::abort);
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.inner.connection
+    }
+
+    /// The configuration of a session with this worker: extensions only where they were announced (M6).
+    pub(crate) fn session_config(&self) -> SessionConfig {
+        let mut config = self.inner.config.session.clone();
+        if !self.inner.announced.has("pipelining") {
+            config.pipelining = Pipelining::Never;
+        }
+        config
+    }
+
+    /// The largest message this worker takes, in bytes (E4).
+    pub(crate) fn max_message_bytes(&self) -> usize {
+        self.inner.announced.max_message_bytes.unwrap_or(UNANNOUNCED_MAX_MESSAGE)
+    }
+
+    /// Waits until the worker no longer answers its heartbeats (E6).
+    pub(crate) async fn lost(&self) -> String {
+        let mut lost = self.inner.lost.clone();
+        match lost.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Says more of a broken transport when the process turns out to be dead.
+    pub(crate) async fn explain(&self, cause: Cause) -> Cause {
+        let (Cause::Broken(_) | Cause::Ended(_), Some(_)) = (&cause, self.inner.pid) else { return cause };
+        let mut exited = self.inner.exited.clone();
+        match timeout(POST_MORTEM, exited.wait_for(Option::is_some)).await {
+            Ok(Ok(how)) => how.clone().map_or(cause, Cause::Died),
+            _ => cause,
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.watchers.iter().for_each(AbortHandle::abort);
+        let process = self.process.get_mut().expect("nothing panics while it is held").take();
+        if let (Some(process), Ok(runtime)) = (process, Handle::try_current()) {
+            let connection = self.connection.clone();
+            runtime.spawn(async move {
+                if let Err(error) = process.end(ask(connection)).await {
+                    tracing::warn!(%error, "a worker could not be ended");
+                }
+            });
+        }
+    }
+}
+
+/// Shutdown, first politely, then with the sessions that are left (D7).
+async fn ask(connection: Connection) {
+    let shutdown = |cancel_sessions| ManageRequest::Shutdown { reason: Some("the engine ends".into()), cancel_sessions };
+    match connection.manage(shutdown(false)).await {
+        Ok(ManageResponse::Shutdown { sessions_settled: true }) => {}
+        // Nothing more can be asked of a worker that is gone or does not know the call.
+        _ => drop(connection.manage(shutdown(true)).await),
+    }
+}
+
+fn announced(answer: Result<ManageResponse, Status>) -> Announced {
+    match answer {
+        Ok(ManageResponse::Heartbeat(metrics)) => Announced::from_heartbeat(&metrics),
+        _ => Announced::default(),
+    }
+}
+
+/// Asks every `interval`; a worker that is silent for `misses` in a row is lost (E6).
+async fn watch_heartbeat(
+    connection: Connection,
+    interval: Duration,
+    misses: u32,
+    tell: watch::Sender<Option<String>>,
+) {
+    let mut missed = 0;
+    loop {
+        tokio::time::sleep(interval).await;
+        match timeout(interval, connection.manage(ManageRequest::Heartbeat)).await {
+            // An error is an answer too, unless the connection is gone: then every session has seen it already.
+            Ok(_) if connection.is_closed() => return std::future::pending().await,
+            Ok(_) => missed = 0,
+            Err(_) => missed += 1,
+        }
+        if missed >= misses.max(1) {
+            tell.send_replace(Some(format!("{missed} heartbeats in a row, {interval:?} apart, went unanswered")));
+            return;
+        }
+    }
+}
