@@ -214,3 +214,88 @@ fn remove_method(file: &mut FileDescriptorProto, service: usize, method: usize) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set() -> FileDescriptorSet {
+        let proto = crate::root().join("proto");
+        let mut compiler = Compiler::new([&proto]).expect("proto/ is there");
+        compiler.include_source_info(true).include_imports(true);
+        compiler.open_files(PROTO_FILES.map(|file| proto.join(file))).expect("our files compile");
+        compiler.file_descriptor_set()
+    }
+
+    /// The code that comes out of `generator`.
+    fn code(generator: impl FnOnce(FileDescriptorSet) -> Result<Vec<u8>>) -> String {
+        String::from_utf8(generator(set()).expect("generated")).expect("Rust is UTF-8")
+    }
+
+    /// C8: metrics reach our decoder as they came, and only those of the two responses that changed.
+    #[test]
+    fn metrics_are_read_entry_by_entry() {
+        let code = code(messages);
+        let raw = "pub metrics: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>";
+        assert_eq!(code.matches(raw).count(), 2);
+        let heartbeat = code.split("pub struct HeartbeatResponse").nth(1).expect("a heartbeat has a response");
+        assert!(heartbeat.split('}').next().is_some_and(|fields| fields.contains("BTreeMap")));
+    }
+
+    #[test]
+    fn a_field_that_is_no_map_any_more_is_an_error() {
+        let mut set = set();
+        let message = find_message(&mut set, "FinishResponse").expect("it exists");
+        message.field[0].set_label(Label::Optional);
+        let error = lenient_metrics(message).expect_err("no map");
+        assert_eq!(error.to_string(), "FinishResponse.metrics is not map 1 any more");
+        let error = lenient_metrics(find_message(&mut set, "Finish").expect("it exists")).expect_err("no field");
+        assert_eq!(error.to_string(), "Finish has no field metrics");
+    }
+
+    #[test]
+    fn stubs_have_manage_with_its_own_comment_and_no_execute() {
+        let code = code(stubs);
+        assert!(!code.contains("Execute"), "Execute is left to h2");
+        assert!(code.contains("/// Questions about the worker as a whole"), "the comment moved up with its method");
+        assert!(code.contains("::anyudf_protocol::wire::WorkerRequest"));
+    }
+
+    #[test]
+    fn descriptors_have_no_comments_and_keep_the_maps() {
+        let set = FileDescriptorSet::decode(&descriptors(set())[..]).expect("a descriptor set");
+        assert_eq!(set.file.iter().map(FileDescriptorProto::name).collect::<Vec<_>>(), PROTO_FILES);
+        assert!(set.file.iter().all(|file| file.source_code_info.is_none()));
+        let finish = set.file[1].message_type.iter().find(|message| message.name() == "FinishResponse");
+        assert_eq!(finish.expect("it exists").nested_type.len(), 1);
+    }
+
+    #[test]
+    fn a_difference_is_shown_by_line_or_by_byte() {
+        assert_eq!(first_difference(b"a\nb\n", b"a\n  c\n"), "from line 2 on, which should be `c`");
+        assert_eq!(first_difference(b"a\nb\nc\n", b"a\n"), "from line 2 on, which should be ``");
+        assert_eq!(first_difference(&[1, 2], &[1, 0xFF]), "from byte 1 on");
+    }
+
+    #[test]
+    fn check_tells_fresh_from_stale() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let proto = root.path().join("proto");
+        for file in PROTO_FILES {
+            let copy = proto.join(file);
+            fs::create_dir_all(copy.parent().expect("a directory")).expect("made");
+            fs::copy(crate::root().join("proto").join(file), copy).expect("copied");
+        }
+        let error = check(root.path()).expect_err("nothing is generated yet").to_string();
+        assert!(error.contains("run `cargo xtask codegen`") && error.contains(DESCRIPTORS), "{error}");
+
+        write(root.path()).expect("written");
+        check(root.path()).expect("fresh");
+
+        let common = proto.join(PROTO_FILES[0]);
+        let changed = fs::read_to_string(&common).expect("read").replace("ARROW = 1", "ARROW = 2");
+        fs::write(&common, changed).expect("written");
+        let error = check(root.path()).expect_err("stale").to_string();
+        assert!(error.contains(DESCRIPTORS) && error.contains(MESSAGES) && !error.contains(STUBS), "{error}");
+    }
+}

@@ -177,7 +177,8 @@ impl<'a> Body<'a> {
     fn views<T: ByteViewType>(&mut self, node: Node, strings: bool) -> Result<ArrayRef> {
         let nulls = self.validity(node)?;
         let views = ScalarBuffer::<u128>::from(self.fixed(node.rows, size_of::<u128>(), align_of::<u128>())?);
-        let count = self.variadic.next().ok_or_else(|| Error::malformed("the batch lacks its count of data buffers"))?;
+        let count =
+            self.variadic.next().ok_or_else(|| Error::malformed("the batch lacks its count of data buffers"))?;
         let count = usize::try_from(count).ok().filter(|count| *count <= self.buffers.len()).ok_or_else(|| {
             Error::malformed(format!("{count} data buffers claimed, {} are listed", self.buffers.len()))
         })?;
@@ -248,7 +249,9 @@ impl<'a> Body<'a> {
             Some(values) if same_type(values.data_type(), values_type) => values.clone(),
             Some(values) => {
                 let found = values.data_type();
-                return Err(Error::malformed(format!("dictionary {id} holds {found}, this column needs {values_type}")));
+                return Err(Error::malformed(format!(
+                    "dictionary {id} holds {found}, this column needs {values_type}"
+                )));
             }
             // The format lets a writer leave out the dictionary of a column that has only nulls.
             None => arrow_array::new_empty_array(values_type),
@@ -278,14 +281,16 @@ impl<'a> Body<'a> {
 
     /// The next buffer, inflated if the body is compressed.
     fn buffer(&mut self) -> Result<Buffer> {
-        let place = self.buffers.next().ok_or_else(|| Error::malformed("the batch lists fewer buffers than columns"))?;
+        let place =
+            self.buffers.next().ok_or_else(|| Error::malformed("the batch lists fewer buffers than columns"))?;
         let (offset, length) = (place.offset(), place.length());
         if length == 0 {
             return Ok(Buffer::default());
         }
-        let range = usize::try_from(offset).ok().zip(usize::try_from(length).ok()).filter(|(offset, length)| {
-            offset.checked_add(*length).is_some_and(|end| end <= self.data.len())
-        });
+        let range = usize::try_from(offset)
+            .ok()
+            .zip(usize::try_from(length).ok())
+            .filter(|(offset, length)| offset.checked_add(*length).is_some_and(|end| end <= self.data.len()));
         let (start, length) = range.ok_or_else(|| {
             let size = self.data.len();
             Error::malformed(format!("a buffer of {length} bytes at offset {offset}, in a body of {size} bytes"))

@@ -52,9 +52,9 @@ impl Column {
 
     /// Finds the column that a `DictionaryBatch` with `id` belongs to.
     pub(crate) fn find(columns: &[Column], id: i64) -> Option<&Column> {
-        columns
-            .iter()
-            .find_map(|column| (column.dictionary == Some(id)).then_some(column).or_else(|| Column::find(&column.children, id)))
+        columns.iter().find_map(|column| {
+            (column.dictionary == Some(id)).then_some(column).or_else(|| Column::find(&column.children, id))
+        })
     }
 }
 

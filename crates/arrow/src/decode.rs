@@ -152,9 +152,7 @@ impl Decoder {
             .map_err(|error| error.within(column.field.name()))?;
         let (values, bytes) = (only(arrays.0), before - budget.left());
         if header.isDelta() {
-            self.dictionaries
-                .extend(id, values, bytes, budget)
-                .map_err(|error| error.within(column.field.name()))
+            self.dictionaries.extend(id, values, bytes, budget).map_err(|error| error.within(column.field.name()))
         } else {
             self.dictionaries.replace(id, values, bytes);
             Ok(())
@@ -163,9 +161,10 @@ impl Decoder {
 
     fn record_batch(&self, message: &Message<'_>, body: Bytes, budget: &mut Budget) -> Result<RecordBatch> {
         let Expected { schema, columns } = self.expected()?;
-        let batch = message.header_as_record_batch().ok_or_else(|| Error::malformed("a RecordBatch without a header"))?;
-        let (arrays, rows) = Body::new(batch, message.version(), body, budget, &self.dictionaries)?
-            .arrays(columns, batch.length())?;
+        let batch =
+            message.header_as_record_batch().ok_or_else(|| Error::malformed("a RecordBatch without a header"))?;
+        let (arrays, rows) =
+            Body::new(batch, message.version(), body, budget, &self.dictionaries)?.arrays(columns, batch.length())?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(schema.clone(), arrays, &options).map_err(Error::invalid)
     }
@@ -185,16 +184,24 @@ fn only(mut arrays: Vec<ArrayRef>) -> ArrayRef {
 fn compare(expected: &Schema, received: &Schema) -> Result<()> {
     let (ours, theirs) = (expected.fields(), received.fields());
     if ours.len() != theirs.len() {
-        return Err(Error::mismatch(format!("the data has {} columns, the agreed schema {}", theirs.len(), ours.len())));
+        return Err(Error::mismatch(format!(
+            "the data has {} columns, the agreed schema {}",
+            theirs.len(),
+            ours.len()
+        )));
     }
     for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
         if ours.name() != theirs.name() {
             let (ours, theirs) = (ours.name(), theirs.name());
-            return Err(Error::mismatch(format!("column {i} of the data is \"{theirs}\", the agreed schema has \"{ours}\"")));
+            return Err(Error::mismatch(format!(
+                "column {i} of the data is \"{theirs}\", the agreed schema has \"{ours}\""
+            )));
         }
         if !same_type(ours.data_type(), theirs.data_type()) {
             let (expected, found) = (ours.data_type(), theirs.data_type());
-            return Err(Error::mismatch(format!("the data has {found}, the agreed schema {expected}")).within(ours.name()));
+            return Err(
+                Error::mismatch(format!("the data has {found}, the agreed schema {expected}")).within(ours.name())
+            );
         }
     }
     Ok(())

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use arrow_ipc::{self as ipc, MessageHeader};
 use arrow_schema::{
-    DECIMAL32_MAX_PRECISION, DECIMAL64_MAX_PRECISION, DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field,
-    FieldRef, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit, UnionFields, UnionMode,
+    DECIMAL32_MAX_PRECISION, DECIMAL64_MAX_PRECISION, DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType,
+    Field, FieldRef, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit, UnionFields, UnionMode,
 };
 use bytes::Bytes;
 
@@ -90,7 +90,10 @@ pub fn decode_schema(bytes: &Bytes) -> Result<SchemaRef> {
 /// Reads the schema out of a verified message. Fields keep the numbers of their dictionaries.
 pub(crate) fn read_schema(message: &ipc::Message<'_>) -> Result<Schema> {
     let Some(schema) = message.header_as_schema() else {
-        return Err(Error::malformed(format!("expected a Schema message, found {}", header_name(message.header_type()))));
+        return Err(Error::malformed(format!(
+            "expected a Schema message, found {}",
+            header_name(message.header_type())
+        )));
     };
     if schema.endianness() != ipc::Endianness::Little {
         return Err(Error::unsupported("the data is big-endian; send little-endian"));
@@ -239,7 +242,8 @@ fn read_unit(unit: ipc::TimeUnit) -> Result<TimeUnit> {
 
 fn read_decimal(decimal: ipc::Decimal<'_>) -> Result<DataType> {
     let (width, precision, scale) = (decimal.bitWidth(), decimal.precision(), decimal.scale());
-    let impossible = || Error::malformed(format!("a decimal of {width} bits with precision {precision}, scale {scale}"));
+    let impossible =
+        || Error::malformed(format!("a decimal of {width} bits with precision {precision}, scale {scale}"));
     let digits = u8::try_from(precision).ok().filter(|digits| *digits > 0).ok_or_else(impossible)?;
     let scale = i8::try_from(scale).map_err(|_| impossible())?;
     match width {

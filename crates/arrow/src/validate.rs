@@ -22,7 +22,9 @@ pub(crate) fn offsets<O: ArrowNativeType + PartialOrd>(offsets: &[O], limit: usi
     }
     match (first.to_usize(), last.to_usize()) {
         (Some(_), Some(last)) if last <= limit => Ok(()),
-        _ => Err(Error::malformed(format!("the offsets run from {first:?} to {last:?}, over values that end at {limit}"))),
+        _ => Err(Error::malformed(format!(
+            "the offsets run from {first:?} to {last:?}, over values that end at {limit}"
+        ))),
     }
 }
 
@@ -36,7 +38,11 @@ pub(crate) fn utf8<O: ArrowNativeType>(offsets: &[O], values: &[u8]) -> Result<(
     // The values are UTF-8 if and only if their concatenation is and no cut goes through a character.
     let whole = simdutf8::basic::from_utf8(text).is_ok();
     let continues = |byte: u8| (byte as i8) < -0x40;
-    if whole && !offsets.iter().any(|cut| values.get(cut.as_usize()).is_some_and(|byte| continues(*byte)) && cut.as_usize() < last) {
+    if whole
+        && !offsets
+            .iter()
+            .any(|cut| values.get(cut.as_usize()).is_some_and(|byte| continues(*byte)) && cut.as_usize() < last)
+    {
         return Ok(());
     }
     let row = offsets

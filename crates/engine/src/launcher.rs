@@ -85,7 +85,11 @@ impl WorkerCommand {
             return refuse("the worker command has no program; name the program that serves the functions".into());
         }
         if let Some(place) = self.arguments.iter().position(zero) {
-            return refuse(format!("argument {} of worker `{}` contains a zero byte", place + 1, self.program.display()));
+            return refuse(format!(
+                "argument {} of worker `{}` contains a zero byte",
+                place + 1,
+                self.program.display()
+            ));
         }
         if let Some(place) = self.environment.iter().position(|(name, value)| odd_name(name) || zero(value)) {
             let text = "is empty, contains `=` or a zero byte in its name, or a zero byte in its value";
@@ -104,12 +108,14 @@ impl WorkerCommand {
             io::ErrorKind::NotFound if there => {
                 ("WORKER_NOT_EXECUTABLE", "what would run it, named in its first line or its header, is not installed")
             }
-            io::ErrorKind::NotFound => {
-                ("WORKER_NOT_FOUND", "there is no such program; check its spelling, or give its path if it is not on PATH")
-            }
-            io::ErrorKind::PermissionDenied => {
-                ("WORKER_NOT_EXECUTABLE", "it may not be executed; it has to be a file with execute permission (`chmod +x`)")
-            }
+            io::ErrorKind::NotFound => (
+                "WORKER_NOT_FOUND",
+                "there is no such program; check its spelling, or give its path if it is not on PATH",
+            ),
+            io::ErrorKind::PermissionDenied => (
+                "WORKER_NOT_EXECUTABLE",
+                "it may not be executed; it has to be a file with execute permission (`chmod +x`)",
+            ),
             _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => (
                 "WORKER_NOT_EXECUTABLE",
                 "it is no program of this machine; if it is a script, its first line must name what runs it",
@@ -220,7 +226,8 @@ impl Launcher {
     ///
     /// `probe` is asked, again and again once the socket is there, whether the worker answers a gRPC call, with whatever
     /// status. `Some` is that it does, and what came of it, such as a connection; it is returned beside the process.
-    /// `None` is not yet. An error ends the attempt. A probe may hang: the timeout covers it.
+    /// `None` is not yet. An error ends the attempt. A probe may hang: the timeout covers it. It takes a copy of what it needs
+    /// of the process.
     ///
     /// # Errors
     /// The process is dead by then, and its error says how it ended and what it printed last.
@@ -240,7 +247,7 @@ impl Launcher {
     pub async fn launch<T>(
         &self,
         command: &WorkerCommand,
-        probe: impl for<'a> Fn(&'a Process) -> BoxFuture<'a, Result<Option<T>, Error>>,
+        probe: impl Fn(&Process) -> BoxFuture<'static, Result<Option<T>, Error>>,
     ) -> Result<(Process, T), Error> {
         let started = Instant::now();
         let mut attempt = 1;
@@ -279,8 +286,7 @@ impl Launcher {
         let program = command.program.clone();
         tracing::debug!(worker = id, pid = child.pid(), %endpoint, program = %program.display(), "worker started");
         let LaunchConfig { termination_timeout, reap_timeout, .. } = self.config;
-        let particulars =
-            Particulars { socket, id, program, endpoint, token, tail, termination_timeout, reap_timeout };
+        let particulars = Particulars { socket, id, program, endpoint, token, tail, termination_timeout, reap_timeout };
         Ok(Process::new(child, particulars))
     }
 
@@ -330,7 +336,7 @@ enum Unready {
 /// Waits until `probe` gets an answer, at most for `left`, unless the process ends before (D6).
 async fn ready<T>(
     process: &Process,
-    probe: &impl for<'a> Fn(&'a Process) -> BoxFuture<'a, Result<Option<T>, Error>>,
+    probe: &impl Fn(&Process) -> BoxFuture<'static, Result<Option<T>, Error>>,
     left: Duration,
 ) -> Result<T, Unready> {
     let answered = async {
@@ -369,7 +375,8 @@ fn port_is_taken(endpoint: &Endpoint) -> bool {
     match *endpoint {
         Endpoint::Unix(_) => false,
         Endpoint::Tcp(port) => {
-            taken(TcpListener::bind((Ipv4Addr::LOCALHOST, port))) || taken(TcpListener::bind((Ipv6Addr::LOCALHOST, port)))
+            taken(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
+                || taken(TcpListener::bind((Ipv6Addr::LOCALHOST, port)))
         }
     }
 }

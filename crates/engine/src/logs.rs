@@ -101,9 +101,8 @@ impl Logs {
         let (dead, alive) = io::pipe()?;
         let stdout = Source::new(Stream::Stdout, stdout.into(), worker, &tail)?;
         let stderr = Source::new(Stream::Stderr, stderr.into(), worker, &tail)?;
-        let thread = thread::Builder::new()
-            .name("anyudf-output".into())
-            .spawn(move || read_all(vec![stdout, stderr], &dead))?;
+        let thread =
+            thread::Builder::new().name("anyudf-output".into()).spawn(move || read_all(vec![stdout, stderr], &dead))?;
         Ok(Logs { thread, alive })
     }
 
@@ -119,7 +118,8 @@ impl Logs {
 fn read_all(mut sources: Vec<Source>, dead: &PipeReader) {
     let mut buffer = vec![0; 64 << 10];
     while !sources.is_empty() {
-        let mut ready: Vec<PollFd<'_>> = sources.iter().map(|source| PollFd::new(&source.pipe, PollFlags::IN)).collect();
+        let mut ready: Vec<PollFd<'_>> =
+            sources.iter().map(|source| PollFd::new(&source.pipe, PollFlags::IN)).collect();
         ready.push(PollFd::new(dead, PollFlags::IN));
         if poll(&mut ready, None).is_err_and(|error| error != rustix::io::Errno::INTR) {
             return;

@@ -54,7 +54,7 @@ pub(crate) fn random_hex<const BYTES: usize>() -> Result<String, Error> {
 pub struct Process {
     // The order matters: what is dropped first dies first, and then its socket is removed.
     child: Child,
-    socket: Option<Socket>,
+    _socket: Option<Socket>,
     id: String,
     program: PathBuf,
     endpoint: Endpoint,
@@ -79,7 +79,7 @@ pub(crate) struct Particulars {
 impl Process {
     pub(crate) fn new(child: Child, particulars: Particulars) -> Self {
         let Particulars { socket, id, program, endpoint, token, tail, termination_timeout, reap_timeout } = particulars;
-        Process { child, socket, id, program, endpoint, token, tail, termination_timeout, reap_timeout }
+        Process { child, _socket: socket, id, program, endpoint, token, tail, termination_timeout, reap_timeout }
     }
 
     /// The worker's id, the value of `--id` (P1). Log lines carry it.

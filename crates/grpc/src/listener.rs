@@ -37,9 +37,9 @@ impl Listener {
             Endpoint::Unix(path) => bind_unix(path),
             Endpoint::Tcp(port) => bind_tcp(*port).await,
         };
-        bound.map(|bound| Listener { bound }).map_err(|error| {
-            io::Error::new(error.kind(), format!("can't listen on {endpoint}: {error}"))
-        })
+        bound
+            .map(|bound| Listener { bound })
+            .map_err(|error| io::Error::new(error.kind(), format!("can't listen on {endpoint}: {error}")))
     }
 
     /// The next connection from a peer that may call: on a Unix socket our own user and root, told by the peer's

@@ -275,8 +275,10 @@ impl Call {
             b"" | b"identity" => false,
             b"gzip" => true,
             other => {
-                let text =
-                    format!("grpc-encoding `{}` is unknown, use gzip or identity (P11)", String::from_utf8_lossy(other));
+                let text = format!(
+                    "grpc-encoding `{}` is unknown, use gzip or identity (P11)",
+                    String::from_utf8_lossy(other)
+                );
                 let mut response = Response::new(());
                 let headers = response.headers_mut();
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

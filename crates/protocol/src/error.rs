@@ -116,12 +116,9 @@ impl From<wire::ExecutionError> for ExecutionError {
                 traceback: worker.traceback,
                 error_class: None,
             },
-            Some(Kind::Protocol(protocol)) => ExecutionError {
-                blame: Blame::Protocol,
-                message: protocol.message,
-                traceback: None,
-                error_class: None,
-            },
+            Some(Kind::Protocol(protocol)) => {
+                ExecutionError { blame: Blame::Protocol, message: protocol.message, traceback: None, error_class: None }
+            }
             None => ExecutionError {
                 blame: Blame::Worker,
                 message: "error without kind".into(),

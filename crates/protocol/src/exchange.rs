@@ -87,19 +87,19 @@ impl Exchange {
     pub fn request(&mut self, kind: RequestKind) -> Result<(), Violation> {
         use {RequestKind as K, Requests as R};
         self.requests = match (self.requests, kind) {
-            _ if self.drops_requests() => return Ok(()),                                                 // C4
-            _ if self.side != Side::Worker && self.is_closed() => return Err(self.misplaced(kind)),      // R13
-            (R::Cancelled { .. } | R::Abandoned, _) => return Err(self.misplaced(kind)),                 // R9
-            (R::Start, K::Init { chunked: false }) => R::Open,                                           // R1
-            (R::Start, K::Init { chunked: true }) => R::Payload,                                         // R1
-            (R::Payload, K::Chunk { last: false, empty: true }) => return Err(self.misplaced(kind)),     // C5
+            _ if self.drops_requests() => return Ok(()), // C4
+            _ if self.side != Side::Worker && self.is_closed() => return Err(self.misplaced(kind)), // R13
+            (R::Cancelled { .. } | R::Abandoned, _) => return Err(self.misplaced(kind)), // R9
+            (R::Start, K::Init { chunked: false }) => R::Open, // R1
+            (R::Start, K::Init { chunked: true }) => R::Payload, // R1
+            (R::Payload, K::Chunk { last: false, empty: true }) => return Err(self.misplaced(kind)), // C5
             (R::Payload, K::Chunk { last, .. }) if self.takes_chunks() => match last {
-                true => R::Open,                                                                         // R2
-                false => R::Payload,                                                                     // R2
+                true => R::Open,     // R2
+                false => R::Payload, // R2
             },
-            (R::Open, K::Data) if self.takes_input() => R::Open,                                         // R5
-            (R::Open, K::Finish) if self.takes_input() => R::Finished,                                   // R5
-            (before, K::Cancel) => R::Cancelled { finished: before == R::Finished },                     // R9
+            (R::Open, K::Data) if self.takes_input() => R::Open, // R5
+            (R::Open, K::Finish) if self.takes_input() => R::Finished, // R5
+            (before, K::Cancel) => R::Cancelled { finished: before == R::Finished }, // R9
             _ => return Err(self.misplaced(kind)),
         };
         Ok(())
@@ -131,19 +131,19 @@ impl Exchange {
         let worker = self.side == Side::Worker;
         let cancelled = matches!(self.requests, Q::Cancelled { .. });
         self.responses = match (self.responses, kind) {
-            (R::Closed, _) => return Err(self.unexpected(kind)),                                         // R13
-            (R::Silent, K::Init { failed: false }) if self.payload_is_whole() => R::Open,                // R4
-            (R::Silent, K::Init { failed: true }) if worker && !cancelled => R::Failed,                  // R4, R19
-            (R::Silent, K::Init { failed: true }) if !worker && self.requests != Q::Start => R::Failed,  // R4, C3
-            (R::Silent, K::Error) if !worker && self.requests != Q::Start => R::Failed,                  // E11
-            (R::Open, K::Data) if !(worker && self.is_ending()) => R::Open,                              // R6, R12
-            (R::Failed, K::Data) if !worker => R::Failed,                                                // E11: dropped
-            (R::Open, K::Error) if !(worker && self.is_ending()) => R::Failed,                           // R7
-            (R::Open, K::Finish) if self.may_finish() => R::Closed,                                      // R10, R11
-            (R::Failed, K::Finish) if !worker => R::Closed,                                              // C2
-            (R::Failed, K::Cancel) => R::Closed,                                                         // R8, C2
-            (_, K::Cancel) if worker && self.is_ending() => R::Closed,                                   // R12, C3, R19
-            (_, K::Cancel) if !worker && self.requests != Q::Start => R::Closed,                         // E11
+            (R::Closed, _) => return Err(self.unexpected(kind)), // R13
+            (R::Silent, K::Init { failed: false }) if self.payload_is_whole() => R::Open, // R4
+            (R::Silent, K::Init { failed: true }) if worker && !cancelled => R::Failed, // R4, R19
+            (R::Silent, K::Init { failed: true }) if !worker && self.requests != Q::Start => R::Failed, // R4, C3
+            (R::Silent, K::Error) if !worker && self.requests != Q::Start => R::Failed, // E11
+            (R::Open, K::Data) if !(worker && self.is_ending()) => R::Open, // R6, R12
+            (R::Failed, K::Data) if !worker => R::Failed,        // E11: dropped
+            (R::Open, K::Error) if !(worker && self.is_ending()) => R::Failed, // R7
+            (R::Open, K::Finish) if self.may_finish() => R::Closed, // R10, R11
+            (R::Failed, K::Finish) if !worker => R::Closed,      // C2
+            (R::Failed, K::Cancel) => R::Closed,                 // R8, C2
+            (_, K::Cancel) if worker && self.is_ending() => R::Closed, // R12, C3, R19
+            (_, K::Cancel) if !worker && self.requests != Q::Start => R::Closed, // E11
             _ => return Err(self.unexpected(kind)),
         };
         Ok(())
@@ -265,7 +265,7 @@ impl Exchange {
             (R::Failed, K::Error) => return Violation::new(Rule::R7, "got a second ErrorResponse"),
             (R::Failed, K::Data) => (Rule::R7, "after ErrorResponse"),
             (R::Failed, K::Finish) => (Rule::R8, "after ErrorResponse"),
-            (R::Open, K::Finish) if self.is_cancelled() => (Rule::R11, "after Cancel"),
+            (R::Open, K::Finish) if self.is_finished() => (Rule::R11, "after Cancel"),
             (R::Open, K::Finish) => (Rule::R10, "before Finish was sent"),
             (R::Open, K::Error | K::Data) => (Rule::R12, "after Cancel"),
             (R::Open | R::Failed, K::Init { .. }) => (Rule::R4, "twice"),

@@ -11,10 +11,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 ///
 /// # Errors
 /// A ProtocolError that names the field and what would be accepted; it belongs into `InitResponse.error`.
-pub fn check_init<'a>(
-    init: &'a wire::Init,
-    formats: &[UdfWorkerDataFormat],
-) -> Result<&'a UdfPayload, ExecutionError> {
+pub fn check_init<'a>(init: &'a wire::Init, formats: &[UdfWorkerDataFormat]) -> Result<&'a UdfPayload, ExecutionError> {
     match init.protocol_version {
         None | Some(PROTOCOL_VERSION) => {}
         Some(other) => {

@@ -45,9 +45,7 @@ pub use error::{Blame, ExecutionError};
 pub use exchange::{Exchange, Side};
 pub use init::{PROTOCOL_VERSION, check_init};
 pub use manage::{ManageRequest, ManageResponse};
-pub use message::{
-    CancelResponse, Chunk, FinishResponse, InitResponse, Request, RequestKind, Response, ResponseKind,
-};
+pub use message::{CancelResponse, Chunk, FinishResponse, InitResponse, Request, RequestKind, Response, ResponseKind};
 pub use metrics::{Counter, Metrics};
 pub use payload::{DEFAULT_PAYLOAD_LIMIT, PayloadAssembly, PayloadError, VerifiedPayload};
 pub use violation::{Rule, Violation};

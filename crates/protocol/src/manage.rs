@@ -38,10 +38,9 @@ impl TryFrom<wire::WorkerRequest> for ManageRequest {
         use wire::worker_request::Manage;
         match request.manage {
             Some(Manage::Heartbeat(_)) => Ok(ManageRequest::Heartbeat),
-            Some(Manage::Shutdown(shutdown)) => Ok(ManageRequest::Shutdown {
-                cancel_sessions: shutdown.cancel_sessions(),
-                reason: shutdown.reason,
-            }),
+            Some(Manage::Shutdown(shutdown)) => {
+                Ok(ManageRequest::Shutdown { cancel_sessions: shutdown.cancel_sessions(), reason: shutdown.reason })
+            }
             None => Err(Violation::new(Rule::M1, "got a Manage request that is empty or of an unknown kind")),
         }
     }

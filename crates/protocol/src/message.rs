@@ -247,11 +247,9 @@ impl From<Response> for wire::UdfResponse {
                 Control::Init(wire::InitResponse { data, error: error.map(Into::into) })
             }
             Response::Error(error) => Control::Error(wire::ErrorResponse { error: Some(error.into()) }),
-            Response::Finish(FinishResponse { metrics, data, error }) => Control::Finish(wire::FinishResponse {
-                metrics: metrics.encode(),
-                data,
-                error: error.map(Into::into),
-            }),
+            Response::Finish(FinishResponse { metrics, data, error }) => {
+                Control::Finish(wire::FinishResponse { metrics: metrics.encode(), data, error: error.map(Into::into) })
+            }
             Response::Cancel(CancelResponse { metrics, error }) => {
                 Control::Cancel(wire::CancelResponse { metrics: metrics.encode(), error: error.map(Into::into) })
             }

@@ -17,7 +17,7 @@ pub(super) fn print(rules: &[Entry], citations: &[Citation], later: &[char]) -> 
     let (table, faults) = table(rules, citations, later);
     print!("{table}");
     if !faults.is_empty() {
-        bail!("{} rules or citations are amiss\n  {}", faults.len(), faults.join("\n  "));
+        bail!("rules and citations do not agree\n  {}", faults.join("\n  "));
     }
     Ok(())
 }
@@ -25,7 +25,7 @@ pub(super) fn print(rules: &[Entry], citations: &[Citation], later: &[char]) -> 
 /// The table as text, and what is wrong with it.
 fn table(rules: &[Entry], citations: &[Citation], later: &[char]) -> (String, Vec<String>) {
     let mut text = String::new();
-    let mut faults = Vec::new();
+    let mut untested = Vec::new();
     let mut tested = 0;
     for Entry { rule, title } in rules {
         // Files with the lines of code, and with the functions of tests, in them.
@@ -54,11 +54,16 @@ fn table(rules: &[Entry], citations: &[Citation], later: &[char]) -> (String, Ve
             (true, true) => line(&mut text, format_args!("       later")),
             (true, false) => {
                 line(&mut text, format_args!("       NO TEST"));
-                faults.push(format!("{rule} has no test: name it in the test that proves it ({title})"));
+                untested.push(rule.to_string());
             }
         }
     }
 
+    let mut faults = Vec::new();
+    if !untested.is_empty() {
+        let untested = untested.join(", ");
+        faults.push(format!("no test names {untested}; name a rule in the test that proves it"));
+    }
     let known: BTreeSet<_> = rules.iter().map(|entry| entry.rule).collect();
     for Citation { rule, file, line, .. } in citations.iter().filter(|citation| !known.contains(&citation.rule)) {
         faults.push(format!("{file}:{line} names {rule}, which does not exist; if it is no rule, set it in backticks"));
@@ -118,8 +123,7 @@ mod tests {
         assert_eq!(
             faults,
             [
-                "R1 has no test: name it in the test that proves it (about R1)",
-                "R2 has no test: name it in the test that proves it (about R2)",
+                "no test names R1, R2; name a rule in the test that proves it",
                 "a.rs:7 names R9, which does not exist; if it is no rule, set it in backticks",
             ]
         );

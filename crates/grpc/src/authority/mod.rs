@@ -121,7 +121,7 @@ impl<T: AsyncRead + Unpin> AnyAuthority<T> {
         self.held.truncate(have + read);
         let result = ready!(polled);
         // Nothing read is the end, which the connection will say again.
-        let missing = if read == 0 {
+        let missing = if read == 0 || result.is_err() {
             self.frames.lose();
             0
         } else {
