@@ -13,7 +13,7 @@ use arrow_array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, GenericByteArray, GenericByteViewArray, GenericListArray,
     GenericListViewArray, MapArray, NullArray, OffsetSizeTrait, PrimitiveArray, StructArray, UnionArray, make_array,
 };
-use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_data::{ArrayData, ArrayDataBuilder, BufferSpec};
 use arrow_ipc::{self as ipc, MetadataVersion};
 use arrow_schema::{DataType, FieldRef, Fields, UnionFields, UnionMode};

@@ -138,7 +138,8 @@ impl Decoder {
     }
 
     fn dictionary_batch(&mut self, message: &Message<'_>, body: Bytes, budget: &mut Budget) -> Result<()> {
-        let columns = &self.expected()?.columns;
+        let Decoder { expected, dictionaries, .. } = self;
+        let columns = &known(expected)?.columns;
         let header = message.header_as_dictionary_batch();
         let (header, batch) = header
             .and_then(|header| Some((header, header.data()?)))
@@ -146,21 +147,22 @@ impl Decoder {
         let id = header.id();
         let column = Column::find(columns, id)
             .ok_or_else(|| Error::malformed(format!("no column of the schema uses dictionary {id}")))?;
+        let within = |error: Error| error.within(column.field.name());
+
         let before = budget.left();
-        let arrays = Body::new(batch, message.version(), body, budget, &self.dictionaries)?
-            .arrays(&column.children, batch.length())
-            .map_err(|error| error.within(column.field.name()))?;
-        let (values, bytes) = (only(arrays.0), before - budget.left());
+        let body = Body::new(batch, message.version(), body, budget, dictionaries)?;
+        let values = only(body.arrays(&column.children, batch.length()).map_err(within)?.0);
+        let bytes = before - budget.left();
         if header.isDelta() {
-            self.dictionaries.extend(id, values, bytes, budget).map_err(|error| error.within(column.field.name()))
+            dictionaries.extend(id, values, bytes, budget).map_err(within)
         } else {
-            self.dictionaries.replace(id, values, bytes);
+            dictionaries.replace(id, values, bytes);
             Ok(())
         }
     }
 
     fn record_batch(&self, message: &Message<'_>, body: Bytes, budget: &mut Budget) -> Result<RecordBatch> {
-        let Expected { schema, columns } = self.expected()?;
+        let Expected { schema, columns } = known(&self.expected)?;
         let batch =
             message.header_as_record_batch().ok_or_else(|| Error::malformed("a RecordBatch without a header"))?;
         let (arrays, rows) =
@@ -168,12 +170,15 @@ impl Decoder {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(schema.clone(), arrays, &options).map_err(Error::invalid)
     }
+}
 
-    fn expected(&self) -> Result<&Expected> {
-        self.expected.as_ref().ok_or_else(|| {
-            Error::malformed("data before any schema; set Init.output_schema, answer with one in InitResponse.data, or begin the data with one")
-        })
-    }
+fn known(expected: &Option<Expected>) -> Result<&Expected> {
+    expected.as_ref().ok_or_else(|| {
+        Error::malformed(
+            "data before any schema; set Init.output_schema, answer with one in InitResponse.data, or begin the data \
+             with one",
+        )
+    })
 }
 
 fn only(mut arrays: Vec<ArrayRef>) -> ArrayRef {

@@ -55,6 +55,10 @@ impl Dictionaries {
         // Joining copies both, and a message can hold many small deltas to a large dictionary.
         budget.charge(total)?;
         let values = arrow_select::concat::concat(&[&*before.values, &*more]).map_err(Error::invalid)?;
+        if values.len() != before.values.len() + more.len() || values.to_data().validate_full().is_err() {
+            // Arrow loses values that are zero bytes wide.
+            return Err(Error::unsupported(format!("a delta for a dictionary of {}", values.data_type())));
+        }
         // Views go on living in their old buffers when they are joined; other arrays are new now.
         *before = Dictionary { values, bytes: total, borrowed_from: Some(self.message) };
         Ok(())

@@ -32,12 +32,11 @@ struct Inner {
     /// From the outermost column inwards. Filled while the error travels up, innermost first.
     path: Vec<String>,
     text: String,
-    source: Option<arrow_schema::ArrowError>,
 }
 
 impl Error {
     fn new(kind: Kind, condition: &'static str, text: impl Into<String>) -> Self {
-        Error(Box::new(Inner { kind, condition, path: Vec::new(), text: text.into(), source: None }))
+        Error(Box::new(Inner { kind, condition, path: Vec::new(), text: text.into() }))
     }
 
     pub(crate) fn malformed(text: impl Into<String>) -> Self {
@@ -76,9 +75,7 @@ impl Error {
 
     /// What Arrow's own validation found wrong with data of a peer.
     pub(crate) fn invalid(source: arrow_schema::ArrowError) -> Self {
-        let mut error = Error::malformed("arrow's validation refused it");
-        error.0.source = Some(source);
-        error
+        Error::malformed(format!("arrow's validation refused it: {source}"))
     }
 
     /// The same error, found inside the column or child `name`.
@@ -108,12 +105,7 @@ impl fmt::Display for Error {
             }
             f.write_str("\": ")?;
         }
-        f.write_str(&self.0.text)?;
-        // The source is arrow's sentence about these very bytes: without it the text would not say what is wrong.
-        match &self.0.source {
-            Some(source) => write!(f, ": {source}"),
-            None => Ok(()),
-        }
+        f.write_str(&self.0.text)
     }
 }
 

@@ -7,8 +7,8 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ByteArrayType, ByteViewType, Int16Type, Int32Type, Int64Type, RunEndIndexType};
 use arrow_array::{
-    Array, GenericByteArray, GenericByteViewArray, GenericListArray, GenericListViewArray, OffsetSizeTrait, RunArray,
-    UnionArray, types,
+    Array, GenericByteArray, GenericByteViewArray, GenericListArray, GenericListViewArray, OffsetSizeTrait, UnionArray,
+    types,
 };
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
 use arrow_data::BufferSpec;
@@ -130,7 +130,7 @@ impl Layout {
     }
 
     fn bits(&mut self, bits: &BooleanBuffer) {
-        let aligned = bits.offset() % 8 == 0;
+        let aligned = bits.offset().is_multiple_of(8);
         self.buffer(if aligned { Piece::Shared(bits.sliced()) } else { Piece::Bits(bits.clone()) });
     }
 
@@ -262,8 +262,12 @@ impl Layout {
     /// Adds the keys here and the values to `dictionaries`: every message brings the dictionaries it needs (C9).
     fn dictionary(&mut self, array: &dyn Array, column: &Column, dictionaries: &mut Vec<Laid>) -> Result<()> {
         let whole = array.as_any_dictionary();
-        // More values than keys: some are not used. That is what a small slice of a column looks like.
-        let compact = (whole.values().len() > array.len())
+        // More values than keys: some are not used. That is what a small slice of a column looks like. Values of nested
+        // types go whole: arrow's filter does not get through all of them.
+        let values = whole.values().data_type();
+        let simple = !values.is_nested()
+            && !matches!(values, DataType::Null | DataType::FixedSizeBinary(0) | DataType::RunEndEncoded(..));
+        let compact = (simple && whole.values().len() > array.len())
             .then(|| arrow_select::dictionary::garbage_collect_any_dictionary(whole).ok())
             .flatten();
         let dictionary = compact.as_ref().map_or(whole, |compact| compact.as_any_dictionary());

@@ -41,3 +41,8 @@ pub use error::{Error, Kind, Result};
 pub use inflate::Limits;
 pub use message::ALIGNMENT;
 pub use schema::{decode_schema, encode_schema};
+
+/// The README's program, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

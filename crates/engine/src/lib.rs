@@ -40,7 +40,7 @@ pub use error::{Error, ErrorKind};
 pub use launcher::{LaunchConfig, Launcher, Transport, WorkerCommand};
 pub use process::{Process, Token};
 pub use session::{
-    BatchInput, BatchOutput, Cause, Control, Init, Input, OpenSession, Output, Pipelining, Progress, Session,
+    BatchInput, BatchOutput, Cause, Control, Init, Input, OpenSession, Opening, Output, Pipelining, Progress, Session,
     SessionConfig, Summary, Termination,
 };
 pub use worker::{Announced, Worker, WorkerConfig};

@@ -295,9 +295,10 @@ impl Worker {
     /// Waits until the worker no longer answers its heartbeats (E6).
     pub(crate) async fn lost(&self) -> String {
         let mut lost = self.inner.lost.clone();
-        match lost.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
-            Err(_) => std::future::pending().await,
+        let why = lost.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
+            None => std::future::pending().await,
         }
     }
 
@@ -305,8 +306,9 @@ impl Worker {
     pub(crate) async fn explain(&self, cause: Cause) -> Cause {
         let (Cause::Broken(_) | Cause::Ended(_), Some(_)) = (&cause, self.inner.pid) else { return cause };
         let mut exited = self.inner.exited.clone();
-        match timeout(POST_MORTEM, exited.wait_for(Option::is_some)).await {
-            Ok(Ok(how)) => how.clone().map_or(cause, Cause::Died),
+        let how = async { exited.wait_for(Option::is_some).await.ok().and_then(|how| how.clone()) };
+        match timeout(POST_MORTEM, how).await {
+            Ok(Some(how)) => Cause::Died(how),
             _ => cause,
         }
     }

@@ -28,6 +28,9 @@ use tempfile::TempDir;
 /// Longer than any of these tests: what ends earlier was noticed, not waited for.
 const LONG: Duration = Duration::from_secs(60);
 
+/// What is dead or dying is gone by then.
+const FATAL: Duration = Duration::from_secs(20);
+
 /// For bounds that a test waits out.
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -138,8 +141,8 @@ impl Call {
     /// Returns when the worker is dead, whoever's child it is: then the system closes its end.
     fn wait_for_death(self) {
         let read = match self {
-            Call::Unix(mut call) => call.set_read_timeout(Some(LONG)).and_then(|()| call.read(&mut [0])),
-            Call::Tcp(mut call) => call.set_read_timeout(Some(LONG)).and_then(|()| call.read(&mut [0])),
+            Call::Unix(mut call) => call.set_read_timeout(Some(FATAL)).and_then(|()| call.read(&mut [0])),
+            Call::Tcp(mut call) => call.set_read_timeout(Some(FATAL)).and_then(|()| call.read(&mut [0])),
         };
         let lives = read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         assert!(!lives, "the worker outlived what should have ended it");
@@ -343,7 +346,7 @@ async fn d7_a_worker_that_ignores_sigterm_is_killed() {
 async fn d7_sigterm_is_for_the_started_process_alone() {
     let log = log();
     let (_base, launcher) = launcher(LaunchConfig { termination_timeout: SHORT, ..patient() });
-    let script = r#"("$0" "$@"; echo "it ended") & trap "echo asked" TERM; while :; do wait; done"#;
+    let script = r#"trap ":" TERM; (trap ":" TERM; "$0" "$@"; echo "it ended") & while :; do wait; done"#;
     let (process, call) = launcher.launch(&behind(script), connects).await.expect("it starts");
     let id = process.id().to_owned();
     assert_eq!(process.end(async {}).await.expect("it ends").to_string(), "signal: 9 (SIGKILL)");
@@ -356,7 +359,7 @@ async fn d7_sigterm_is_for_the_started_process_alone() {
 #[tokio::test]
 async fn d7_what_is_left_of_a_group_is_killed() {
     let (_base, launcher) = launcher(patient());
-    let script = r#""$0" "$@" & trap "exit 7" TERM; wait"#;
+    let script = r#"trap "exit 7" TERM; "$0" "$@" & wait"#;
     let (process, call) = launcher.launch(&behind(script), connects).await.expect("it starts");
     let exit = process.end(async {}).await.expect("it ends");
     assert_eq!(exit.status().and_then(|status| status.code()), Some(7));

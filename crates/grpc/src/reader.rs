@@ -71,7 +71,8 @@ impl Parse for Response {
 /// and drop both when the consumer has taken them (E5).
 #[derive(Debug)]
 pub struct Credit {
-    ledger: Arc<Ledger>,
+    /// `None` for a message that takes up no room.
+    ledger: Option<Arc<Ledger>>,
     /// Bytes to give back.
     held: usize,
     /// Whether room was given back before the message was taken, because it is larger than the window.
@@ -80,15 +81,24 @@ pub struct Credit {
     inflated: usize,
 }
 
+impl Credit {
+    /// For a message that takes up no room, because it did not come over a stream: a role is driven without one in
+    /// tests.
+    pub fn free() -> Self {
+        Credit { ledger: None, held: 0, advanced: false, inflated: 0 }
+    }
+}
+
 impl Drop for Credit {
     fn drop(&mut self) {
-        self.ledger.release(self.held);
+        let Some(ledger) = &self.ledger else { return };
+        ledger.release(self.held);
         if self.advanced {
-            self.ledger.advanced.store(false, Ordering::Release);
+            ledger.advanced.store(false, Ordering::Release);
         }
-        self.ledger.inflated.fetch_sub(self.inflated, Ordering::Release);
+        ledger.inflated.fetch_sub(self.inflated, Ordering::Release);
         if self.advanced || self.inflated > 0 {
-            self.ledger.reader.wake();
+            ledger.reader.wake();
         }
     }
 }
@@ -331,7 +341,7 @@ impl Reader {
     }
 
     fn credit(&self, held: usize, advanced: bool) -> Credit {
-        Credit { ledger: Arc::clone(&self.ledger), held, advanced, inflated: 0 }
+        Credit { ledger: Some(Arc::clone(&self.ledger)), held, advanced, inflated: 0 }
     }
 
     fn finish(&self, compressed: u8, message: Bytes, mut credit: Credit) -> Result<(Bytes, Credit), Status> {

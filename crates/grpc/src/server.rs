@@ -154,12 +154,20 @@ impl Server {
                     }
                 },
                 Some(_) = connections.join_next() => {}
-                _ = stopped.wait_for(|stop| *stop) => break,
+                () = told(&mut stopped) => break,
             }
         }
         drop(listener);
         let flushed = async { while connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(FAREWELL, flushed).await;
+    }
+}
+
+/// Waits for [`ServerHandle::stop`].
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // An error means that no handle is left, and then nobody can say stop.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -185,7 +193,7 @@ async fn connection(io: Io, shared: Arc<Shared>, mut stop: watch::Receiver<bool>
                 Some(Err(error)) => return tracing::debug!(%error, "a connection broke"),
                 None => return,
             },
-            _ = stop.wait_for(|stop| *stop), if !stopping => {
+            () = told(&mut stop), if !stopping => {
                 stopping = true;
                 connection.graceful_shutdown();
             }

@@ -6,7 +6,7 @@ use anyudf_arrow::{Decoder, Encoder, Limits};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
-use super::{Input, OpenSession, Output, Summary};
+use super::{Control, Input, OpenSession, Output, Summary};
 use crate::error::{Error, ErrorKind};
 
 pub(super) fn split(session: OpenSession) -> Result<(BatchInput, BatchOutput), Error> {
@@ -57,6 +57,11 @@ pub struct BatchInput {
 }
 
 impl BatchInput {
+    /// A handle for other threads.
+    pub fn control(&self) -> Control {
+        self.input.control()
+    }
+
     /// The schema of what is sent.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
@@ -120,6 +125,11 @@ pub struct BatchOutput {
 }
 
 impl BatchOutput {
+    /// A handle for other threads.
+    pub fn control(&self) -> Control {
+        self.output.control()
+    }
+
     /// The schema of what comes back.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema

@@ -219,6 +219,28 @@ impl Session {
     /// # Cancel safety
     /// Dropping the future cancels the session.
     pub async fn init(self) -> Result<OpenSession, Error> {
+        let Begun { mut open, init_response } = self.begin().await?;
+        open.data = opened(init_response, &open.shared).await?;
+        Ok(open)
+    }
+
+    /// Opens the stream and sends Init without waiting for the answer, so that input can follow at once where the
+    /// worker announced `pipelining` and the configuration asks for it; it saves a round trip (C1). Everywhere else the
+    /// input waits in its queue.
+    ///
+    /// # Errors
+    /// Those of [`Session::init`] that come before InitResponse.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the session.
+    pub async fn pipelined(self) -> Result<(Input, Opening), Error> {
+        let Begun { open, init_response } = self.begin().await?;
+        let shared = Arc::clone(&open.shared);
+        let (input, output) = open.split();
+        Ok((input, Opening { init_response, shared, output }))
+    }
+
+    async fn begin(self) -> Result<Begun, Error> {
         let Session { worker, init, shared, mut stops } = self;
         shared.state.send_if_modified(|state| {
             if state.termination.is_none() {
@@ -267,15 +289,51 @@ impl Session {
         let watch_taken = config.idle_limit.is_some();
         let role = EngineRole::new(wire, chunks, config, Arc::clone(&shared.counters), ends, began);
         tokio::spawn(supervise(worker.clone(), Arc::clone(&shared), role, duplex, news));
-        let data = match init_response.await {
-            Ok(Ok(data)) => data,
-            Ok(Err(error)) => return Err(Error::from_execution(error)),
-            Err(_) => return Err(match shared.verdict().await {
-                Err(error) => error,
-                Ok(_) => Error::new(ErrorKind::Violation, "PROTOCOL_VIOLATION", "the worker finished before it began"),
-            }),
-        };
-        Ok(OpenSession { worker, init, data, shared, guard: Arc::new(guard), input, output, watch_taken })
+        let guard = Arc::new(guard);
+        let open = OpenSession { worker, init, data: None, shared, guard, input, output, watch_taken };
+        Ok(Begun { open, init_response })
+    }
+}
+
+type InitAnswer = oneshot::Receiver<Result<Option<Bytes>, ExecutionError>>;
+
+/// A session whose Init is on the way.
+struct Begun {
+    open: OpenSession,
+    init_response: InitAnswer,
+}
+
+/// Waits for InitResponse and gives what it carried.
+async fn opened(init_response: InitAnswer, shared: &Shared) -> Result<Option<Bytes>, Error> {
+    match init_response.await {
+        Ok(Ok(data)) => Ok(data),
+        Ok(Err(error)) => Err(Error::from_execution(error)),
+        // The role has ended first, and says why.
+        Err(_) => Err(shared.verdict().await.err().unwrap_or_else(|| {
+            Error::new(ErrorKind::Violation, "PROTOCOL_VIOLATION", "the worker finished before it began (E11)")
+        })),
+    }
+}
+
+/// The output of a pipelined session: InitResponse comes first (C1).
+#[derive(Debug)]
+pub struct Opening {
+    init_response: InitAnswer,
+    shared: Arc<Shared>,
+    output: Output,
+}
+
+impl Opening {
+    /// Waits for InitResponse; returns what it carried, and the output.
+    ///
+    /// # Errors
+    /// Those of [`Session::init`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the session.
+    pub async fn init(self) -> Result<(Option<Bytes>, Output), Error> {
+        let data = opened(self.init_response, &self.shared).await?;
+        Ok((data, self.output))
     }
 }
 
@@ -391,6 +449,11 @@ pub struct Input {
 }
 
 impl Input {
+    /// A handle for other threads.
+    pub fn control(&self) -> Control {
+        Control { shared: Arc::clone(&self.shared) }
+    }
+
     /// Sends one DataRequest, `parts` one after the other, none of them copied. Waits while the worker is slow (E5).
     ///
     /// # Errors
@@ -465,6 +528,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// A handle for other threads.
+    pub fn control(&self) -> Control {
+        Control { shared: Arc::clone(&self.shared) }
+    }
+
     /// The data of the next DataResponse; `None` when the worker has finished. Asking again after the end says the
     /// same at once.
     ///

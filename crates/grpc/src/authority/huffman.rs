@@ -4,13 +4,10 @@
 //! The code is canonical: codes of one length are consecutive and go by symbol, and a longer code starts where the
 //! shorter ones end. So the lengths alone make the whole code.
 
-/// The symbol that ends nothing: it is in the code, but a string that spells it is an error.
-const END_OF_STRING: usize = 256;
-
 /// The longest code, in bits.
 const LONGEST: usize = 30;
 
-/// How many bits each symbol takes: the 256 bytes, then [`END_OF_STRING`].
+/// How many bits each symbol takes: the 256 bytes, then the end of string, which no string may spell.
 #[rustfmt::skip]
 const LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, // control characters
@@ -87,7 +84,7 @@ pub(super) struct Decoded {
 }
 
 /// Reads a coded string, or tells that it is none: it ends within a symbol, is padded with anything but less than eight
-/// ones, or spells [`END_OF_STRING`].
+/// ones, or spells the end of string.
 pub(super) fn decode(coded: &[u8]) -> Option<Decoded> {
     let mut decoded = Decoded { text: Vec::with_capacity(coded.len() * 8 / 5), bits: 0 };
     let (mut code, mut length) = (0_u32, 0);

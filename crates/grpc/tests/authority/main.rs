@@ -1,5 +1,5 @@
 //! `AnyAuthority` between the bytes of clients that gRPC knows and the `http` crate refuses, and h2's server (P8).
 
-mod bytes;
+mod layer;
 mod server;
 mod wire;

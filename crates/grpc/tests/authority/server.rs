@@ -1,6 +1,8 @@
 //! The layer under h2's own server: what a program behind it sees (P8).
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use anyudf_grpc::AnyAuthority;
 use bytes::Bytes;
@@ -23,14 +25,25 @@ struct Seen {
     trailers: Option<HeaderMap>,
 }
 
-/// Serves the first `count` requests that h2 lets through, in the order of their streams.
-async fn serve<T: AsyncRead + AsyncWrite + Unpin>(io: T, count: usize) -> Vec<Seen> {
+/// Serves the first `count` requests of a script that h2 lets through, in the order of their streams.
+async fn serve_script(script: Script, count: usize) -> Vec<Seen> {
+    let drained = script.drained();
+    serve(AnyAuthority::new(script), count, &drained).await
+}
+
+/// Serves the first `count` requests that h2 lets through. Once everything is read, h2 has nothing to wait for, so a
+/// request that is missing then was refused.
+async fn serve<T: AsyncRead + AsyncWrite + Unpin>(io: T, count: usize, drained: &AtomicBool) -> Vec<Seen> {
     let mut connection = h2::server::handshake(io).await.unwrap();
     let mut reading = JoinSet::new();
     // Replies are kept: dropping one would reset its stream.
     let mut replies = Vec::new();
     for _ in 0..count {
-        let (request, reply) = connection.accept().await.unwrap().unwrap();
+        let accepted = poll_fn(|cx| match connection.poll_accept(cx) {
+            Poll::Pending if drained.load(Ordering::Relaxed) => panic!("h2 refused a request"),
+            polled => polled,
+        });
+        let (request, reply) = accepted.await.expect("h2 keeps the connection").expect("h2 keeps the connection");
         replies.push(reply);
         let stream = u32::from(request.body().stream_id());
         reading.spawn(async move { (stream, see(request).await) });
@@ -65,8 +78,7 @@ async fn see(request: Request<RecvStream>) -> Seen {
 
 /// The lengths of the authorities that the server has of some requests, which is all that stays of them.
 async fn authorities(bytes: &[u8], cuts: &[usize], count: usize) -> Vec<usize> {
-    let io = AnyAuthority::new(Script::new(bytes, cuts, End::Silence));
-    let seen = serve(io, count).await;
+    let seen = serve_script(Script::new(bytes, cuts, End::Silence), count).await;
     seen.iter().map(|seen| seen.authority.as_ref().map_or(0, |authority| authority.as_str().len())).collect()
 }
 
@@ -77,7 +89,9 @@ async fn p8_h2_alone_refuses_a_path() {
     let bytes =
         [hello(), block_frames(END_STREAM, 1, &requests[0], &[]), block_frames(END_STREAM, 3, &requests[1], &[])]
             .concat();
-    let alone = serve(Script::new(&bytes, &[], End::Silence), 1).await;
+    let script = Script::new(&bytes, &[], End::Silence);
+    let drained = script.drained();
+    let alone = serve(script, 1, &drained).await;
     assert_eq!(alone[0].authority, Some(Authority::from_static("localhost")));
     assert_eq!(authorities(&bytes, &[], 2).await, [24, 9]);
 }
@@ -113,8 +127,7 @@ async fn p8_data_and_trailers() {
     ]
     .concat();
     for cuts in [vec![], vec![1000], (0..bytes.len()).collect()] {
-        let io = AnyAuthority::new(Script::new(&bytes, &cuts, End::Silence));
-        let [seen] = serve(io, 1).await.try_into().unwrap();
+        let [seen] = serve_script(Script::new(&bytes, &cuts, End::Silence), 1).await.try_into().unwrap();
         assert_eq!(seen.body, [&data[..], &[9; 5000]].concat());
         assert_eq!(seen.path, "/p");
         assert_eq!(seen.fields["te"], "trailers");
@@ -194,8 +207,9 @@ async fn p8_over_a_narrow_pipe() {
     let (mut near, far) = tokio::io::duplex(37);
     let (mut from_server, mut to_server) = tokio::io::split(&mut near);
     let mut sink = tokio::io::sink();
+    let never = AtomicBool::new(false);
     let seen = tokio::select! {
-        seen = serve(AnyAuthority::new(far), 2) => seen,
+        seen = serve(AnyAuthority::new(far), 2, &never) => seen,
         _ = async {
             to_server.write_all(&bytes).await.unwrap();
             std::future::pending::<()>().await
@@ -336,8 +350,7 @@ proptest! {
             expected.push((authority.bytes, fields));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let io = AnyAuthority::new(Script::new(&bytes, &cuts, End::Silence));
-        let seen = runtime.block_on(serve(io, requests.len()));
+        let seen = runtime.block_on(serve_script(Script::new(&bytes, &cuts, End::Silence), requests.len()));
         let seen: Vec<_> =
             seen.into_iter().map(|seen| (seen.authority.unwrap().as_str().len(), seen.fields)).collect();
         prop_assert_eq!(seen, expected);

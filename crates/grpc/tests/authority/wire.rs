@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use anyudf_grpc::AnyAuthority;
@@ -105,7 +107,7 @@ pub(crate) fn coded(text: &str) -> Vec<u8> {
         let (len, first, group) = GROUPS.into_iter().find(|(.., group)| group.contains(char)).unwrap();
         bits += &format!("{:0len$b}", first + group.find(char).unwrap());
     }
-    while bits.len() % 8 != 0 {
+    while !bits.len().is_multiple_of(8) {
         bits.push('1');
     }
     let bytes: Vec<u8> = (0..bits.len()).step_by(8).map(|i| u8::from_str_radix(&bits[i..i + 8], 2).unwrap()).collect();
@@ -129,7 +131,7 @@ pub(crate) fn secret(index: usize, value: Vec<u8>) -> Vec<u8> {
 
 /// A request to `/p` with the given field for its authority. It leaves the dynamic table to that field.
 pub(crate) fn request(authority: &[u8]) -> Vec<u8> {
-    [&[0x83, 0x86], &passing(4, raw("/p"))[..], authority, &passing(0, [raw("te"), coded("trailers")].concat())]
+    [&[0x83, 0x86][..], &passing(4, raw("/p")), authority, &passing(0, [raw("te"), coded("trailers")].concat())]
         .concat()
 }
 
@@ -151,12 +153,18 @@ pub(crate) struct Script {
     pieces: VecDeque<Vec<u8>>,
     end: End,
     asleep: bool,
+    drained: Arc<AtomicBool>,
 }
 
 impl Script {
     pub(crate) fn new(bytes: &[u8], cuts: &[usize], end: End) -> Self {
         let pieces = pieces(bytes, cuts).into_iter().filter(|piece| !piece.is_empty()).collect();
-        Script { pieces, end, asleep: true }
+        Script { pieces, end, asleep: true, drained: Arc::default() }
+    }
+
+    /// Becomes true when the server has read everything and asks for more.
+    pub(crate) fn drained(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.drained)
     }
 }
 
@@ -164,6 +172,7 @@ impl AsyncRead for Script {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let Some(piece) = this.pieces.front_mut() else {
+            this.drained.store(true, Ordering::Relaxed);
             return match this.end {
                 End::Eof => Poll::Ready(Ok(())),
                 End::Broken => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),

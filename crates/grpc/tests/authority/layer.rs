@@ -109,6 +109,22 @@ fn p8_a_block_beyond_the_bound_passes() {
     }
 }
 
+/// P8: what a block that passed unread put into the table is not known, so an index is not taken for what it was before.
+#[test]
+fn p8_an_index_after_a_block_beyond_the_bound_names_nothing() {
+    let small = kept(0, [raw("x-small"), raw("v")].concat());
+    let large = passing(0, [raw("x-large"), raw(&"v".repeat(70_000))].concat());
+    let large = request(&[small, large].concat());
+    let sent = [
+        hello(),
+        block_frames(0, 1, &request(&kept(1, raw("localhost"))), &[]),
+        block_frames(0, 3, &large, &[]),
+        block_frames(0, 5, &request(&passing(62, raw(SOCKET))), &[]),
+    ]
+    .concat();
+    assert!(through(&sent) == sent);
+}
+
 /// P8: a block of nearly the bound is rewritten.
 #[test]
 fn p8_a_block_within_the_bound_is_rewritten() {
@@ -130,6 +146,7 @@ fn p8_nonsense_passes() {
         // Another frame within a block; another stream's continuation; padding that does not fit.
         [hello(), frame(HEADERS, 0, 1, &field), frame(PING, 0, 0, b"pingpong"), frame(CONTINUATION, 4, 1, b"")]
             .concat(),
+        [hello(), frame(HEADERS, 0, 1, &field), frame(DATA, END_HEADERS, 1, b"")].concat(),
         [hello(), frame(HEADERS, 0, 1, &field), frame(CONTINUATION, END_HEADERS, 3, b"")].concat(),
         [hello(), frame(HEADERS, PADDED | END_HEADERS, 1, &[&[200], &field[..]].concat())].concat(),
         [hello(), frame(HEADERS, PADDED | END_HEADERS, 1, b"")].concat(),

@@ -1,0 +1,172 @@
+//! `anyudf bench echo`: the data path beside this machine's own limits.
+//!
+//! Machines are noisy and differ, so figures alone say little: each is taken beside a raw Unix-socket echo of the same
+//! batch size, in turn, several times, and the medians are what is printed. Bytes are counted one way.
+//!
+//! ```text
+//!   raw     thread ─ write_all ─▶ socket ─▶ thread ─▶ thread ─▶ socket ─ read_exact ─▶ thread
+//!   bytes   feeder ─ Input.send ─▶ session ═▶ a worker's echo ═▶ session ─ Output.next ─▶ collector
+//!   arrow   feeder ─ encode ─▶ session ═▶ decode, encode ═▶ session ─ decode ─▶ collector
+//! ```
+
+mod flights;
+mod latency;
+mod raw;
+mod report;
+mod through;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyudf_engine::{Worker, WorkerConfig};
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::failure::Result;
+use crate::io::Io;
+use crate::start;
+use flights::Flights;
+use report::{Report, Throughput};
+
+pub(crate) use raw::{PEER, PeerArguments, peer};
+
+/// How long one run of one mode at one size takes.
+const RUN: Duration = Duration::from_millis(350);
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Echo batches through a session and a worker process, beside a raw socket
+    ///
+    /// Prints, for batches of 16 KiB to 4 MiB, GiB/s one way: a raw Unix-socket echo between two processes, the echo
+    /// function through a session and a worker (bytes), and batches of flights, strings included, that are encoded,
+    /// decoded and encoded by the worker, and decoded again (arrow). Then latencies: opening a session on a warm worker,
+    /// one small batch there and back, starting a worker, and from Cancel to its answer under full queues.
+    /// Ends within 50 seconds.
+    Echo(EchoArguments),
+}
+
+#[derive(Debug, Args)]
+struct EchoArguments {
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+
+    /// Measure only these
+    #[arg(long, value_delimiter = ',', value_name = "MODES")]
+    only: Vec<Mode>,
+
+    /// Only batches of this size
+    #[arg(long, value_name = "SIZE", value_parser = crate::units::bytes)]
+    batch_bytes: Option<usize>,
+
+    /// How often each is measured; the medians are printed
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100), hide = true)]
+    rounds: u32,
+
+    /// Take the flights from this Parquet file, not from data/flights-sample.parquet or made up
+    #[arg(long, value_name = "FILE")]
+    flights: Option<PathBuf>,
+}
+
+/// What can be measured. The raw socket always is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Throughput of opaque bytes
+    Bytes,
+    /// Throughput of record batches
+    Arrow,
+    /// The latencies
+    Latency,
+}
+
+/// The sizes of batches that are measured.
+const SIZES: [usize; 4] = [16 << 10, 256 << 10, 1 << 20, 4 << 20];
+
+/// Runs `anyudf bench`.
+pub(crate) fn bench(arguments: BenchArguments) -> Result {
+    let What::Echo(arguments) = arguments.what;
+    let asked = |mode| arguments.only.is_empty() || arguments.only.contains(&mode);
+    let report = Report::new(arguments.json);
+    let io = Io::start()?;
+    let command = start::bundled()?;
+    let sizes = arguments.batch_bytes.map_or(SIZES.to_vec(), |size| vec![size]);
+    if asked(Mode::Bytes) || asked(Mode::Arrow) {
+        let worker = io.wait_or_interrupt(Worker::start(&command, WorkerConfig::default()))??;
+        let flights = asked(Mode::Arrow).then(|| Flights::load(arguments.flights.as_deref())).transpose()?;
+        if let Some(flights) = &flights {
+            report.note(format_args!("mode arrow sends flights {}", flights.source));
+        }
+        report.throughput_heading();
+        let mut rows = vec![Row::default(); sizes.len()];
+        let arrow: Vec<_> = sizes.iter().map(|&size| flights.as_ref().map(|f| f.batches(size))).collect();
+        for round in 0..=arguments.rounds {
+            for ((&size, row), arrow) in sizes.iter().zip(&mut rows).zip(&arrow) {
+                // The first round warms caches, buffers and the processor up, and is thrown away.
+                let time = if round == 0 { RUN / 10 } else { RUN };
+                let mut measured = Row::default();
+                measured.raw.push(raw::echo(size, time)?);
+                if asked(Mode::Bytes) {
+                    measured.bytes.push(through::bytes(&io, &worker, size, time)?);
+                }
+                if let Some(batches) = arrow {
+                    measured.arrow.push(through::arrow(&io, &worker, batches, time)?);
+                }
+                io.check()?;
+                if round > 0 {
+                    row.extend(measured);
+                }
+            }
+        }
+        for (&size, row) in sizes.iter().zip(&mut rows) {
+            let raw = median(&mut row.raw);
+            let source = flights.as_ref().map(|flights| flights.source.as_str());
+            report.throughput(&Throughput::new("raw", size, raw, raw, None));
+            for (mode, rates, source) in [("bytes", &mut row.bytes, None), ("arrow", &mut row.arrow, source)] {
+                if !rates.is_empty() {
+                    report.throughput(&Throughput::new(mode, size, median(rates), raw, source));
+                }
+            }
+        }
+        io.wait(worker.end())?;
+    }
+    if asked(Mode::Latency) {
+        report.latency_heading();
+        report.latency(&latency::warm_open(&io, &command)?);
+        report.latency(&latency::round_trip(&io, &command)?);
+        report.latency(&latency::cold_start(&io, &command)?);
+        report.latency(&latency::cancel(&io, &command)?);
+    }
+    Ok(())
+}
+
+/// The rates measured at one size, in GiB/s.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    raw: Vec<f64>,
+    bytes: Vec<f64>,
+    arrow: Vec<f64>,
+}
+
+impl Row {
+    fn extend(&mut self, other: Row) {
+        self.raw.extend(other.raw);
+        self.bytes.extend(other.bytes);
+        self.arrow.extend(other.arrow);
+    }
+}
+
+/// The middle value. Zero when there is none.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// GiB a second.
+fn rate(bytes: u64, began: Instant) -> f64 {
+    bytes as f64 / f64::from(1 << 30) / began.elapsed().as_secs_f64()
+}

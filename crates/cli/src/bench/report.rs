@@ -1,0 +1,125 @@
+//! What `bench` prints: a table for people, or one JSON object a line.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// How fast one mode is at one size.
+#[derive(Debug, Serialize)]
+pub(super) struct Throughput<'a> {
+    mode: &'static str,
+    batch_bytes: usize,
+    gib_per_s: f64,
+    raw_socket_gib_per_s: f64,
+    ratio_to_raw_socket: f64,
+    /// Where the data came from, where it matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a str>,
+}
+
+impl<'a> Throughput<'a> {
+    pub(super) fn new(mode: &'static str, batch_bytes: usize, rate: f64, raw: f64, data: Option<&'a str>) -> Self {
+        Throughput {
+            mode,
+            batch_bytes,
+            gib_per_s: rounded(rate),
+            raw_socket_gib_per_s: rounded(raw),
+            ratio_to_raw_socket: rounded(rate / raw),
+            data,
+        }
+    }
+}
+
+/// How long something takes.
+#[derive(Debug, Serialize)]
+pub(super) struct Latency {
+    mode: &'static str,
+    median_ms: f64,
+    p99_ms: f64,
+    samples: usize,
+}
+
+impl Latency {
+    /// From any number of samples but none.
+    pub(super) fn new(mode: &'static str, mut samples: Vec<Duration>) -> Self {
+        samples.sort();
+        let at = |hundredths: usize| {
+            let sample = samples.get((samples.len() * hundredths / 100).min(samples.len().saturating_sub(1)));
+            rounded(sample.copied().unwrap_or_default().as_secs_f64() * 1e3)
+        };
+        Latency { mode, median_ms: at(50), p99_ms: at(99), samples: samples.len() }
+    }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+/// Where lines go.
+#[derive(Debug)]
+pub(super) struct Report {
+    json: bool,
+}
+
+impl Report {
+    pub(super) fn new(json: bool) -> Self {
+        Report { json }
+    }
+
+    /// Something people should know of how it is measured.
+    pub(super) fn note(&self, note: impl Display) {
+        if !self.json {
+            println!("{note}");
+        }
+    }
+
+    pub(super) fn throughput_heading(&self) {
+        self.note(format_args!("\n{:<7} {:>10} {:>9} {:>11} {:>7}", "mode", "batch", "GiB/s", "raw socket", "ratio"));
+    }
+
+    pub(super) fn throughput(&self, line: &Throughput<'_>) {
+        let Throughput { mode, batch_bytes, gib_per_s, raw_socket_gib_per_s, ratio_to_raw_socket, .. } = line;
+        if self.json {
+            return self.json(line);
+        }
+        let batch = crate::units::show_bytes(*batch_bytes as u64);
+        println!("{mode:<7} {batch:>10} {gib_per_s:>9.2} {raw_socket_gib_per_s:>11.2} {ratio_to_raw_socket:>7.2}");
+    }
+
+    pub(super) fn latency_heading(&self) {
+        self.note(format_args!("\n{:<20} {:>10} {:>10}", "", "median ms", "p99 ms"));
+    }
+
+    pub(super) fn latency(&self, line: &Latency) {
+        let Latency { mode, median_ms, p99_ms, .. } = line;
+        if self.json {
+            return self.json(line);
+        }
+        println!("{:<20} {median_ms:>10.3} {p99_ms:>10.3}", mode.replace('_', " "));
+    }
+
+    fn json(&self, line: &impl Serialize) {
+        println!("{}", serde_json::to_string(line).expect("numbers and text have JSON"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_is_its_median_and_its_99th_percentile() {
+        let samples = (1..=200).rev().map(Duration::from_millis).collect();
+        let Latency { median_ms, p99_ms, samples, .. } = Latency::new("x", samples);
+        assert_eq!((median_ms, p99_ms, samples), (101.0, 199.0, 200));
+        assert_eq!(Latency::new("x", vec![Duration::from_micros(1500)]).p99_ms, 1.5);
+    }
+
+    #[test]
+    fn a_line_has_the_promised_names() {
+        let line = serde_json::to_string(&Throughput::new("bytes", 16384, 1.0, 2.0, None)).expect("JSON");
+        let names = r#"{"mode":"bytes","batch_bytes":16384,"gib_per_s":1.0,"raw_socket_gib_per_s":2.0,"#;
+        assert_eq!(line, format!(r#"{names}"ratio_to_raw_socket":0.5}}"#));
+    }
+}

@@ -1,0 +1,190 @@
+//! What a worker offers, as its `catalog` tells: a table function whose rows are functions.
+
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow, bail};
+use anyudf_arrow::decode_schema;
+use anyudf_engine::{Init, Worker};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Schema, SchemaRef};
+use bytes::Bytes;
+
+use crate::failure::Result;
+use crate::names;
+
+/// More functions than this are no catalog, but a worker that does not stop.
+const MOST: usize = 100_000;
+
+/// What a function does with rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// A value for each row
+    Scalar,
+    /// Batches in, any batches out; or none, and a result at the end
+    Map,
+    /// No input: a generator
+    Table,
+    /// Rows in, a result at the end
+    Aggregate,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Scalar => "scalar",
+            Kind::Map => "map",
+            Kind::Table => "table",
+            Kind::Aggregate => "aggregate",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A function as its worker describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    /// The arguments with names and types; `None` when it takes any columns.
+    pub(crate) arguments: Option<SchemaRef>,
+    /// What it returns; `None` when that depends on the input.
+    pub(crate) result: Option<SchemaRef>,
+    pub(crate) help: String,
+    pub(crate) version: String,
+}
+
+/// The functions of a worker, in its order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Catalog {
+    pub(crate) functions: Vec<Function>,
+}
+
+impl Catalog {
+    /// Asks a worker. `None` when it refuses, as one does that never heard of catalogs.
+    ///
+    /// # Errors
+    /// When the worker fails, or answers something that is no catalog.
+    pub(crate) async fn read(worker: &Worker) -> Result<Option<Self>> {
+        let init = Init::new("catalog", Bytes::new()).with_input_schema(Arc::new(Schema::empty()));
+        let session = match worker.open(init).await {
+            Ok(session) => session,
+            Err(error) if error.execution().is_some() => {
+                tracing::debug!(%error, "the worker has no catalog");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let (input, mut output) = session.batches()?;
+        input.finish().await?;
+        let mut catalog = Catalog::default();
+        while let Some(batch) = output.next().await? {
+            catalog.add(&batch).context("the worker's catalog is none that anyudf can read")?;
+        }
+        output.close().await?;
+        Ok(Some(catalog))
+    }
+
+    /// The function of this name.
+    ///
+    /// # Errors
+    /// The name is unknown; says which ones are near.
+    pub(crate) fn find(&self, name: &str) -> anyhow::Result<&Function> {
+        self.functions.iter().find(|function| function.name == name).ok_or_else(|| {
+            let known = self.functions.iter().map(|function| function.name.as_str());
+            let suggestion = names::suggest(name, known, "its functions");
+            anyhow!("the worker has no function `{name}`{suggestion}; `anyudf functions` lists them")
+        })
+    }
+
+    fn add(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+        if self.functions.len() + batch.num_rows() > MOST {
+            bail!("it has more than {MOST} functions");
+        }
+        let column = |name| batch.column_by_name(name).ok_or_else(|| anyhow!("it lacks the column {name}"));
+        let text = |name| {
+            let column = column(name)?;
+            column.as_string_opt::<i32>().ok_or_else(|| anyhow!("{name} is {}, not Utf8", column.data_type()))
+        };
+        let schemas = |name| {
+            let column = column(name)?;
+            column.as_binary_opt::<i32>().ok_or_else(|| anyhow!("{name} is {}, not Binary", column.data_type()))
+        };
+        let (names, kinds, helps) = (text("name")?, text("kind")?, text("help")?);
+        let (versions, arguments, results) = (text("version")?, schemas("arguments")?, schemas("result")?);
+        for row in 0..batch.num_rows() {
+            let name = names.value(row).to_owned();
+            let schema = |schemas: &arrow::array::BinaryArray| match schemas.is_valid(row) {
+                true => decode_schema(&Bytes::copy_from_slice(schemas.value(row))).map(Some),
+                false => Ok(None),
+            };
+            let kind = match kinds.value(row) {
+                "scalar" => Kind::Scalar,
+                "map" => Kind::Map,
+                "table" => Kind::Table,
+                "aggregate" => Kind::Aggregate,
+                other => {
+                    tracing::warn!(function = name, kind = other, "left out: a kind that this release does not know");
+                    continue;
+                }
+            };
+            let read = |schemas, what| schema(schemas).with_context(|| format!("the {what} of `{name}`"));
+            let (arguments, result) = (read(arguments, "arguments")?, read(results, "result")?);
+            let (help, version) = (helps.value(row).to_owned(), versions.value(row).to_owned());
+            self.functions.push(Function { name, kind, arguments, result, help, version });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use anyudf_arrow::encode_schema;
+    use arrow::array::{ArrayRef, BinaryArray, StringArray};
+    use arrow::datatypes::{DataType, Field};
+
+    use super::*;
+
+    fn batch(names: &[&str], kinds: &[&str], arguments: &[Option<&[u8]>]) -> RecordBatch {
+        let text = |values: &[&str]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
+        let blank = vec![""; names.len()];
+        let schemas = |values: Vec<Option<&[u8]>>| Arc::new(BinaryArray::from(values)) as ArrayRef;
+        RecordBatch::try_from_iter([
+            ("name", text(names)),
+            ("kind", text(kinds)),
+            ("arguments", schemas(arguments.to_vec())),
+            ("result", schemas(vec![None; names.len()])),
+            ("help", text(&blank)),
+            ("version", text(&blank)),
+        ])
+        .expect("columns of one length")
+    }
+
+    #[test]
+    fn functions_of_unknown_kinds_are_left_out() {
+        let schema = encode_schema(&Schema::new(vec![Field::new("x", DataType::Float64, true)]));
+        let mut catalog = Catalog::default();
+        let arguments = [Some(&schema[..]), None, None];
+        catalog.add(&batch(&["f", "g", "h"], &["scalar", "oracle", "map"], &arguments)).expect("a catalog");
+        let names: Vec<_> = catalog.functions.iter().map(|function| &*function.name).collect();
+        assert_eq!(names, ["f", "h"]);
+        assert_eq!(catalog.functions[0].arguments.as_ref().map(|schema| schema.field(0).name().as_str()), Some("x"));
+        assert!(catalog.functions[1].arguments.is_none());
+    }
+
+    #[test]
+    fn what_is_no_catalog_is_an_error_that_says_where() {
+        let mut catalog = Catalog::default();
+        let error = catalog.add(&batch(&["f"], &["scalar"], &[Some(b"rubbish")])).expect_err("no schema");
+        assert!(format!("{error:#}").contains("the arguments of `f`"), "{error:#}");
+        let nameless = batch(&["f"], &["scalar"], &[None]).project(&[1, 2]).expect("columns");
+        assert_eq!(catalog.add(&nameless).expect_err("no names").to_string(), "it lacks the column name");
+    }
+}

@@ -1,0 +1,83 @@
+//! How a command ends badly, and the exit code that tells scripts which way.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+
+/// A result of a command.
+pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was typed can't be done: exit code 2.
+    Usage(anyhow::Error),
+    /// A function, a worker or the data failed: exit code 1.
+    Failed(anyhow::Error),
+    /// SIGINT or SIGTERM; Cancel was sent: exit code 130.
+    Interrupted,
+    /// Whoever read our standard output has had enough, as `head` does. It is no failure: exit code 0, nothing said.
+    ReaderGone,
+}
+
+impl Failure {
+    /// A mistake in what was typed.
+    pub(crate) fn usage(text: impl Display) -> Self {
+        Failure::Usage(anyhow!("{text}"))
+    }
+
+    /// Something that failed while it was done.
+    pub(crate) fn failed(text: impl Display) -> Self {
+        Failure::Failed(anyhow!("{text}"))
+    }
+
+    /// The same failure, with what was being done ahead of it.
+    pub(crate) fn context(self, context: impl Display + Send + Sync + 'static) -> Self {
+        match self {
+            Failure::Usage(error) => Failure::Usage(error.context(context)),
+            Failure::Failed(error) => Failure::Failed(error.context(context)),
+            Failure::Interrupted | Failure::ReaderGone => self,
+        }
+    }
+
+    /// Says it on stderr and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        match self {
+            Failure::Usage(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(2)
+            }
+            Failure::Failed(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(1)
+            }
+            Failure::Interrupted => {
+                eprintln!("interrupted");
+                ExitCode::from(130)
+            }
+            Failure::ReaderGone => ExitCode::SUCCESS,
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Failure::Failed(error)
+    }
+}
+
+impl From<anyudf_engine::Error> for Failure {
+    fn from(error: anyudf_engine::Error) -> Self {
+        Failure::Failed(error.into())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Failure::ReaderGone,
+            _ => Failure::Failed(error.into()),
+        }
+    }
+}

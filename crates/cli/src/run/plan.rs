@@ -1,0 +1,352 @@
+//! What a run will do, decided before anything runs: which columns become which arguments, and what comes of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use anyudf_engine::Init;
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+
+use super::coerce::{coerce, is_implicit};
+use crate::catalog::{Function, Kind};
+use crate::failure::{Failure, Result};
+use crate::names;
+
+/// A function that is to be called, as the command line has it.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) function: &'a str,
+    /// The columns of `--args`.
+    pub(super) columns: Option<&'a [String]>,
+    /// A JSON object.
+    pub(super) options: Option<&'a str>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) timezone: Option<&'a str>,
+}
+
+/// What is sent to the function, and what it is told.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) kind: Kind,
+    pub(super) function: String,
+    pub(super) init: Init,
+    /// The schema of what is sent.
+    schema: SchemaRef,
+    arguments: Vec<Argument>,
+}
+
+/// One column that is sent.
+#[derive(Debug)]
+struct Argument {
+    /// Its place in the input.
+    place: usize,
+    /// What the function calls it, if it has a name for it.
+    parameter: Option<String>,
+}
+
+impl Plan {
+    /// The plan for a function that the worker's catalog describes.
+    ///
+    /// # Errors
+    /// Columns that are not there, too many, too few, or of types that do not become the function's by themselves.
+    pub(super) fn new(call: &Call<'_>, function: &Function, input: &Schema) -> Result<Self> {
+        let places = places(call.columns, input)?;
+        let (fields, arguments) = match (&function.arguments, function.kind) {
+            (_, Kind::Table) => (Vec::new(), Vec::new()),
+            (None, _) => as_they_are(&places, input),
+            (Some(parameters), _) => {
+                let places = match (call.columns, function.kind) {
+                    // Without --args a scalar function of no arguments is called once a row.
+                    (None, Kind::Scalar) => Vec::new(),
+                    _ => places,
+                };
+                convert(function, parameters, &places, input)?
+            }
+        };
+        Plan::build(call, function.kind, fields, arguments)
+    }
+
+    /// The plan for a function of a worker that has no catalog: its columns go as they are.
+    ///
+    /// # Errors
+    /// Columns that are not there.
+    pub(super) fn unchecked(call: &Call<'_>, kind: Kind, input: &Schema) -> Result<Self> {
+        let places = match kind {
+            Kind::Table => Vec::new(),
+            _ => places(call.columns, input)?,
+        };
+        let (fields, arguments) = as_they_are(&places, input);
+        Plan::build(call, kind, fields, arguments)
+    }
+
+    fn build(call: &Call<'_>, kind: Kind, fields: Vec<FieldRef>, arguments: Vec<Argument>) -> Result<Self> {
+        let schema = Arc::new(Schema::new(fields));
+        let mut init = Init::new("function", payload(call)?)
+            .with_name(call.function)
+            .with_input_schema(Arc::clone(&schema));
+        init.eval_type = Some(kind.name().into());
+        init.timezone = call.timezone.map(String::from);
+        if let Some(timeout) = call.timeout {
+            init = init.with_call_timeout(timeout);
+        }
+        Ok(Plan { kind, function: call.function.into(), init, schema, arguments })
+    }
+
+    /// The arguments for the rows of a batch, whose first row is row `first` of the input, counted from zero.
+    ///
+    /// # Errors
+    /// A value that does not fit the function's type, or a null where it takes none; says column and row.
+    pub(super) fn arguments(&self, batch: &RecordBatch, first: u64) -> Result<RecordBatch> {
+        let columns = self.arguments.iter().zip(self.schema.fields()).map(|(argument, field)| {
+            let column = batch.column(argument.place);
+            let coerced = coerce(column, field.data_type()).map_err(|(row, error)| {
+                anyhow!(
+                    "column `{}` can't become {} for {} in row {}: {error}",
+                    field.name(),
+                    field.data_type(),
+                    self.parameter(argument),
+                    first + row as u64 + 1,
+                )
+            })?;
+            self.check_nulls(argument, field, &coerced, first)?;
+            Ok(coerced)
+        });
+        let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let schema = Arc::clone(&self.schema);
+        let arguments = RecordBatch::try_new_with_options(schema, columns, &options);
+        Ok(arguments.map_err(anyhow::Error::from)?)
+    }
+
+    fn check_nulls(&self, argument: &Argument, field: &Field, column: &ArrayRef, first: u64) -> Result {
+        if field.is_nullable() || column.null_count() == 0 {
+            return Ok(());
+        }
+        let row = (0..column.len()).find(|&row| column.is_null(row)).unwrap_or(0);
+        Err(Failure::failed(format_args!(
+            "column `{}` is null in row {}, and {} takes no nulls",
+            field.name(),
+            first + row as u64 + 1,
+            self.parameter(argument),
+        )))
+    }
+
+    fn parameter(&self, argument: &Argument) -> String {
+        match &argument.parameter {
+            Some(name) => format!("argument `{name}` of {}", self.function),
+            None => self.function.clone(),
+        }
+    }
+}
+
+/// The schema of a scalar function's output: the input's columns, then the new one.
+///
+/// # Errors
+/// A column of that name is there already.
+pub(super) fn widened(input: &Schema, name: &str, result: &Field) -> Result<SchemaRef> {
+    if input.field_with_name(name).is_ok() {
+        return Err(Failure::usage(format_args!(
+            "the input has a column `{name}` already; name the new one with --as"
+        )));
+    }
+    let mut fields = input.fields().to_vec();
+    // Rows whose arguments are null have no value, whatever the function promises.
+    fields.push(Arc::new(result.clone().with_name(name).with_nullable(true)));
+    Ok(Arc::new(Schema::new_with_metadata(fields, input.metadata().clone())))
+}
+
+/// Where the columns of `--args` are in the input; all, without it.
+fn places(columns: Option<&[String]>, input: &Schema) -> Result<Vec<usize>> {
+    let Some(columns) = columns else { return Ok((0..input.fields().len()).collect()) };
+    let place = |name: &String| {
+        input.index_of(name).map_err(|_| {
+            let known = input.fields().iter().map(|field| field.name().as_str());
+            let suggestion = names::suggest(name, known, "its columns");
+            Failure::usage(format_args!("the input has no column `{name}` (--args){suggestion}"))
+        })
+    };
+    columns.iter().map(place).collect()
+}
+
+fn as_they_are(places: &[usize], input: &Schema) -> (Vec<FieldRef>, Vec<Argument>) {
+    let field = |&place: &usize| Arc::clone(&input.fields()[place]);
+    let argument = |&place: &usize| Argument { place, parameter: None };
+    (places.iter().map(field).collect(), places.iter().map(argument).collect())
+}
+
+/// Checks columns against parameters. What is sent has the columns' names and the parameters' types, so that the
+/// worker's errors speak of columns that the user knows.
+fn convert(
+    function: &Function,
+    parameters: &Schema,
+    places: &[usize],
+    input: &Schema,
+) -> Result<(Vec<FieldRef>, Vec<Argument>)> {
+    let name = &function.name;
+    let wanted = parameters.fields();
+    if places.len() != wanted.len() {
+        let list: Vec<_> =
+            wanted.iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+        let list = if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) };
+        return Err(Failure::usage(format_args!(
+            "function `{name}` takes {} argument{}{list}, and --args gives {}; name one column for each",
+            wanted.len(),
+            if wanted.len() == 1 { "" } else { "s" },
+            places.len(),
+        )));
+    }
+    let mut fields = Vec::with_capacity(wanted.len());
+    let mut arguments = Vec::with_capacity(wanted.len());
+    for (&place, parameter) in places.iter().zip(wanted) {
+        let column = &input.fields()[place];
+        let (from, to) = (column.data_type(), parameter.data_type());
+        if !is_implicit(from, to) {
+            return Err(Failure::usage(format_args!(
+                "column `{}` is {from}, argument `{}` of function `{name}` is {to}, and {from} does not become {to} by \
+                 itself; {}",
+                column.name(),
+                parameter.name(),
+                advice(from),
+            )));
+        }
+        fields.push(Arc::new(parameter.as_ref().clone().with_name(column.name())));
+        arguments.push(Argument { place, parameter: Some(parameter.name().clone()) });
+    }
+    Ok((fields, arguments))
+}
+
+fn advice(from: &DataType) -> &'static str {
+    match from {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+            "name a column of that type, or, if the input is text, say what its columns are with --types"
+        }
+        _ => "name a column of that type, or write the input with it",
+    }
+}
+
+/// The payload of format `function`: the name, and the options as they were typed.
+fn payload(call: &Call<'_>) -> Result<String> {
+    let options = match call.options {
+        None => None,
+        Some(text) => match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(options @ serde_json::Value::Object(_)) => Some(options),
+            Ok(_) => return Err(Failure::usage(r#"--options is no JSON object; write it like {"rows": 10}"#)),
+            Err(error) => return Err(Failure::usage(format_args!("--options is no JSON: {error}"))),
+        },
+    };
+    let mut payload = serde_json::Map::from_iter([("function".into(), call.function.into())]);
+    payload.extend(options.map(|options| ("options".into(), options)));
+    Ok(serde_json::Value::Object(payload).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Float64Array, Int16Array, Int64Array, StringArray};
+    use arrow::datatypes::Float64Type;
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn input() -> RecordBatch {
+        let column = |values: Vec<Option<i16>>| Arc::new(Int16Array::from(values)) as ArrayRef;
+        RecordBatch::try_from_iter([
+            ("lat", column(vec![Some(1), None])),
+            ("lon", Arc::new(Float64Array::from(vec![0.5, 1.5])) as ArrayRef),
+            ("name", Arc::new(StringArray::from(vec!["a", "b"])) as ArrayRef),
+            ("id", Arc::new(Int64Array::from(vec![1, i64::MAX])) as ArrayRef),
+        ])
+        .expect("columns of one length")
+    }
+
+    fn function(kind: Kind, nullable: bool) -> Function {
+        let parameter = |name| Field::new(name, DataType::Float64, nullable);
+        Function {
+            name: "f".into(),
+            kind,
+            arguments: Some(Arc::new(Schema::new(vec![parameter("x"), parameter("y")]))),
+            result: None,
+            help: String::new(),
+            version: String::new(),
+        }
+    }
+
+    fn call<'a>(columns: Option<&'a [String]>, options: Option<&'a str>) -> Call<'a> {
+        Call { function: "f", columns, options, timeout: None, timezone: None }
+    }
+
+    fn columns(names: &str) -> Vec<String> {
+        names.split(',').map(String::from).collect()
+    }
+
+    /// The error of a plan with these columns, as a user reads it.
+    fn refused(names: &str, expected: Expect) {
+        let columns = columns(names);
+        let plan = Plan::new(&call(Some(&columns), None), &function(Kind::Scalar, true), input().schema_ref());
+        match plan {
+            Err(Failure::Usage(error)) => expected.assert_eq(&error.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn columns_become_arguments_of_the_functions_types() {
+        let columns = columns("lat,lon");
+        let plan = Plan::new(&call(Some(&columns), None), &function(Kind::Scalar, true), input().schema_ref());
+        let sent = plan.expect("it fits").arguments(&input(), 0).expect("it fits");
+        assert_eq!(sent.schema().field(0).name(), "lat");
+        let lat: Vec<_> = sent.column(0).as_primitive::<Float64Type>().iter().collect();
+        assert_eq!(lat, [Some(1.0), None]);
+    }
+
+    #[test]
+    fn what_does_not_fit_names_the_column_and_both_types() {
+        refused(
+            "lat,name",
+            expect!["column `name` is Utf8, argument `y` of function `f` is Float64, and Utf8 does not become Float64 by itself; name a column of that type, or, if the input is text, say what its columns are with --types"],
+        );
+        refused("lat,lom", expect!["the input has no column `lom` (--args); did you mean `lon`?"]);
+        refused(
+            "lat",
+            expect!["function `f` takes 2 arguments (x Float64, y Float64), and --args gives 1; name one column for each"],
+        );
+    }
+
+    #[test]
+    fn a_null_where_none_is_taken_names_its_row() {
+        let columns = columns("lat,lon");
+        let plan = Plan::new(&call(Some(&columns), None), &function(Kind::Scalar, false), input().schema_ref());
+        let error = plan.expect("the types fit").arguments(&input(), 100).expect_err("a null");
+        let Failure::Failed(error) = error else { panic!("{error:?}") };
+        assert_eq!(error.to_string(), "column `lat` is null in row 102, and argument `x` of f takes no nulls");
+    }
+
+    #[test]
+    fn options_are_an_object_and_travel_beside_the_name() {
+        let payload = |options| super::payload(&call(None, options));
+        assert_eq!(payload(None).expect("a payload"), r#"{"function":"f"}"#);
+        assert_eq!(payload(Some(r#"{ "n": 1 }"#)).expect("a payload"), r#"{"function":"f","options":{"n":1}}"#);
+        for options in ["", "3", "[1]", "{"] {
+            assert!(matches!(payload(Some(options)), Err(Failure::Usage(_))), "{options}");
+        }
+    }
+
+    #[test]
+    fn the_new_column_comes_last_and_replaces_none() {
+        let result = Field::new("f", DataType::Float64, false);
+        let schema = widened(input().schema_ref(), "miles", &result).expect("a new name");
+        assert_eq!(schema.fields().last().map(|field| (field.name().as_str(), field.is_nullable())), Some(("miles", true)));
+        assert!(matches!(widened(input().schema_ref(), "lat", &result), Err(Failure::Usage(_))));
+    }
+
+    #[test]
+    fn a_map_gets_all_columns_unless_told() {
+        let any = Function { arguments: None, ..function(Kind::Map, true) };
+        let plan = Plan::new(&call(None, None), &any, input().schema_ref()).expect("a plan");
+        assert_eq!(plan.schema.fields(), input().schema().fields());
+        let some = columns("id,lat");
+        let plan = Plan::new(&call(Some(&some), None), &any, input().schema_ref()).expect("a plan");
+        let names: Vec<_> = plan.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["id", "lat"]);
+    }
+}

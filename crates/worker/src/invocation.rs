@@ -1,0 +1,143 @@
+//! What a function is told when it is opened: everything in Init (R18).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use anyudf_arrow::decode_schema;
+use anyudf_protocol::{ExecutionError, VerifiedPayload, wire};
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::{Error, Result, undecodable};
+
+/// The key of `session_conf` that gives each call into user code its time (C11).
+pub(crate) const CALL_TIMEOUT_KEY: &str = "anyudf.call_timeout_ms";
+
+/// The key of `session_conf` with which an engine says how large a message it takes.
+pub(crate) const MAX_MESSAGE_KEY: &str = "anyudf.max_message_bytes";
+
+/// One execution of a function, as the engine asked for it: the whole Init and the assembled payload (R3, R18).
+///
+/// Debug output shows neither payload, parameters nor the values of the maps.
+pub struct Invocation {
+    init: wire::Init,
+    payload: Bytes,
+    options: Value,
+}
+
+impl Invocation {
+    pub(crate) fn new(init: wire::Init, payload: VerifiedPayload) -> Self {
+        Invocation { init, payload: payload.into_bytes(), options: Value::Null }
+    }
+
+    /// The same with the options that a payload format found in the payload.
+    pub(crate) fn set_options(&mut self, options: Value) {
+        self.options = options;
+    }
+
+    fn udf(&self) -> &wire::UdfPayload {
+        self.init.udf.as_ref().expect("`check_init` has seen it (R18)")
+    }
+
+    /// The assembled payload, checked against its size and checksum (R3).
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// The payload's format, as the engine wrote it.
+    pub fn format(&self) -> &str {
+        &self.udf().format
+    }
+
+    /// The function's name for people, if the engine gave one.
+    pub fn name(&self) -> Option<&str> {
+        self.udf().name.as_deref()
+    }
+
+    /// How the engine evaluates the function, such as `scalar`, if it said so.
+    pub fn eval_type(&self) -> Option<&str> {
+        self.udf().eval_type.as_deref()
+    }
+
+    /// The `options` of a `function` payload; null when there are none.
+    pub fn options(&self) -> &Value {
+        &self.options
+    }
+
+    /// The options as a type of the function's own. No options at all read like `{}`.
+    ///
+    /// # Errors
+    /// Kind [`User`](crate::ErrorKind::User), condition `BAD_OPTIONS`, when they do not fit; the text says which one.
+    pub fn options_as<T: DeserializeOwned>(&self) -> Result<T> {
+        let options = match &self.options {
+            Value::Null => Value::Object(serde_json::Map::new()),
+            options => options.clone(),
+        };
+        serde_json::from_value(options)
+            .map_err(|error| Error::user(format!("the options do not fit: {error}")).with_class("BAD_OPTIONS"))
+    }
+
+    /// The schema of the input, if the engine named one.
+    ///
+    /// # Errors
+    /// Kind [`Protocol`](crate::ErrorKind::Protocol) when the bytes are no schema (C10).
+    pub fn input_schema(&self) -> Result<Option<SchemaRef>> {
+        schema(self.init.input_schema.as_ref(), "Init.input_schema")
+    }
+
+    /// The schema that the engine wants back, if it named one (C9).
+    ///
+    /// # Errors
+    /// Kind [`Protocol`](crate::ErrorKind::Protocol) when the bytes are no schema (C10).
+    pub fn output_schema(&self) -> Result<Option<SchemaRef>> {
+        schema(self.init.output_schema.as_ref(), "Init.output_schema")
+    }
+
+    /// Arguments of the call that are not columns, opaque to the protocol.
+    pub fn parameters(&self) -> Option<&Bytes> {
+        self.init.parameters.as_ref()
+    }
+
+    /// The session's time zone, such as `Europe/Paris`.
+    pub fn timezone(&self) -> Option<&str> {
+        self.init.timezone.as_deref()
+    }
+
+    /// Where in the engine's plan this runs, such as the partition.
+    pub fn task_context(&self) -> &BTreeMap<String, String> {
+        &self.init.task_context
+    }
+
+    /// The engine's configuration.
+    pub fn session_conf(&self) -> &BTreeMap<String, String> {
+        &self.init.session_conf
+    }
+}
+
+impl fmt::Debug for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invocation").field("init", &self.init).finish_non_exhaustive()
+    }
+}
+
+fn schema(bytes: Option<&Bytes>, field: &str) -> Result<Option<SchemaRef>> {
+    bytes.map(|bytes| decode_schema(bytes).map_err(|error| undecodable(error).within(field))).transpose()
+}
+
+/// Reads a positive number from `session_conf`; absent is `None`.
+pub(crate) fn positive<T: FromStr + PartialOrd + Default>(
+    init: &wire::Init,
+    key: &str,
+) -> std::result::Result<Option<T>, ExecutionError> {
+    let Some(text) = init.session_conf.get(key) else { return Ok(None) };
+    match text.trim().parse::<T>() {
+        Ok(number) if number > T::default() => Ok(Some(number)),
+        _ => Err(ExecutionError::protocol(
+            "INVALID_SESSION_CONF",
+            format!("session_conf {key} is `{text}`, it must be a whole number above 0 (C11)"),
+        )),
+    }
+}

@@ -1,0 +1,87 @@
+//! Panics of user code: caught, and told to the engine with where they happened.
+//!
+//! A hook remembers the backtrace of a panic on a thread of ours and prints nothing there, since the engine is told.
+//! Panics of other threads go to whatever hook was there before.
+
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::Once;
+
+/// A panic on this thread, as the hook saw it.
+#[derive(Default)]
+struct Seen {
+    place: Option<String>,
+    backtrace: Option<String>,
+}
+
+thread_local! {
+    /// `Some` while user code runs on this thread.
+    static WATCHED: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// What a panic of user code left behind.
+#[derive(Debug)]
+pub(crate) struct Caught {
+    /// What it said.
+    pub(crate) message: String,
+    /// File, line and column.
+    pub(crate) place: Option<String>,
+    /// The stack at the panic.
+    pub(crate) backtrace: Option<String>,
+}
+
+/// Runs user code and catches its panic.
+pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Caught> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !remember(info) {
+                others(info);
+            }
+        }));
+    });
+    WATCHED.set(Some(Seen::default()));
+    // What the call leaves half done is dropped by the caller and never called again.
+    let result = catch_unwind(AssertUnwindSafe(call));
+    let seen = WATCHED.take().unwrap_or_default();
+    result.map_err(|payload| Caught { message: text(&*payload), place: seen.place, backtrace: seen.backtrace })
+}
+
+/// Keeps what the hook is told, on threads that run user code. Says whether it did.
+fn remember(info: &PanicHookInfo<'_>) -> bool {
+    WATCHED
+        .try_with(|watched| {
+            let Ok(mut watched) = watched.try_borrow_mut() else { return false };
+            let Some(seen) = watched.as_mut() else { return false };
+            seen.place = info.location().map(ToString::to_string);
+            seen.backtrace = Some(Backtrace::force_capture().to_string());
+            true
+        })
+        .unwrap_or(false)
+}
+
+fn text(payload: &(dyn Any + Send)) -> String {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).into(),
+        (_, Some(text)) => text.clone(),
+        _ => "a panic without a text".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R14: a panic keeps its text, its place and its stack.
+    #[test]
+    fn r14_a_panic_is_caught_with_its_backtrace() {
+        let caught = catch(|| -> () { panic!("row {} is cursed", 7) }).unwrap_err();
+        assert_eq!(caught.message, "row 7 is cursed");
+        assert!(caught.place.is_some_and(|place| place.contains("panics.rs")));
+        assert!(caught.backtrace.is_some_and(|stack| stack.contains("a_panic_is_caught_with_its_backtrace")));
+        assert_eq!(catch(|| 3).ok(), Some(3));
+    }
+}

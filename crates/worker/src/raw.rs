@@ -1,0 +1,193 @@
+//! The lowest of the three faces: bytes in, bytes out, nothing decoded.
+//!
+//! [`Function`](crate::Function) is built on this, and so are the echo functions of rule S, which must not look at what
+//! passes. Use it for data that is not Arrow, or to register a payload format of your own.
+
+use anyudf_grpc::Outgoing;
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::invocation::Invocation;
+use crate::link::{Ends, Reason};
+use crate::thread::Desk;
+
+/// A payload format: how the bytes of `UdfPayload` become a function (R18).
+///
+/// Closures `Fn(&mut Invocation) -> Result<Opened>` are payload formats too:
+///
+/// ```
+/// use anyudf_worker::{Opened, RawFunction, RawOutput, Reason, Result, Worker};
+/// use bytes::Bytes;
+///
+/// struct Upper;
+///
+/// impl RawFunction for Upper {
+///     fn process(&mut self, data: Bytes, out: &mut RawOutput<'_>) -> Result<()> {
+///         out.send([data.to_ascii_uppercase().into()])
+///     }
+/// }
+///
+/// let worker = Worker::new().with_format("upper", |_invocation| Ok(Opened::new(Upper)));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a payload format",
+    label = "a closure `|invocation| Ok(Opened::new(function))` is one, where the function implements `RawFunction`"
+)]
+pub trait PayloadFormat: Send + Sync + 'static {
+    /// Makes the function of one execution, on the thread it will run on. The payload is whole and checked (R3).
+    ///
+    /// # Errors
+    /// What InitResponse will say (R4). Kind [`Protocol`](crate::ErrorKind::Protocol) when the payload is no such
+    /// payload.
+    fn open(&self, invocation: &mut Invocation) -> Result<Opened>;
+}
+
+impl<F> PayloadFormat for F
+where
+    F: Fn(&mut Invocation) -> Result<Opened> + Send + Sync + 'static,
+{
+    fn open(&self, invocation: &mut Invocation) -> Result<Opened> {
+        self(invocation)
+    }
+}
+
+/// A function that is open, and what InitResponse carries.
+pub struct Opened {
+    pub(crate) function: Box<dyn RawFunction>,
+    pub(crate) data: Option<Bytes>,
+}
+
+impl Opened {
+    /// An open function.
+    pub fn new(function: impl RawFunction) -> Self {
+        Opened { function: Box::new(function), data: None }
+    }
+
+    /// The same with `InitResponse.data` (R4).
+    pub fn with_data(mut self, data: impl Into<Bytes>) -> Self {
+        self.data = Some(data.into());
+        self
+    }
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").finish_non_exhaustive()
+    }
+}
+
+/// One execution over bytes. All calls come on one thread; after the last one it is dropped there.
+///
+/// ```text
+/// start process* (finish | cancel)
+/// ```
+///
+/// After a panic nothing more is called.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a function over bytes",
+    label = "implement `RawFunction`; for Arrow batches implement `Function` instead"
+)]
+pub trait RawFunction: 'static {
+    /// Called once, right after InitResponse: a generator emits from here (R6).
+    ///
+    /// # Errors
+    /// What ErrorResponse will say (R7).
+    fn start(&mut self, _out: &mut RawOutput<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Takes the data of one DataRequest.
+    ///
+    /// # Errors
+    /// What ErrorResponse will say (R7); `cancel` is called then.
+    fn process(&mut self, data: Bytes, out: &mut RawOutput<'_>) -> Result<()>;
+
+    /// The input has ended: emits what is left (R10).
+    ///
+    /// # Errors
+    /// What FinishResponse.error will say.
+    fn finish(self: Box<Self>, _out: &mut RawOutput<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The execution ends without finishing: cleans up (R12). There is nobody left to send to.
+    ///
+    /// # Errors
+    /// What CancelResponse.error will say.
+    fn cancel(self: Box<Self>, _reason: &Reason) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Where a function's output goes, and what it can learn while it runs.
+pub struct RawOutput<'a> {
+    pub(crate) ends: &'a Ends,
+    pub(crate) desk: &'a mut Desk,
+}
+
+impl<'a> RawOutput<'a> {
+    pub(crate) fn new(ends: &'a Ends, desk: &'a mut Desk) -> Self {
+        RawOutput { ends, desk }
+    }
+
+    /// Sends one DataResponse, `parts` one after the other, none of them copied. Blocks while the engine is slow.
+    ///
+    /// # Errors
+    /// Kind [`Cancelled`](crate::ErrorKind::Cancelled) when the execution was cancelled: pass it on with `?`.
+    /// `MESSAGE_TOO_LARGE` when it is over the message limit.
+    pub fn send(&mut self, parts: impl IntoIterator<Item = Bytes>) -> Result<()> {
+        self.hand_over(Outgoing::data(parts), None)
+    }
+
+    /// The same with the number of rows it holds, for the counters (C8).
+    ///
+    /// # Errors
+    /// As [`send`](RawOutput::send).
+    pub fn send_rows(&mut self, parts: impl IntoIterator<Item = Bytes>, rows: u64) -> Result<()> {
+        self.hand_over(Outgoing::data(parts), Some(rows))
+    }
+
+    /// Whether the execution was cancelled. Look at it inside long loops, and return soon when it was (R12).
+    pub fn cancelled(&self) -> bool {
+        self.ends.shared.is_cancelled()
+    }
+
+    /// Fails when the execution was cancelled: `out.check()?` inside a loop ends it.
+    ///
+    /// # Errors
+    /// Kind [`Cancelled`](crate::ErrorKind::Cancelled).
+    pub fn check(&self) -> Result<()> {
+        if self.cancelled() { Err(crate::Error::cancelled()) } else { Ok(()) }
+    }
+
+    /// Sets a metric of the function's own, sent with the terminator (C8).
+    pub fn metric(&mut self, name: impl Into<String>, value: impl std::fmt::Display) {
+        self.desk.metrics.set_other(name, value.to_string());
+    }
+
+    /// Sets what `FinishResponse.data` will be: the result of a function that answers no batches (R10).
+    pub fn set_result(&mut self, data: impl Into<Bytes>) {
+        self.desk.data = Some(data.into());
+    }
+
+    /// The largest message that may be sent, in bytes.
+    pub fn max_message_bytes(&self) -> usize {
+        self.desk.max_message
+    }
+
+    /// Rows that the function's adapter has decoded (C8).
+    pub(crate) fn count_rows_in(&self, rows: u64) {
+        self.ends.shared.counters.rows_in(rows);
+    }
+
+    /// From now on rows are counted (C8).
+    pub(crate) fn count_rows(&self) {
+        self.ends.shared.counters.rows_are_known();
+    }
+}
+
+impl std::fmt::Debug for RawOutput<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawOutput").field("cancelled", &self.cancelled()).finish_non_exhaustive()
+    }
+}
