@@ -32,15 +32,6 @@ impl Failure {
         Failure::Failed(anyhow!("{text}"))
     }
 
-    /// The same failure, with what was being done ahead of it.
-    pub(crate) fn context(self, context: impl Display + Send + Sync + 'static) -> Self {
-        match self {
-            Failure::Usage(error) => Failure::Usage(error.context(context)),
-            Failure::Failed(error) => Failure::Failed(error.context(context)),
-            Failure::Interrupted | Failure::ReaderGone => self,
-        }
-    }
-
     /// Says it on stderr and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
@@ -70,6 +61,17 @@ impl From<anyhow::Error> for Failure {
 impl From<anyudf_engine::Error> for Failure {
     fn from(error: anyudf_engine::Error) -> Self {
         Failure::Failed(error.into())
+    }
+}
+
+impl From<crate::files::Error> for Failure {
+    /// Its text says everything; the source below it would only be said twice.
+    fn from(error: crate::files::Error) -> Self {
+        match error.kind() {
+            crate::files::Kind::Usage => Failure::usage(error),
+            crate::files::Kind::BrokenPipe => Failure::ReaderGone,
+            crate::files::Kind::Data => Failure::failed(error),
+        }
     }
 }
 

@@ -10,12 +10,12 @@ use serde::Serialize;
 use crate::catalog::{Catalog, Function};
 use crate::failure::{Failure, Result};
 use crate::io::Io;
-use crate::start::WorkerArguments;
+use crate::start::StartArguments;
 
 #[derive(Debug, Args)]
 pub(crate) struct FunctionsArguments {
     #[command(flatten)]
-    worker: WorkerArguments,
+    worker: StartArguments,
 
     /// Print one JSON object a line
     #[arg(long)]
@@ -171,7 +171,8 @@ mod tests {
         let mut out = Vec::new();
         json(&catalog(), &mut out).expect("memory");
         let text = String::from_utf8(out).expect("UTF-8");
-        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         assert_eq!(lines[0]["arguments"][1]["type"], "Float64");
         assert_eq!(lines[1]["arguments"], serde_json::Value::Null);
         assert_eq!(lines[2]["kind"], "table");

@@ -1,15 +1,38 @@
-//! The commands behind the binary `anyudf`.
+//! The commands behind the binary `anyudf`: `worker`, `run`, `functions`, `bench`.
+//!
+//! This crate is *not* a library to build on: its one function is what the binary calls. What the commands do is done by
+//! `anyudf-engine` and `anyudf-worker`, which are.
+//!
+//! ```text
+//!   anyudf run ──▶ files ──▶ plan ──▶ pipeline ══ sessions ══▶ anyudf worker, or any other
+//! ```
+//!
+//! Exit codes: 0 done; 1 a function, a worker or the data failed; 2 bad usage; 130 interrupted, after Cancel was sent.
+
+mod arguments;
+
+mod run;
+
+mod functions;
+
+mod worker;
+
 mod bench;
-mod failure;
-mod interrupt;
-mod io;
+
+mod catalog;
+
 mod start;
+
+pub mod files;
+
+mod io;
+
+mod interrupt;
+
+mod failure;
+
+mod names;
+
 mod units;
-use clap::Parser;
-#[derive(Parser)]
-enum A { Bench(bench::BenchArguments), #[command(name = bench::PEER, hide = true)] Peer(bench::PeerArguments) }
-/// x
-pub fn main() -> std::process::ExitCode {
-    let r = match A::parse() { A::Bench(b) => bench::bench(b), A::Peer(p) => bench::peer(&p) };
-    match r { Ok(()) => std::process::ExitCode::SUCCESS, Err(f) => f.report() }
-}
+
+pub use arguments::main;

@@ -36,7 +36,9 @@ pub(crate) fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> 
     let all: Vec<_> = known.into_iter().take(SHOWN + 1).collect();
     match all.len() {
         0 => format!("; there are no {what}"),
-        n if n > SHOWN => format!("; {what} are {}, …", all[..SHOWN].iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
+        n if n > SHOWN => {
+            format!("; {what} are {}, …", all[..SHOWN].iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "))
+        }
         _ => format!("; {what} are {}", list(&all, "and")),
     }
 }

@@ -15,7 +15,7 @@ const BUNDLED: &str = "worker";
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Worker")]
-pub(crate) struct WorkerArguments {
+pub(crate) struct StartArguments {
     /// The command line that starts the worker; without it, the bundled functions
     ///
     /// It is split as a shell would, and run without one. `--id ID --connection WHERE` are added to it.
@@ -31,7 +31,7 @@ pub(crate) struct WorkerArguments {
     pub(crate) max_message_bytes: Option<usize>,
 }
 
-impl WorkerArguments {
+impl StartArguments {
     /// What to start.
     ///
     /// # Errors

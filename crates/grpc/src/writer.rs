@@ -21,30 +21,37 @@ const SMALL_WINDOW: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Writer {
     stream: SendStream<Outgoing>,
-    /// Room asked for before a message as large as this or larger is begun.
-    most: usize,
+    send_buffer: usize,
+    /// Room asked for before a message as large as this or larger is begun; unknown until the first one.
+    most: Option<usize>,
     waiting: bool,
 }
 
 impl Writer {
     pub(crate) fn new(stream: SendStream<Outgoing>, settings: &Settings) -> Self {
-        let mut writer = Writer { stream, most: settings.send_buffer, waiting: false };
-        writer.measure(settings);
-        writer
+        Writer { stream, send_buffer: settings.send_buffer, most: None, waiting: false }
     }
 
-    /// Learns the peer's window: nothing was sent yet, so all of it is free.
-    fn measure(&mut self, settings: &Settings) {
-        self.stream.reserve_capacity(settings.send_buffer);
+    /// Learns the peer's window while nearly nothing was sent, so that all of it is free. A stream that is not on the
+    /// wire yet has none, and is asked again.
+    fn most(&mut self) -> usize {
+        if let Some(most) = self.most {
+            return most;
+        }
+        self.stream.reserve_capacity(self.send_buffer);
         let window = self.stream.capacity();
         self.stream.reserve_capacity(0);
         // The peer opens its window again in steps of up to a third, so that more than a half might never be free.
-        self.most = if window < SMALL_WINDOW { 1 } else { (window / 2).max(SMALL_WINDOW / 2) };
+        let most = if window < SMALL_WINDOW { 1 } else { window / 2 };
+        if window > 0 {
+            self.most = Some(most);
+        }
+        most
     }
 
     /// Ready when a data message of `len` bytes may begin.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Status>> {
-        let need = (len + RESERVE).min(self.most);
+        let need = (len + RESERVE).min(self.most());
         self.stream.reserve_capacity(need);
         self.waiting = true;
         while self.stream.capacity() < need {

@@ -136,6 +136,7 @@ impl Service for Shared {
     fn execute(&self, call: Call) {
         let role = Scripted {
             steps: parse(&self.script).into(),
+            unmatched: VecDeque::new(),
             outbox: VecDeque::new(),
             ending: None,
             heard: self.heard.clone(),
@@ -169,6 +170,8 @@ impl Service for Shared {
 /// The worker's role, as the script has it: it says what is written there, in order or not.
 struct Scripted {
     steps: VecDeque<Step>,
+    /// What was heard and no step has waited for yet.
+    unmatched: VecDeque<&'static str>,
     outbox: VecDeque<Outgoing>,
     ending: Option<Ending>,
     heard: watch::Sender<(Vec<&'static str>, bool)>,
@@ -180,9 +183,7 @@ struct Scripted {
 
 impl Scripted {
     fn hear(&mut self, word: &'static str) {
-        if matches!(self.steps.front(), Some(Step::Hear(wanted)) if wanted == word) {
-            self.steps.pop_front();
-        }
+        self.unmatched.push_back(word);
         self.heard.send_modify(|(words, _)| words.push(word));
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -216,6 +217,12 @@ impl Role for Scripted {
     }
 
     fn poll_asked(&mut self, cx: &mut Context<'_>, _: Instant) -> Poll<()> {
+        while let Some(Step::Hear(wanted)) = self.steps.front()
+            && let Some(at) = self.unmatched.iter().position(|word| word == wanted)
+        {
+            self.unmatched.drain(..=at);
+            self.steps.pop_front();
+        }
         match self.steps.front() {
             Some(Step::Say(_)) => {
                 let Some(Step::Say(message)) = self.steps.pop_front() else { unreachable!("it was looked at") };

@@ -172,7 +172,12 @@ impl Counters {
     }
 
     /// All that is known so far, added to the function's own metrics (C8).
-    pub(crate) fn complete(&self, mut metrics: Metrics, init: Option<Duration>, processing: Option<Duration>) -> Metrics {
+    pub(crate) fn complete(
+        &self,
+        mut metrics: Metrics,
+        init: Option<Duration>,
+        processing: Option<Duration>,
+    ) -> Metrics {
         let known = [
             (Counter::BytesIn, Some(self.bytes_in.load(Relaxed))),
             (Counter::BytesOut, Some(self.bytes_out.load(Relaxed))),

@@ -26,11 +26,17 @@ pub struct Invocation {
     init: wire::Init,
     payload: Bytes,
     options: Value,
+    max_message: usize,
 }
 
 impl Invocation {
-    pub(crate) fn new(init: wire::Init, payload: VerifiedPayload) -> Self {
-        Invocation { init, payload: payload.into_bytes(), options: Value::Null }
+    /// `max_message` is the largest output in bytes of data.
+    pub(crate) fn new(init: wire::Init, payload: VerifiedPayload, max_message: usize) -> Self {
+        Invocation { init, payload: payload.into_bytes(), options: Value::Null, max_message }
+    }
+
+    pub(crate) fn max_message(&self) -> usize {
+        self.max_message
     }
 
     /// The same with the options that a payload format found in the payload.

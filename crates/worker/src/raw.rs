@@ -130,6 +130,11 @@ impl<'a> RawOutput<'a> {
         RawOutput { ends, desk }
     }
 
+    /// The same output for the length of a borrow.
+    pub(crate) fn reborrow(&mut self) -> RawOutput<'_> {
+        RawOutput { ends: self.ends, desk: self.desk }
+    }
+
     /// Sends one DataResponse, `parts` one after the other, none of them copied. Blocks while the engine is slow.
     ///
     /// # Errors

@@ -18,7 +18,8 @@ use crate::panics::{self, Caught};
 use crate::raw::{PayloadFormat, RawFunction, RawOutput};
 
 /// Runs one execution to its end.
-pub(crate) fn run(mut ends: Ends, format: &dyn PayloadFormat, mut invocation: Invocation, max_message: usize) {
+pub(crate) fn run(mut ends: Ends, format: &dyn PayloadFormat, mut invocation: Invocation) {
+    let max_message = invocation.max_message();
     let mut desk = Desk { metrics: Metrics::default(), data: None, batch: 0, sending: Duration::ZERO, max_message };
     let outcome = execute(&mut ends, &mut desk, format, &mut invocation);
     // What the function held goes before the last word, so that a settled session has left nothing behind.
@@ -57,12 +58,7 @@ impl Trouble {
     }
 }
 
-fn execute(
-    ends: &mut Ends,
-    desk: &mut Desk,
-    format: &dyn PayloadFormat,
-    invocation: &mut Invocation,
-) -> Outcome {
+fn execute(ends: &mut Ends, desk: &mut Desk, format: &dyn PayloadFormat, invocation: &mut Invocation) -> Outcome {
     let nothing = Outcome::Cancelled { error: None };
     let opened = match call(ends, desk, Phase::Open, |_| format.open(invocation)) {
         Ok(opened) => opened,
@@ -92,10 +88,8 @@ fn execute(
                 return match finished {
                     Ok(()) => Outcome::Finished { data: desk.data.take(), error: None },
                     // Cancelled while it finished: what it returned because of that is no failure.
-                    Err(Trouble::Failed(error)) if error.kind() == ErrorKind::Cancelled => nothing,
-                    Err(trouble) => {
-                        Outcome::Finished { data: desk.data.take(), error: Some(trouble.into_execution()) }
-                    }
+                    Err(Trouble::Failed(_)) if ends.shared.is_cancelled() => nothing,
+                    Err(trouble) => Outcome::Finished { data: desk.data.take(), error: Some(trouble.into_execution()) },
                 };
             }
             ToUser::Cancel(reason) => return cancel(ends, desk, function, &reason),
@@ -179,14 +173,9 @@ fn cpu_time() -> Duration {
 ///
 /// # Errors
 /// When the system gives no more threads.
-pub(crate) fn spawn(
-    ends: Ends,
-    format: Arc<dyn PayloadFormat>,
-    invocation: Invocation,
-    max_message: usize,
-) -> std::io::Result<()> {
+pub(crate) fn spawn(ends: Ends, format: Arc<dyn PayloadFormat>, invocation: Invocation) -> std::io::Result<()> {
     let name = format!("udf {}", invocation.name().unwrap_or(invocation.format()).replace('\0', ""));
-    let body = move || run(ends, &*format, invocation, max_message);
+    let body = move || run(ends, &*format, invocation);
     // Detached: a function that never returns must not be waited for. Its end is its conclusion.
     std::thread::Builder::new().name(name).spawn(body).map(drop)
 }
@@ -201,7 +190,8 @@ impl RawOutput<'_> {
         }
         if bytes > desk.max_message {
             let limit = desk.max_message;
-            let text = format!("an output of {bytes} bytes is over the message limit of {limit}; emit it in parts (P7)");
+            let text =
+                format!("an output of {bytes} bytes is over the message limit of {limit}; emit it in parts (P7)");
             return Err(Error::user(text).with_class("MESSAGE_TOO_LARGE"));
         }
         let began = Instant::now();

@@ -82,11 +82,7 @@ pub(super) fn cancel(io: &Io, command: &WorkerCommand) -> Result<Latency> {
     })
 }
 
-fn with_worker<T>(
-    io: &Io,
-    command: &WorkerCommand,
-    measure: impl AsyncFnOnce(&Worker) -> Result<T>,
-) -> Result<T> {
+fn with_worker<T>(io: &Io, command: &WorkerCommand, measure: impl AsyncFnOnce(&Worker) -> Result<T>) -> Result<T> {
     io.wait_or_interrupt(async {
         let worker = Worker::start(command, WorkerConfig::default()).await?;
         let measured = measure(&worker).await?;

@@ -30,10 +30,8 @@ pub(crate) struct PeerArguments {
 pub(super) fn echo(batch_bytes: usize, time: Duration) -> Result<f64> {
     let (ours, theirs) = UnixStream::pair().context("can't make a pair of sockets")?;
     let program = std::env::current_exe().context("can't find our own binary")?;
-    let peer = Command::new(program)
-        .args([PEER, &batch_bytes.to_string()])
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .spawn();
+    let peer =
+        Command::new(program).args([PEER, &batch_bytes.to_string()]).stdin(Stdio::from(OwnedFd::from(theirs))).spawn();
     let mut peer = peer.context("can't start the other end of the raw socket")?;
     let measured = stream(&ours, batch_bytes, time);
     // Without our end it ends, also when the measurement failed.

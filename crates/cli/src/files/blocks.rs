@@ -232,7 +232,10 @@ mod tests {
                 (7, "d\n".to_owned())
             ]
         );
-        assert_eq!(texts(blocks(text, 2, usize::MAX).unwrap()).concat(), format!("{}\n", str::from_utf8(text).unwrap()));
+        assert_eq!(
+            texts(blocks(text, 2, usize::MAX).unwrap()).concat(),
+            format!("{}\n", str::from_utf8(text).unwrap())
+        );
         assert_eq!(texts(blocks(b"1\n2\n3\n", 9, 3).unwrap()), ["1\n2\n", "3\n"]);
     }
 
@@ -245,7 +248,10 @@ mod tests {
     #[test]
     fn a_quote_left_open_names_its_line() {
         let error = blocks(b"a\nb,\"c\nd\n", 1, 99).unwrap_err().to_string();
-        assert!(error.starts_with("t: line 2: the record that begins here is never ended; a quote is open since line 2"), "{error}");
+        assert!(
+            error.starts_with("t: line 2: the record that begins here is never ended; a quote is open since line 2"),
+            "{error}"
+        );
         assert_eq!(texts(blocks(b"a\n\"c\"", 1, 99).unwrap()), ["a\n", "\"c\"\n"]);
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::kernels::cast_utils::{Parser, string_to_datetime};
 use arrow::csv::ReaderBuilder;
 use arrow::csv::reader::{Decoder, Format as Dialect};
@@ -22,7 +22,10 @@ pub(super) fn open(source: Source, delimiter: u8, columns: &Columns, options: &I
     let mut blocks = Blocks::new(name.clone(), source.into_reader(), Some(delimiter));
     let (header, line) = header(&mut blocks)?;
     let names = names(&header, delimiter).map_err(|cause| {
-        Error::data(format!("{name}: line {line}: the header cannot be read: {}; text has to be UTF-8", spell_arrow(&cause)))
+        Error::data(format!(
+            "{name}: line {line}: the header cannot be read: {}; text has to be UTF-8",
+            spell_arrow(&cause)
+        ))
     })?;
     if let Some((given, _)) = options.types.columns().find(|(given, _)| !names.iter().any(|name| name == given)) {
         return Err(Error::usage(format!(
@@ -107,7 +110,12 @@ impl Rules {
         Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.schema))))
     }
 
-    fn one(&self, schema: &SchemaRef, columns: Option<Vec<usize>>, record: &[u8]) -> Result<Option<RecordBatch>, ArrowError> {
+    fn one(
+        &self,
+        schema: &SchemaRef,
+        columns: Option<Vec<usize>>,
+        record: &[u8],
+    ) -> Result<Option<RecordBatch>, ArrowError> {
         let mut decoder = self.decoder(Arc::clone(schema), columns, 1);
         decoder.decode(record)?;
         decoder.flush()
@@ -128,7 +136,11 @@ impl Rules {
             fields[column].name(),
             quoted(values.column(column).as_string::<i32>().value(0)),
             fields[column].data_type(),
-            if self.sample > 0 { format!("was given or the first {} rows suggest", self.sample) } else { "was given".into() },
+            if self.sample > 0 {
+                format!("was given or the first {} rows suggest", self.sample)
+            } else {
+                "was given".into()
+            },
             fields[column].name()
         ))
     }

@@ -77,7 +77,9 @@ impl Format {
                 Err(Error::usage(format!("{name}: {called}, but holds {format}; try --input-format {format}")))
             }
             Some(Magic::Packed { what, unpack }) => Err(packed(name, what, unpack)),
-            None if head.is_empty() => Err(Error::data(format!("{name}: is empty, and an empty file is no {expected}"))),
+            None if head.is_empty() => {
+                Err(Error::data(format!("{name}: is empty, and an empty file is no {expected}")))
+            }
             None if expected.is_text() => Ok(expected),
             None => Err(Error::data(format!(
                 "{name}: {called}, but does not begin like one (byte 0); it may be truncated or of another format: try \
@@ -98,7 +100,9 @@ impl Format {
 pub(super) const NAMES: &str = "parquet, csv, tsv, ndjson, arrow, arrows";
 
 fn packed(name: &str, what: &str, unpack: &str) -> Error {
-    Error::usage(format!("{name}: is compressed with {what}; try `{unpack}` in a pipe, with --input - and --input-format"))
+    Error::usage(format!(
+        "{name}: is compressed with {what}; try `{unpack}` in a pipe, with --input - and --input-format"
+    ))
 }
 
 impl fmt::Display for Format {

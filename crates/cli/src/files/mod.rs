@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   path or -  ── source ──> Parquet | text in blocks (CSV, NDJSON) | Arrow IPC ──>  Input: schema, batches in order
-//!   Output: write, commit  ──> encoder ──> temporary beside the destination, renamed | pipe | table on the terminal
+//!   Output: write, commit ──> encoder ──> temporary beside the destination, renamed | pipe | table on the terminal
 //! ```
 //!
 //! # Formats

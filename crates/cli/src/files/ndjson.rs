@@ -43,7 +43,7 @@ pub(super) fn open(source: Source, columns: &Columns, options: &InputOptions) ->
     let rules = Rules { name, schema: Arc::clone(&schema), all: indices.is_none(), sample };
     let batch_rows = options.batch_rows.max(1);
     let decoder = rules.decoder(&schema, rules.all, batch_rows).map_err(|cause| {
-        Error::data(format!("{}: {}; try --columns without it", rules.name, spell_arrow(&cause)))
+        Error::data(format!("{}: {}; try --types with another type", rules.name, spell_arrow(&cause)))
     })?;
     let decoder = Ndjson { rules, decoder };
     let batches = TextBatches { decoder, blocks, batch_rows, block: first, done: 0 };
@@ -115,7 +115,9 @@ impl Rules {
             Ok(Value::Object(object)) => object,
             Ok(other) => {
                 let found = quoted(&other.to_string());
-                return Some(Error::data(format!("{name}: line {line}: expected an object, found {found}; {ONE_A_LINE}")));
+                return Some(Error::data(format!(
+                    "{name}: line {line}: expected an object, found {found}; {ONE_A_LINE}"
+                )));
             }
             Err(cause) => return Some(malformed(name, line, &cause)),
         };

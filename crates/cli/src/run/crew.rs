@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use anyudf_engine::{Init, OpenSession, Worker, WorkerCommand, WorkerConfig};
+use anyudf_engine::{Error, Init, OpenSession, Worker, WorkerCommand, WorkerConfig};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -48,7 +48,7 @@ impl Crew {
     ///
     /// # Cancel safety
     /// Dropping the future cancels the sessions.
-    pub(super) async fn open(&mut self, init: &Init, jobs: usize) -> Result<Vec<OpenSession>> {
+    pub(super) async fn open(&mut self, init: &Init, jobs: usize) -> Result<Vec<OpenSession>, Error> {
         let at_once = self.first().announced().max_sessions.unwrap_or(1).max(1);
         let mut starting = JoinSet::new();
         for _ in self.workers.len()..jobs.div_ceil(at_once) {
@@ -85,8 +85,7 @@ impl Crew {
     /// # Errors
     /// The system does not let go of one.
     pub(super) async fn end(self) -> Result {
-        let mut ending: JoinSet<_> =
-            self.workers.into_iter().map(|worker| async move { worker.end().await }).collect();
+        let mut ending: JoinSet<_> = self.workers.into_iter().map(|worker| async move { worker.end().await }).collect();
         while let Some(ended) = ending.join_next().await {
             ended.expect("ending a worker does not panic")?;
         }

@@ -74,12 +74,15 @@ impl Work {
     }
 }
 
+/// What a batch costs beside its rows: arrays, buffers, places in queues.
+const OVERHEAD: usize = 4 << 10;
+
 /// The bytes of the rows of a batch, without what slices leave out.
 pub(super) fn size(batch: &RecordBatch) -> usize {
     let size = |column: &arrow::array::ArrayRef| {
         column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
     };
-    batch.columns().iter().map(size).sum()
+    batch.columns().iter().map(size).sum::<usize>() + OVERHEAD
 }
 
 /// What the threads tell the writer.

@@ -26,7 +26,7 @@ use crate::files;
 use crate::io::Io;
 
 /// How many bytes of input may be between the reader and the writer for each session.
-const BYTES_A_JOB: usize = 32 << 20;
+const BYTES_A_JOB: usize = 16 << 20;
 
 /// Results that wait for the writer, for each session.
 const RESULTS_A_JOB: usize = 2;
@@ -44,7 +44,6 @@ pub(super) struct Pipe {
 
 /// The work of a run: what the threads share.
 pub(super) struct Pipeline {
-    plan: Arc<Plan>,
     controls: Vec<Control>,
     events: channel::Receiver<Event>,
     sessions: usize,
@@ -111,7 +110,7 @@ impl Pipeline {
             let budget = Budget::new(BYTES_A_JOB.saturating_mul(sessions));
             spawn("read".into(), move || read_all(input, &budget, &give, &tell))?;
         }
-        Ok(Pipeline { plan, controls, events, sessions, read })
+        Ok(Pipeline { controls, events, sessions, read })
     }
 
     /// Rows of the input that were handed to the function so far.
@@ -253,7 +252,11 @@ impl Feeder {
             let rows = work.rows.num_rows() as u64;
             // Before the arguments go, so that no result comes for rows that nobody knows of.
             let permit = match &self.pend {
-                Some(pend) => pend.send(work).map(|()| None).unwrap_or(None),
+                Some(pend) => {
+                    // Without a collector the session has ended, and so will the next send.
+                    let _ = pend.send(work);
+                    None
+                }
                 None => Some(work.permit),
             };
             if self.handle.block_on(self.input.send(&arguments)).is_err() {
@@ -284,8 +287,7 @@ impl Collector {
                 work = pending.recv() => work,
                 _ = self.control.ended() => None,
             };
-            let Some(Work { place, first, rows, permit }) = work else { break };
-            let work = Work { place, first, rows, permit };
+            let Some(work) = work else { break };
             let column = self.column(&work).await?;
             let mut columns = work.rows.columns().to_vec();
             columns.push(column);

@@ -82,9 +82,8 @@ impl Plan {
 
     fn build(call: &Call<'_>, kind: Kind, fields: Vec<FieldRef>, arguments: Vec<Argument>) -> Result<Self> {
         let schema = Arc::new(Schema::new(fields));
-        let mut init = Init::new("function", payload(call)?)
-            .with_name(call.function)
-            .with_input_schema(Arc::clone(&schema));
+        let mut init =
+            Init::new("function", payload(call)?).with_name(call.function).with_input_schema(Arc::clone(&schema));
         init.eval_type = Some(kind.name().into());
         init.timezone = call.timezone.map(String::from);
         if let Some(timeout) = call.timeout {
@@ -186,8 +185,7 @@ fn convert(
     let name = &function.name;
     let wanted = parameters.fields();
     if places.len() != wanted.len() {
-        let list: Vec<_> =
-            wanted.iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+        let list: Vec<_> = wanted.iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
         let list = if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) };
         return Err(Failure::usage(format_args!(
             "function `{name}` takes {} argument{}{list}, and --args gives {}; name one column for each",
@@ -303,12 +301,16 @@ mod tests {
     fn what_does_not_fit_names_the_column_and_both_types() {
         refused(
             "lat,name",
-            expect!["column `name` is Utf8, argument `y` of function `f` is Float64, and Utf8 does not become Float64 by itself; name a column of that type, or, if the input is text, say what its columns are with --types"],
+            expect![
+                "column `name` is Utf8, argument `y` of function `f` is Float64, and Utf8 does not become Float64 by itself; name a column of that type, or, if the input is text, say what its columns are with --types"
+            ],
         );
         refused("lat,lom", expect!["the input has no column `lom` (--args); did you mean `lon`?"]);
         refused(
             "lat",
-            expect!["function `f` takes 2 arguments (x Float64, y Float64), and --args gives 1; name one column for each"],
+            expect![
+                "function `f` takes 2 arguments (x Float64, y Float64), and --args gives 1; name one column for each"
+            ],
         );
     }
 
@@ -335,7 +337,10 @@ mod tests {
     fn the_new_column_comes_last_and_replaces_none() {
         let result = Field::new("f", DataType::Float64, false);
         let schema = widened(input().schema_ref(), "miles", &result).expect("a new name");
-        assert_eq!(schema.fields().last().map(|field| (field.name().as_str(), field.is_nullable())), Some(("miles", true)));
+        assert_eq!(
+            schema.fields().last().map(|field| (field.name().as_str(), field.is_nullable())),
+            Some(("miles", true))
+        );
         assert!(matches!(widened(input().schema_ref(), "lat", &result), Err(Failure::Usage(_))));
     }
 

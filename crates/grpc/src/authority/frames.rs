@@ -1,5 +1,5 @@
-//! Where HTTP/2 frames begin and end, and which of them make a header block (RFC 9113, sections 4.1, 4.3 and 6.2). Pure:
-//! it is shown bytes as they come and counts.
+//! Where HTTP/2 frames begin and end, and which of them make a header block (RFC 9113, sections 4.1, 4.3 and 6.2).
+//! Pure: it is shown bytes as they come and counts.
 
 use std::ops::Range;
 
@@ -9,8 +9,8 @@ use super::hpack::HeaderBlocks;
 const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
 
-/// The largest block that is gathered, in bytes from its first payload to its last, the heads between included. A larger
-/// one passes unread.
+/// The largest block that is gathered, in bytes from its first payload to its last, the heads between included. A
+/// larger one passes unread.
 const BLOCK_BYTES: usize = 64 * 1024;
 
 const HEADERS: u8 = 1;
@@ -46,8 +46,8 @@ enum At {
 /// How far some bytes may go on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Passed {
-    /// How many may be read; the rest begin a header block that is not whole. They are to be shown again, in front of what
-    /// follows them.
+    /// How many may be read; the rest begin a header block that is not whole. They are to be shown again, in front of
+    /// what follows them.
     pub(super) bytes: usize,
     /// How many bytes that block lacks to be whole or to tell how long it is; 0 when there is none.
     pub(super) missing: usize,
@@ -63,7 +63,8 @@ impl Frames {
         self.at = At::Lost;
     }
 
-    /// Looks at the next bytes, and rewrites the header blocks that are whole in them.
+    /// Looks at the next bytes, and rewrites the header blocks that are whole in them. Unless they continue a block, at
+    /// least one of them passes.
     pub(super) fn pass(&mut self, bytes: &mut [u8]) -> Passed {
         let mut passed = 0;
         loop {

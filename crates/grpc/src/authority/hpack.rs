@@ -1,9 +1,9 @@
 //! A header block read the way HPACK says (RFC 7541), to find `:authority` and to give it a value that the `http` crate
 //! takes (P8). Pure: it sees whole blocks and touches nothing but one value's bytes.
 //!
-//! Which fields of a block are `:authority` depends on what earlier blocks put into the dynamic table, so every block of
-//! a connection has to pass here, in order. The table is kept as far as that question needs it: names' lengths, whether
-//! it is the one we look for, and sizes, which decide what falls out.
+//! Which fields of a block are `:authority` depends on what earlier blocks put into the dynamic table, so every block
+//! of a connection has to pass here, in order. The table is kept as far as that question needs it: names' lengths,
+//! whether it is the one we look for, and sizes, which decide what falls out.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -56,8 +56,8 @@ impl HeaderBlocks {
         HeaderBlocks { table: Some(Table { entries: VecDeque::new(), bytes: 0, limit: TABLE_BYTES }) }
     }
 
-    /// Reads the next block and overwrites each `:authority` in it that [`Authority`] refuses, without changing a length,
-    /// coded or decoded. Tells whether it wrote anything.
+    /// Reads the next block and overwrites each `:authority` in it that [`Authority`] refuses, without changing a
+    /// length, coded or decoded. Tells whether it wrote anything.
     ///
     /// An empty value, and the few that no authority of the same lengths can replace, are left; so is a block that
     /// is malformed.
@@ -280,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    /// What gRPC's C core sends for a Unix socket.
+    /// The like of what gRPC's C core sends for a Unix socket.
     const SOCKET: &str = "%2Ftmp%2Fanyudf%2Fw.sock";
 
     fn integer(prefix: u32, bits: u8, value: usize) -> Vec<u8> {
@@ -488,9 +488,40 @@ mod tests {
         let mut blocks = HeaderBlocks::new();
         rewritten(&mut blocks, &Kept.at(1, raw(SOCKET)));
         blocks.skip();
-        assert!(!rewritten(&mut blocks, &[Kept.at(62, raw(SOCKET)), indexed(100)].concat()).1);
+        let unknown = [Kept.at(62, raw(SOCKET)), indexed(100)].concat();
+        assert!(!rewritten(&mut blocks, &unknown).1);
+        assert!(rewritten(&mut blocks, &[unknown, Kept.at(1, raw(SOCKET))].concat()).1);
         assert!(rewritten(&mut blocks, &Kept.at(1, raw(SOCKET))).1);
         assert!(rewritten(&mut blocks, &Kept.named(coded(AUTHORITY), coded(SOCKET))).1);
+    }
+
+    /// The `http` crate has the same names, which come from nowhere near here.
+    #[test]
+    fn the_static_names_are_spelled_right() {
+        use http::header::*;
+        #[rustfmt::skip]
+        let ordinary = [
+            ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, AGE,
+            ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+            CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, COOKIE, DATE, ETAG, EXPECT, EXPIRES, FROM,
+            HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, LINK,
+            LOCATION, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, REFERER, REFRESH, RETRY_AFTER,
+            SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, USER_AGENT, VARY, VIA, WWW_AUTHENTICATE,
+        ];
+        assert_eq!(STATIC_NAMES[14..], ordinary.each_ref().map(HeaderName::as_str));
+    }
+
+    /// As many bytes as h2 takes, and not one more.
+    #[test]
+    fn integers_have_five_bytes_at_most() {
+        let read = |block: &[u8]| Reader { block, at: 0 }.integer(5).ok();
+        assert_eq!(read(&[0xe0 | 10]), Some(10), "RFC 7541, appendix C.1.1");
+        assert_eq!(read(&[0x1f, 0x9a, 0x0a]), Some(1337), "RFC 7541, appendix C.1.2");
+        assert_eq!(read(&[0x1f, 0xff, 0xff, 0xff, 0x7f]), Some(31 + (1 << 28) - 1));
+        assert_eq!(read(&[0x1f, 0x80, 0x80, 0x80, 0x00]), Some(31));
+        assert_eq!(read(&[0x1f, 0x80, 0x80, 0x80, 0x80, 0x00]), None);
+        assert_eq!(read(&[0x1f, 0x80]), None);
+        assert_eq!(read(&[]), None);
     }
 
     proptest! {

@@ -1,5 +1,5 @@
-//! The string code of HPACK (RFC 7541, section 5.2 and appendix B), as far as a rewriter needs it: reading a string, and
-//! overwriting one by another of the same length on both sides.
+//! The string code of HPACK (RFC 7541, section 5.2 and appendix B), as far as a rewriter needs it: reading a string,
+//! and overwriting one by another of the same length on both sides.
 //!
 //! The code is canonical: codes of one length are consecutive and go by symbol, and a longer code starts where the
 //! shorter ones end. So the lengths alone make the whole code.

@@ -1,9 +1,10 @@
 //! Clients that name a Unix socket by its path (P8).
 //!
-//! gRPC's C core, which is under Python, C++ and Ruby, sends the percent-encoded path of a Unix socket as `:authority`. The
-//! `http` crate takes no '%' there, so h2 resets such a stream with PROTOCOL_ERROR before anybody sees it. Nobody here needs
-//! the authority. [`AnyAuthority`] goes between the socket and h2 and overwrites it, in the bytes and before h2 reads them,
-//! by one that is fine and has the same lengths, coded and decoded: so no frame changes its size and HPACK's tables agree.
+//! gRPC's C core, which is under Python, C++ and Ruby, sends the percent-encoded path of a Unix socket as `:authority`.
+//! The `http` crate takes no '%' there, so h2 resets such a stream with PROTOCOL_ERROR before anybody sees it. Nobody
+//! here needs the authority. [`AnyAuthority`] goes between the socket and h2 and overwrites it, in the bytes and before
+//! h2 reads them, by one that is fine and has the same lengths, coded and decoded: so no frame changes its size and
+//! HPACK's tables agree.
 //!
 //! ```text
 //!   socket ── AnyAuthority ── h2
@@ -30,10 +31,10 @@ const FETCH_BYTES: usize = 4096;
 
 /// The server's end of an HTTP/2 connection, on which any `:authority` is a valid one (P8).
 ///
-/// What the client sends is read as it is, except that the value of an `:authority` which [`http::uri::Authority`] refuses
-/// is overwritten by an authority of the same length; the server then sees something like `localhost.localhost.l`. An
-/// empty one is left, and so is whatever is not HTTP/2: the server refuses both by itself. What the server writes is
-/// not looked at.
+/// What the client sends is read as it is, except that the value of an `:authority` which [`http::uri::Authority`]
+/// refuses is overwritten by an authority of the same length; the server then sees something like
+/// `localhost.localhost.l`. An empty one is left, and so is whatever is not HTTP/2: the server refuses both by itself.
+/// What the server writes is not looked at.
 ///
 /// Data costs next to nothing: it is read straight into the reader's buffer, where frames are skipped from head to
 /// head. Only a header block that arrives in pieces is held back until it is whole, up to 64 KiB; a larger one passes
@@ -51,13 +52,13 @@ const FETCH_BYTES: usize = 4096;
 /// # async fn main() -> std::io::Result<()> {
 /// let sent = [
 ///     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(),
-///     b"\x00\x00\x11\x01\x04\x00\x00\x00\x01", // HEADERS, END_HEADERS, stream 1: 17 bytes
-///     b"\x41\x0f%2Ftmp%2Fw.sock",              // :authority, as gRPC spells /tmp/w.sock
+///     b"\x00\x00\x0e\x01\x04\x00\x00\x00\x01", // HEADERS, END_HEADERS, stream 1: 14 bytes
+///     b"\x41\x0ctmp%2Fw.sock", // :authority, as gRPC spells /tmp/w.sock
 /// ]
 /// .concat();
 /// let mut read = Vec::new();
 /// AnyAuthority::new(&sent[..]).read_to_end(&mut read).await?;
-/// assert!(read.ends_with(b"\x41\x0flocalhost.local"));
+/// assert!(read.ends_with(b"\x41\x0clocalhost.lo"));
 /// # Ok(())
 /// # }
 /// ```
@@ -96,7 +97,7 @@ impl<T: fmt::Debug> fmt::Debug for AnyAuthority<T> {
 
 impl<T: AsyncRead + Unpin> AnyAuthority<T> {
     /// Reads from the connection into the reader's own buffer. If a header block begins there and is not whole, it is
-    /// moved aside, which may leave nothing.
+    /// moved aside. That never leaves nothing, which would mean the end: the head in front of the block stays.
     fn poll_connection(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
@@ -119,17 +120,16 @@ impl<T: AsyncRead + Unpin> AnyAuthority<T> {
         let polled = Pin::new(&mut self.io).poll_read(cx, &mut fresh);
         let read = fresh.filled().len();
         self.held.truncate(have + read);
-        let result = ready!(polled);
-        // Nothing read is the end, which the connection will say again.
-        let missing = if read == 0 || result.is_err() {
-            self.frames.lose();
-            0
-        } else {
-            self.frames.pass(&mut self.held).missing
-        };
-        self.source = match missing {
-            0 => Source::Held { given: 0, error: result.err() },
-            missing => Source::Block { missing },
+        self.source = match ready!(polled) {
+            Ok(()) if read > 0 => match self.frames.pass(&mut self.held).missing {
+                0 => Source::Held { given: 0, error: None },
+                missing => Source::Block { missing },
+            },
+            // The end, which the connection will say again, or an error, which it may not.
+            ended => {
+                self.frames.lose();
+                Source::Held { given: 0, error: ended.err() }
+            }
         };
         Poll::Ready(())
     }
@@ -143,14 +143,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for AnyAuthority<T> {
         }
         loop {
             match &mut this.source {
-                Source::Connection => {
-                    let before = buf.filled().len();
-                    ready!(this.poll_connection(cx, buf))?;
-                    // Nothing read means the end to our reader, so it must not if all that came was moved aside.
-                    if buf.filled().len() > before || matches!(this.source, Source::Connection) {
-                        return Poll::Ready(Ok(()));
-                    }
-                }
+                Source::Connection => return this.poll_connection(cx, buf),
                 Source::Block { missing } => {
                     let missing = *missing;
                     ready!(this.poll_block(cx, missing));

@@ -109,20 +109,34 @@ fn p8_a_block_beyond_the_bound_passes() {
     }
 }
 
-/// P8: what a block that passed unread put into the table is not known, so an index is not taken for what it was before.
+/// P8: what a block that passed unread put into the table is not known, so an index is not taken for what it was
+/// before.
 #[test]
-fn p8_an_index_after_a_block_beyond_the_bound_names_nothing() {
+fn p8_an_index_after_an_unread_block_names_nothing() {
     let small = kept(0, [raw("x-small"), raw("v")].concat());
     let large = passing(0, [raw("x-large"), raw(&"v".repeat(70_000))].concat());
-    let large = request(&[small, large].concat());
-    let sent = [
-        hello(),
-        block_frames(0, 1, &request(&kept(1, raw("localhost"))), &[]),
-        block_frames(0, 3, &large, &[]),
-        block_frames(0, 5, &request(&passing(62, raw(SOCKET))), &[]),
-    ]
-    .concat();
-    assert!(through(&sent) == sent);
+    let too_large = block_frames(0, 3, &request(&[small.clone(), large].concat()), &[]);
+    let ill_padded = frame(HEADERS, PADDED | END_HEADERS, 3, &[vec![200], small].concat());
+    for unread in [too_large, ill_padded] {
+        let sent = [
+            hello(),
+            block_frames(0, 1, &request(&kept(1, raw("localhost"))), &[]),
+            unread,
+            block_frames(0, 5, &request(&passing(62, raw(SOCKET))), &[]),
+        ]
+        .concat();
+        assert!(through(&sent) == sent);
+    }
+}
+
+/// P8: the bit of a head that means nothing means nothing.
+#[test]
+fn p8_a_reserved_bit_is_ignored() {
+    let first = request(&kept(1, raw(SOCKET)));
+    let [plain, odd] = [3, 0x8000_0003]
+        .map(|stream| [hello(), frame(HEADERS, 0, 3, &first), frame(CONTINUATION, END_HEADERS, stream, b"")].concat());
+    assert_ne!(through(&odd), odd);
+    assert_eq!(through(&odd)[..plain.len() - 9], through(&plain)[..plain.len() - 9]);
 }
 
 /// P8: a block of nearly the bound is rewritten.
@@ -316,7 +330,11 @@ proptest! {
 
     /// P8: any bytes do no harm.
     #[test]
-    fn p8_any_bytes(mut sent in proptest::collection::vec(any::<u8>(), 0..400), cuts in cuts(), preface in any::<bool>()) {
+    fn p8_any_bytes(
+        mut sent in proptest::collection::vec(any::<u8>(), 0..400),
+        preface in any::<bool>(),
+        cuts in cuts(),
+    ) {
         if preface {
             sent.splice(0..0, hello());
         }
@@ -350,7 +368,11 @@ proptest! {
 
     /// P8: an authority that is fine passes as it is, and so does everything beside it.
     #[test]
-    fn p8_valid_authorities_pass(authority in "[a-z0-9.-]{1,60}(:[0-9]{1,5})?", huffman in any::<bool>(), cuts in cuts()) {
+    fn p8_valid_authorities_pass(
+        authority in "[a-z0-9.-]{1,60}(:[0-9]{1,5})?",
+        huffman in any::<bool>(),
+        cuts in cuts(),
+    ) {
         prop_assume!(authority.parse::<Authority>().is_ok());
         let value = if huffman { coded(&authority) } else { raw(&authority) };
         let sent = [hello(), block_frames(0, 1, &request(&kept(1, value)), &cuts)].concat();

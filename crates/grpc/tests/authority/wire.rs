@@ -1,5 +1,5 @@
-//! A client that can say what `http::Uri` can't: HTTP/2 frames and HPACK written by hand, and a connection that delivers
-//! them in any pieces.
+//! A client that can say what `http::Uri` can't: HTTP/2 frames and HPACK written by hand, and a connection that
+//! delivers them in any pieces.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -12,7 +12,7 @@ use anyudf_grpc::AnyAuthority;
 use futures::executor::block_on;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// What gRPC's C core sends for a Unix socket.
+/// The like of what gRPC's C core sends for a Unix socket.
 pub(crate) const SOCKET: &str = "%2Ftmp%2Fanyudf%2Fw.sock";
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -140,7 +140,7 @@ pub(crate) fn request(authority: &[u8]) -> Vec<u8> {
 pub(crate) enum End {
     /// The client closes.
     Eof,
-    /// The connection breaks.
+    /// The connection breaks, which it says once; then it is at its end.
     Broken,
     /// The client is silent.
     Silence,
@@ -175,7 +175,10 @@ impl AsyncRead for Script {
             this.drained.store(true, Ordering::Relaxed);
             return match this.end {
                 End::Eof => Poll::Ready(Ok(())),
-                End::Broken => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                End::Broken => {
+                    this.end = End::Eof;
+                    Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+                }
                 End::Silence => Poll::Pending,
             };
         };

@@ -1,0 +1,86 @@
+//! The command line: which commands there are, and what they share.
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::bench::{self, BenchArguments, PeerArguments};
+use crate::functions::{self, FunctionsArguments};
+use crate::run::{self, RunArguments};
+use crate::worker::{self, WorkerArguments};
+
+/// Run functions that live in processes of their own over files, over Spark's UDF protocol
+#[derive(Debug, Parser)]
+#[command(name = "anyudf", version, max_term_width = 110, subcommand_required = true, arg_required_else_help = true)]
+struct Arguments {
+    /// Show what the worker prints; twice, everything. The variable RUST_LOG says it more finely
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    verbose: u8,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one function over one file
+    Run(Box<RunArguments>),
+    /// List what a worker offers
+    Functions(FunctionsArguments),
+    /// Serve the bundled functions; this is what an engine starts
+    #[command(disable_help_flag = true)]
+    Worker(WorkerArguments),
+    /// Measure the data path beside this machine's own limits
+    Bench(BenchArguments),
+    /// The other end of the raw socket that `bench` measures
+    #[command(name = bench::PEER, hide = true)]
+    BenchPeer(PeerArguments),
+}
+
+/// Does what the command line says. What goes wrong is said on stderr.
+pub fn main() -> ExitCode {
+    let Arguments { verbose, command } = Arguments::parse();
+    let done = match command {
+        // A worker has its own log.
+        Command::Worker(arguments) => return worker::worker(arguments),
+        Command::BenchPeer(arguments) => bench::peer(&arguments),
+        Command::Run(arguments) => {
+            log(verbose);
+            run::run(&arguments)
+        }
+        Command::Functions(arguments) => {
+            log(verbose);
+            functions::functions(&arguments)
+        }
+        Command::Bench(arguments) => {
+            log(verbose);
+            bench::bench(arguments)
+        }
+    };
+    done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}
+
+/// Sends what is logged to stderr: warnings alone, unless asked for more.
+fn log(verbose: u8) {
+    let usual = match verbose {
+        0 => "warn",
+        // What the worker prints on its stderr, and tracebacks.
+        1 => "info",
+        _ => "debug,h2=info,hyper=info,tower=info",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

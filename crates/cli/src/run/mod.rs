@@ -1,0 +1,203 @@
+//! `anyudf run`: one function over one file.
+//!
+//! A scalar function is split over several sessions, since that cannot change its answer: only its arguments travel,
+//! the rows stay here and are paired with their results again, in order. Other functions get the rows of one session
+//! unless `--jobs` asks for more, and what they return is the result.
+
+mod arguments;
+mod coerce;
+mod crew;
+mod flow;
+mod pipeline;
+mod plan;
+mod progress;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use anyudf_engine::{OpenSession, Summary};
+use arrow::datatypes::{Schema, SchemaRef};
+
+use arguments::Columns;
+pub(crate) use arguments::RunArguments;
+use crew::Crew;
+use pipeline::{Pipe, Pipeline, blamed};
+use plan::{Call, Plan, widened};
+use progress::{Bar, Stats};
+
+use crate::catalog::{Catalog, Kind};
+use crate::failure::{Failure, Result};
+use crate::files::{Input, InputOptions, Output, OutputOptions};
+use crate::io::Io;
+
+/// Runs `anyudf run`.
+pub(crate) fn run(arguments: &RunArguments) -> Result {
+    let command = arguments.worker.command()?;
+    let output = arguments.output_options();
+    // An early answer; it is looked at again when it is made.
+    output.check()?;
+    let input = arguments.open_input()?;
+    let io = Io::start()?;
+    let began = Instant::now();
+    let mut crew = io.wait_or_interrupt(Crew::start(command, arguments.worker.config()))??;
+    match run_with(arguments, &io, &mut crew, input, &output, began) {
+        Ok(()) => io.wait(crew.end()),
+        Err(failure) => {
+            io.wait(crew.abandon());
+            Err(failure)
+        }
+    }
+}
+
+fn run_with(arguments: &RunArguments, io: &Io, crew: &mut Crew, input: Option<Input>, began: Instant) -> Result {
+    let plan = Arc::new(io.wait_or_interrupt(make_plan(arguments, crew, input.as_ref()))??);
+    let jobs = arguments.jobs(plan.kind)?;
+    let opened = io.wait_or_interrupt(crew.open(&plan.init, jobs))?;
+    let sessions = opened.map_err(|error| blamed(&plan.function, &error, ""))?;
+    let pipes = sessions.into_iter().map(pipe).collect::<Result<Vec<_>>>()?;
+    let result = pipes.first().map(|pipe| Arc::clone(pipe.output.schema())).context("no session was opened")?;
+    let schema = arguments.output_schema(&plan, input.as_ref(), &result)?;
+    // A sink returns no rows; its result is what it says at the end.
+    let is_sink = schema.fields().is_empty();
+    if is_sink && arguments.output.is_some() {
+        return Err(Failure::usage(format_args!(
+            "function `{}` returns no rows, so there is nothing to write; leave --output out, its result is printed",
+            plan.function
+        )));
+    }
+    let mut output = if is_sink { None } else { Some(output_options.create(Arc::clone(&schema))?) };
+    let bar = Bar::new(input.as_ref());
+    let mut pipeline = Pipeline::start(io, Arc::clone(&plan), pipes, input, schema)?;
+    let mut rows_out = 0;
+    let written = pipeline.write_all(
+        io,
+        |rows| {
+            rows_out += rows.num_rows() as u64;
+            output.as_mut().map_or(Ok(()), |output| Ok(output.write(rows)?))
+        },
+        |pipeline| bar.show(pipeline.rows_read()),
+    );
+    bar.clear();
+    let summaries = written?;
+    if let Some(output) = output {
+        output.commit()?;
+    }
+    print_results(&summaries, is_sink)?;
+    if arguments.stats || io::stderr().is_terminal() || tracing::enabled!(tracing::Level::INFO) {
+        eprintln!("{}", Stats::take(began, pipeline.rows_read(), rows_out, crew));
+    }
+    Ok(())
+}
+
+fn pipe(session: OpenSession) -> Result<Pipe> {
+    let control = session.control();
+    let (input, output) = session.batches()?;
+    Ok(Pipe { control, input, output })
+}
+
+/// What sinks have to say: text as it is, else as bytes in hexadecimal.
+fn print_results(summaries: &[Summary], is_sink: bool) -> Result {
+    let mut out = io::stdout().lock();
+    for data in summaries.iter().filter(|_| is_sink).filter_map(|summary| summary.data.as_ref()) {
+        match std::str::from_utf8(data) {
+            Ok(text) => writeln!(out, "{text}")?,
+            Err(_) => writeln!(out, "{}", data.iter().map(|byte| format!("{byte:02x}")).collect::<String>())?,
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Looks the function up, and plans how it is called.
+async fn make_plan(arguments: &RunArguments, crew: &Crew, input: Option<&Input>) -> Result<Plan> {
+    let call = Call {
+        function: &arguments.function,
+        columns: arguments.args.as_ref().map(|Columns(names)| &names[..]),
+        options: arguments.options.as_deref(),
+        timeout: arguments.call_timeout,
+        timezone: arguments.timezone.as_deref(),
+    };
+    let catalog = Catalog::read(crew.first()).await?;
+    let function = match &catalog {
+        Some(catalog) => Some(catalog.find(&arguments.function).map_err(Failure::Failed)?),
+        None => None,
+    };
+    let kind = function.map_or(arguments.kind.unwrap_or(Kind::Map), |function| function.kind);
+    if let Some(asked) = arguments.kind.filter(|&asked| asked != kind) {
+        return Err(Failure::usage(format_args!(
+            "function `{}` is of kind {kind}, not {asked}; leave --kind out",
+            arguments.function
+        )));
+    }
+    arguments.check(kind, input.is_some())?;
+    let empty = Arc::new(Schema::empty());
+    let schema = input.map_or(&empty, Input::schema);
+    match function {
+        Some(function) => Plan::new(&call, function, schema),
+        None => Plan::unchecked(&call, kind, schema),
+    }
+}
+
+impl RunArguments {
+    fn open_input(&self) -> Result<Option<Input>> {
+        let options = InputOptions {
+            format: self.input_format,
+            batch_rows: self.batch_rows.get(),
+            types: self.types.clone(),
+            ..InputOptions::default()
+        };
+        Ok(self.input.as_deref().map(|path: &Path| Input::open(path, &options)).transpose()?)
+    }
+
+    fn output_options(&self) -> OutputOptions {
+        OutputOptions { path: self.output.clone(), format: self.output_format, force: self.force }
+    }
+
+    /// Whether what was typed makes sense for a function of this kind.
+    fn check(&self, kind: Kind, has_input: bool) -> Result {
+        let name = &self.function;
+        let refuse = |text: String| Err(Failure::usage(text));
+        match kind {
+            Kind::Table if has_input => refuse(format!("function `{name}` makes its own rows; leave --input out")),
+            Kind::Table if self.args.is_some() => {
+                refuse(format!("function `{name}` takes no columns; leave --args out"))
+            }
+            Kind::Table => Ok(()),
+            _ if !has_input => {
+                refuse(format!("function `{name}` needs rows; name a file with --input, or `-` for standard input"))
+            }
+            Kind::Map | Kind::Aggregate if self.name.is_some() => {
+                refuse(format!("function `{name}` returns rows of its own and adds no column; leave --as out"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn jobs(&self, kind: Kind) -> Result<usize> {
+        match (kind, self.jobs) {
+            (Kind::Table, Some(jobs)) if jobs.get() > 1 => Err(Failure::usage(format_args!(
+                "function `{}` makes its own rows, which --jobs can't split; leave --jobs out",
+                self.function
+            ))),
+            (_, Some(jobs)) => Ok(jobs.get()),
+            (Kind::Scalar, None) => Ok(std::thread::available_parallelism().map_or(1, |cores| cores.get())),
+            (_, None) => Ok(1),
+        }
+    }
+
+    /// The schema of what is written.
+    fn output_schema(&self, plan: &Plan, input: Option<&Input>, result: &SchemaRef) -> Result<SchemaRef> {
+        let (Kind::Scalar, Some(input)) = (plan.kind, input) else { return Ok(Arc::clone(result)) };
+        let [field] = &result.fields()[..] else {
+            return Err(Failure::failed(format_args!(
+                "function `{}` returns {} columns, and a scalar function returns one; try --kind map",
+                plan.function,
+                result.fields().len()
+            )));
+        };
+        widened(input.schema(), self.name.as_deref().unwrap_or(&self.function), field)
+    }
+}

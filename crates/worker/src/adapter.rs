@@ -1,0 +1,150 @@
+//! A [`Function`] over Arrow batches as a [`RawFunction`] over bytes: decode, check, call, encode (C9, C10).
+
+use std::sync::Arc;
+
+use anyudf_arrow::{Decoder, Encoder, Limits, encode_schema};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use bytes::Bytes;
+
+use crate::definition::{Definition, Kind};
+use crate::error::{Error, ErrorKind, Result, undecodable, unencodable};
+use crate::function::{Function, Output};
+use crate::invocation::Invocation;
+use crate::link::Reason;
+use crate::raw::{Opened, RawFunction, RawOutput};
+
+/// Opens a function: checks its arguments against Init, and its output against what the engine asked for (C9).
+pub(crate) fn adapt<F: Function>(
+    definition: &Definition,
+    invocation: &Invocation,
+    open: &dyn Fn(&Invocation) -> Result<F>,
+) -> Result<Opened> {
+    let input = invocation.input_schema()?;
+    let arguments = match &input {
+        Some(input) => {
+            definition.check_arguments(input)?;
+            Arguments::Checked
+        }
+        None => Arguments::Unseen,
+    };
+    let decoder = match input {
+        Some(input) => Decoder::new(input, Limits::default()).map_err(undecodable)?,
+        None => Decoder::learning(Limits::default()),
+    };
+    let function = open(invocation).map_err(|error| place(definition, error))?;
+    let own = function.output_schema();
+    let asked = invocation.output_schema()?;
+    if let Some(asked) = &asked {
+        check_output(definition.name(), &own, asked)?;
+    }
+    let answer = asked.is_none().then(|| encode_schema(&own));
+    let encoder = Encoder::new(asked.unwrap_or(own), invocation.max_message()).map_err(unencodable)?;
+    let adapter = Adapter { definition: definition.clone(), function, decoder, encoder, arguments, batch: 0 };
+    let opened = Opened::new(adapter);
+    Ok(match answer {
+        Some(schema) => opened.with_data(schema),
+        None => opened,
+    })
+}
+
+/// Whether the columns of the input were compared with the arguments.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arguments {
+    /// Init named no schema; the data will bring one.
+    Unseen,
+    Checked,
+}
+
+struct Adapter<F> {
+    definition: Definition,
+    function: F,
+    decoder: Decoder,
+    encoder: Encoder,
+    arguments: Arguments,
+    batch: u64,
+}
+
+impl<F: Function> Adapter<F> {
+    /// The batches of a message, checked to the last byte (C10).
+    fn decode(&mut self, data: Bytes) -> Result<Vec<RecordBatch>> {
+        let message = self.batch + 1;
+        let decoded = self.decoder.decode(data);
+        let batches = decoded.map_err(|error| undecodable(error).within(format_args!("batch {message}")))?;
+        if let (Arguments::Unseen, Some(schema)) = (self.arguments, self.decoder.schema()) {
+            self.definition.check_arguments(schema)?;
+            self.arguments = Arguments::Checked;
+        }
+        Ok(batches)
+    }
+}
+
+impl<F: Function> RawFunction for Adapter<F> {
+    fn start(&mut self, out: &mut RawOutput<'_>) -> Result<()> {
+        out.count_rows();
+        let mut out = Output::new(out.reborrow(), &self.encoder);
+        self.function.start(&mut out).map_err(|error| place(&self.definition, error))
+    }
+
+    fn process(&mut self, data: Bytes, out: &mut RawOutput<'_>) -> Result<()> {
+        if self.definition.kind() == Kind::Table {
+            let text = format!("`{}` is a table function: it takes no input", self.definition.name());
+            return Err(Error::user(text).with_class("UNEXPECTED_INPUT"));
+        }
+        for batch in self.decode(data)? {
+            self.batch += 1;
+            out.count_rows_in(batch.num_rows() as u64);
+            let mut out = Output::new(out.reborrow(), &self.encoder);
+            let processed = self.function.process(batch, &mut out);
+            processed.map_err(|error| place_at(&self.definition, self.batch, error))?;
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, out: &mut RawOutput<'_>) -> Result<()> {
+        let Adapter { definition, function, encoder, .. } = *self;
+        let mut out = Output::new(out.reborrow(), &encoder);
+        function.finish(&mut out).map_err(|error| place(&definition, error))
+    }
+
+    fn cancel(self: Box<Self>, reason: &Reason) -> Result<()> {
+        self.function.cancel(reason).map_err(|error| place(&self.definition, error))
+    }
+}
+
+/// Says which function failed.
+fn place(definition: &Definition, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::User => error.within(format_args!("`{}`", definition.name())),
+        _ => error,
+    }
+}
+
+/// Says which function failed, and on which batch, counted from 1.
+fn place_at(definition: &Definition, batch: u64, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::User => error.within(format_args!("`{}`, batch {batch}", definition.name())),
+        _ => error,
+    }
+}
+
+/// Whether the function gives what the engine asked for: the same types in the same order. Names are the engine's.
+fn check_output(name: &str, own: &SchemaRef, asked: &Arc<Schema>) -> Result<()> {
+    let mismatch = |text: String| Err(Error::user(text).with_class("OUTPUT_SCHEMA_MISMATCH"));
+    let (gives, wants) = (own.fields().len(), asked.fields().len());
+    if gives != wants {
+        return mismatch(format!("`{name}` returns {gives} columns, but Init.output_schema has {wants}"));
+    }
+    for (own, asked) in own.fields().iter().zip(asked.fields()) {
+        if !own.data_type().equals_datatype(asked.data_type()) {
+            return mismatch(format!(
+                "`{name}` returns {} in column `{}`, but Init.output_schema wants {} in `{}`",
+                own.data_type(),
+                own.name(),
+                asked.data_type(),
+                asked.name()
+            ));
+        }
+    }
+    Ok(())
+}

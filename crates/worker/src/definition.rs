@@ -1,0 +1,221 @@
+//! What a worker says about a function, and how it is opened.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::adapter::adapt;
+use crate::error::{Error, Result};
+use crate::function::Function;
+use crate::invocation::Invocation;
+use crate::raw::Opened;
+
+/// What a function does with rows. An engine tells by it how the function may be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Row for row: one column out, as long as the batch that came in, in the same order.
+    Scalar,
+    /// Batches in, any batches out.
+    Map,
+    /// No input, any batches out: a generator.
+    Table,
+    /// Batches in, a result at the end.
+    Aggregate,
+}
+
+impl Kind {
+    /// As the catalog writes it, such as `scalar`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Scalar => "scalar",
+            Kind::Map => "map",
+            Kind::Table => "table",
+            Kind::Aggregate => "aggregate",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+type Open = dyn Fn(&Definition, &Invocation) -> Result<Opened> + Send + Sync;
+
+/// A function under its name: what the catalog shows of it, and how an execution is opened.
+///
+/// Made by [`Definition::new`] from a [`Function`], or by [`scalar`](crate::scalar) and [`map`](crate::map) from a
+/// closure.
+#[derive(Clone)]
+pub struct Definition {
+    name: String,
+    kind: Kind,
+    arguments: Option<SchemaRef>,
+    result: Option<SchemaRef>,
+    help: String,
+    version: String,
+    open: Arc<Open>,
+}
+
+impl Definition {
+    /// A function whose executions `open` opens: a constructor, or a closure that holds what all executions share, such
+    /// as a model. It sees everything in Init (R18), runs on the thread of the execution, and what it returns as an
+    /// error is what InitResponse says (R4).
+    pub fn new<F: Function>(
+        name: impl Into<String>,
+        kind: Kind,
+        open: impl Fn(&Invocation) -> Result<F> + Send + Sync + 'static,
+    ) -> Self {
+        let open = move |definition: &Definition, invocation: &Invocation| adapt(definition, invocation, &open);
+        Definition {
+            name: name.into(),
+            kind,
+            arguments: None,
+            result: None,
+            help: String::new(),
+            version: String::new(),
+            open: Arc::new(open),
+        }
+    }
+
+    /// The same with these columns as arguments, in this order. Unset, any columns are taken.
+    pub fn arguments<N: Into<String>>(mut self, arguments: impl IntoIterator<Item = (N, DataType)>) -> Self {
+        self.arguments = Some(schema_of(arguments));
+        self
+    }
+
+    /// The same with these columns as result. Unset, the result depends on the input.
+    pub fn returns<N: Into<String>>(mut self, columns: impl IntoIterator<Item = (N, DataType)>) -> Self {
+        self.result = Some(schema_of(columns));
+        self
+    }
+
+    /// The same with one line of help.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into();
+        self
+    }
+
+    /// The same with a version of the function, in whatever scheme its author has.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// The name that a payload calls it by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it does with rows.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Names and types of its arguments; `None` when it takes any columns.
+    pub fn argument_schema(&self) -> Option<&SchemaRef> {
+        self.arguments.as_ref()
+    }
+
+    /// Its result; `None` when it depends on the input.
+    pub fn result_schema(&self) -> Option<&SchemaRef> {
+        self.result.as_ref()
+    }
+
+    /// One line of help.
+    pub fn help_text(&self) -> &str {
+        &self.help
+    }
+
+    /// The function's version.
+    pub fn version_text(&self) -> &str {
+        &self.version
+    }
+
+    /// Opens an execution.
+    pub(crate) fn open(&self, invocation: &Invocation) -> Result<Opened> {
+        (self.open)(self, invocation)
+    }
+
+    /// Whether columns are what the function takes: as many, and of the same types.
+    pub(crate) fn check_arguments(&self, columns: &Schema) -> Result<()> {
+        let Some(arguments) = &self.arguments else { return Ok(()) };
+        let (given, wanted) = (columns.fields(), arguments.fields());
+        if given.len() != wanted.len() {
+            let text = format!(
+                "`{}` takes {}: {}; it was given {}: {}",
+                self.name,
+                count(wanted.len(), "argument"),
+                list(wanted),
+                count(given.len(), "column"),
+                list(given)
+            );
+            return Err(Error::user(text).with_class("WRONG_ARGUMENT_COUNT"));
+        }
+        for (position, (given, wanted)) in given.iter().zip(wanted).enumerate() {
+            if !given.data_type().equals_datatype(wanted.data_type()) {
+                let text = format!(
+                    "argument {} (`{}`) of `{}` must be {}, but column `{}` is {}; cast the column",
+                    position + 1,
+                    wanted.name(),
+                    self.name,
+                    wanted.data_type(),
+                    given.name(),
+                    given.data_type()
+                );
+                return Err(Error::user(text).with_class("WRONG_ARGUMENT_TYPE"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    match number {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        more => format!("{more} {what}s"),
+    }
+}
+
+fn list(fields: &arrow::datatypes::Fields) -> String {
+    let fields = fields.iter().map(|field| format!("{} {}", field.name(), field.data_type()));
+    format!("({})", fields.collect::<Vec<_>>().join(", "))
+}
+
+fn schema_of<N: Into<String>>(columns: impl IntoIterator<Item = (N, DataType)>) -> SchemaRef {
+    let field = |(name, data_type): (N, DataType)| Field::new(name.into(), data_type, true);
+    Arc::new(Schema::new(columns.into_iter().map(field).collect::<Vec<_>>()))
+}
+
+impl fmt::Debug for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Definition { name, kind, arguments, result, help, version, open: _ } = self;
+        f.debug_struct("Definition")
+            .field("name", name)
+            .field("kind", kind)
+            .field("arguments", arguments)
+            .field("result", result)
+            .field("help", help)
+            .field("version", version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`Worker::with`](crate::Worker::with) takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a function that a worker can serve",
+    label = "build one with `scalar(…)…over(…)`, `map(…)…over(…)` or `Definition::new(…)`"
+)]
+pub trait IntoDefinition {
+    /// The function under its name.
+    fn into_definition(self) -> Definition;
+}
+
+impl IntoDefinition for Definition {
+    fn into_definition(self) -> Definition {
+        self
+    }
+}

@@ -1,0 +1,631 @@
+//! The worker's side of one execution, as [`anyudf_grpc::drive`] drives it.
+//!
+//! ```text
+//!            Init              place, payload       InitResponse              Finish … FinishResponse
+//!   Start ───────▶ Gathering ───────────────▶ Running ──────────────────────────────────────────────▶ Over
+//!                      │                         │ error            ┌─ Cancel, Finish + 1 s, 10 s,      ▲
+//!                      └────────── error ────────┴─────▶ Failed ────┤  half-close (C2)                  │
+//!                                                Cancel │           ▼                                   │
+//!                                                       └─────▶ Cleaning ── the function is done, ──────┘
+//!                                                                           or its time is up: CancelResponse
+//! ```
+//!
+//! Whether a message is in order is [`Exchange`]'s to say; this file acts on its answers. It does no I/O, starts no
+//! thread itself, and takes the time as an argument, so that every wait can be tested without waiting.
+
+mod gathering;
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use anyudf_grpc::{Code, Credit, Ending, Event, Outgoing, Role, Status};
+use anyudf_protocol::{
+    CancelResponse, Exchange, ExecutionError, FinishResponse, InitResponse, Metrics, Request, Response, Side,
+    Violation, wire,
+};
+use bytes::Buf;
+use futures::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use self::gathering::{Gathering, Place, Start};
+use crate::clock::{Call, CallClock, Reading};
+use crate::counters::{Counters, Overdue, Totals};
+use crate::invocation::Invocation;
+use crate::link::{Conclusion, Ends, FromUser, Outcome, Reason, ToUser, User, link};
+
+/// How long an error waits for the engine's Cancel (C2).
+const CANCEL_WAIT: Duration = Duration::from_secs(10);
+
+/// The same when Finish came, before the error or after it (C2).
+const CANCEL_WAIT_FINISHED: Duration = Duration::from_secs(1);
+
+/// How long user code may take to notice Cancel (R12). A little under the rule's 5 s, which are also the engine's
+/// patience (E6): the answer should be there when that ends.
+const CLEAN_UP: Duration = Duration::from_millis(4_500);
+
+/// The same when the worker is told to stop at once (C7): whoever said so waits.
+const CLEAN_UP_HURRIED: Duration = Duration::from_millis(500);
+
+/// Bytes of output that may wait for the session's task.
+const OUTPUT_ROOM: usize = 1 << 20;
+
+/// Bytes of output taken over at once. Little, because an error or a terminator queues behind them.
+const OUTBOX_ROOM: usize = 64 << 10;
+
+/// What all sessions of a worker have in common.
+pub(crate) trait Host: Send + Sync + 'static {
+    /// Looks the payload format up and starts the thread of the function.
+    ///
+    /// # Errors
+    /// What InitResponse will say.
+    fn launch(&self, ends: Ends, invocation: Invocation) -> Result<(), ExecutionError>;
+
+    /// Whether the format is known; a ProtocolError that lists the known ones if not (R18).
+    ///
+    /// # Errors
+    /// What InitResponse will say.
+    fn check_format(&self, format: &str) -> Result<(), ExecutionError>;
+
+    /// Counts of the whole worker.
+    fn totals(&self) -> &Arc<Totals>;
+
+    /// The largest message, each way.
+    fn max_message(&self) -> usize;
+}
+
+/// A future that a role polls.
+pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+enum State {
+    /// Nothing came yet.
+    Start,
+    /// Init came; the payload is not whole or there is no place yet (P10).
+    Gathering(Box<Gathering>),
+    /// The thread of the function runs.
+    Running,
+    /// An error was reported; CancelResponse waits for the engine's Cancel (C2).
+    Failed { until: Instant },
+    /// The function was told to stop; CancelResponse waits for it (R12).
+    Cleaning { until: Instant },
+    /// The last word was said.
+    Over(Ending),
+}
+
+/// Whether the engine can still say something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Engine {
+    Listening,
+    HalfClosed,
+}
+
+/// One execution. See the module's picture.
+pub(crate) struct Session {
+    exchange: Exchange,
+    state: State,
+    outbox: VecDeque<Outgoing>,
+    host: Arc<dyn Host>,
+    counters: Arc<Counters>,
+    engine: Engine,
+    /// The thread of the function, from its start until it has concluded or was given up.
+    user: Option<User>,
+    /// A thread that was given up, counted as overdue until it ends (R12, C11).
+    abandoned: Option<(User, Overdue)>,
+    /// What the function measured, when it has concluded.
+    metrics: Metrics,
+    /// What kept the function's clean-up from succeeding (R12).
+    clean_up_error: Option<ExecutionError>,
+    /// Our seat among the sessions served at once (P10).
+    place: Option<OwnedSemaphorePermit>,
+    /// Waits for a place.
+    places: Option<Waiting<OwnedSemaphorePermit>>,
+    /// Ready when the worker was told to stop at once (C7).
+    hurried: Option<Waiting<()>>,
+    /// gRPC's own deadline (R14).
+    deadline: Option<Instant>,
+    /// When to read the call clock next (C11).
+    look: Option<Instant>,
+    init_at: Option<Instant>,
+    opened_at: Option<Instant>,
+    /// Says that the session is active, until it ends.
+    active: Option<Box<dyn Send>>,
+}
+
+/// What a [`Session`] is given by whoever accepts the stream.
+pub(crate) struct Surroundings {
+    pub(crate) host: Arc<dyn Host>,
+    /// Ready with a place when it is this session's turn; polled from Init on (P10).
+    pub(crate) place: Waiting<OwnedSemaphorePermit>,
+    /// Ready when the worker was told to stop at once (C7).
+    pub(crate) hurried: Waiting<()>,
+    /// gRPC's own deadline (R14).
+    pub(crate) deadline: Option<Instant>,
+    /// Dropped when the session is over.
+    pub(crate) active: Box<dyn Send>,
+}
+
+impl Session {
+    pub(crate) fn new(surroundings: Surroundings) -> Self {
+        let Surroundings { host, place, hurried, deadline, active } = surroundings;
+        let counters = Arc::new(Counters::new(Arc::clone(host.totals())));
+        Session {
+            exchange: Exchange::new(Side::Worker),
+            state: State::Start,
+            outbox: VecDeque::new(),
+            host,
+            counters,
+            engine: Engine::Listening,
+            user: None,
+            abandoned: None,
+            metrics: Metrics::default(),
+            clean_up_error: None,
+            place: None,
+            places: Some(place),
+            hurried: Some(hurried),
+            deadline,
+            look: None,
+            init_at: None,
+            opened_at: None,
+            active: Some(active),
+        }
+    }
+
+    /// After the stream has ended: waits for the thread to notice, and counts it as overdue when it does not (R12).
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the counting, not the thread.
+    pub(crate) async fn aftermath(mut self) {
+        let (user, overdue) = match (self.abandoned.take(), self.user.take()) {
+            (Some(abandoned), _) => abandoned,
+            (None, Some(user)) => {
+                let mut gone = Box::pin(user.gone());
+                if tokio::time::timeout(CLEAN_UP, &mut gone).await.is_err() {
+                    let _overdue = self.host.totals().overdue();
+                    gone.await;
+                }
+                return;
+            }
+            (None, None) => return,
+        };
+        user.gone().await;
+        drop(overdue);
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Over(_))
+    }
+
+    /// Records and queues a message that is in order by construction.
+    fn say(&mut self, response: Response) {
+        match self.exchange.response(response.kind()) {
+            Ok(()) => self.outbox.push_back(response.into()),
+            Err(violation) => debug_assert!(false, "we were about to offend: {violation}"),
+        }
+    }
+
+    // ---- what the engine says
+
+    fn received(&mut self, request: Request, credit: Credit, now: Instant) {
+        if let Err(violation) = self.exchange.request(request.kind()) {
+            return self.violated(violation, now);
+        }
+        match request {
+            Request::Init(init) => self.init(*init, now),
+            Request::Chunk(chunk) => {
+                // After an error it is dropped (R4).
+                if let Some(gathering) = self.take_gathering() {
+                    match gathering.push(chunk, credit) {
+                        Ok(gathering) => self.launch_when_ready(gathering, now),
+                        Err(error) => self.fail(error, now), // R3
+                    }
+                }
+            }
+            Request::Data(data) => {
+                // After an error it is dropped (C2).
+                if let State::Gathering(_) | State::Running = self.state {
+                    self.counters.received(data.len());
+                    self.pass_on(ToUser::Data(data, credit));
+                }
+            }
+            Request::Finish => match &mut self.state {
+                State::Failed { until } => *until = (*until).min(now + CANCEL_WAIT_FINISHED), // C2
+                _ => self.pass_on(ToUser::Finish),
+            },
+            Request::Cancel(reason) => self.cancel(Reason::Asked(reason), now + CLEAN_UP, now),
+        }
+    }
+
+    /// What the function is asked, kept until it has a thread (C1).
+    fn pass_on(&mut self, what: ToUser) {
+        match (&mut self.state, &self.user) {
+            (State::Gathering(gathering), _) => gathering.early.push(what),
+            (State::Running, Some(user)) => user.tell(what),
+            _ => {}
+        }
+    }
+
+    fn init(&mut self, init: wire::Init, now: Instant) {
+        self.init_at = Some(now);
+        match Gathering::new(init, &*self.host) {
+            Ok(gathering) => self.launch_when_ready(Box::new(gathering), now),
+            Err(error) => self.fail(error, now), // R3, R15, R17, R18
+        }
+    }
+
+    /// What is gathered so far. The caller puts the session into its next state.
+    fn take_gathering(&mut self) -> Option<Box<Gathering>> {
+        match std::mem::replace(&mut self.state, State::Start) {
+            State::Gathering(gathering) => Some(gathering),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    /// Starts the thread once the payload is whole and there is a place (R4, P10).
+    fn launch_when_ready(&mut self, gathering: Box<Gathering>, now: Instant) {
+        let Start { invocation, budget, early } = match gathering.start(self.host.max_message()) {
+            Ok(start) => start,
+            Err(gathering) => {
+                self.state = State::Gathering(gathering);
+                return;
+            }
+        };
+        self.state = State::Running;
+        let (user, ends) = link(CallClock::new(budget, now.into_std()), Arc::clone(&self.counters), OUTPUT_ROOM);
+        early.into_iter().for_each(|what| user.tell(what));
+        match self.host.launch(ends, invocation) {
+            Ok(()) => {
+                self.look = budget.map(|budget| now + budget);
+                self.user = Some(user);
+            }
+            Err(error) => self.fail(error, now),
+        }
+    }
+
+    /// The engine closed its side (C6).
+    fn half_closed(&mut self, now: Instant) {
+        self.engine = Engine::HalfClosed;
+        let verdict = self.exchange.half_close();
+        match (&self.state, verdict) {
+            (State::Over(_) | State::Cleaning { .. }, _) => {}
+            (State::Failed { .. }, _) => self.clean_up(Reason::Failed, now + CLEAN_UP, now), // C2: not waited for
+            (_, Ok(())) => {}
+            (_, Err(violation)) => {
+                self.count_failure();
+                self.dismiss(Reason::Violation);
+                self.clean_up_error = Some(violation.into()); // R19
+                self.close(now);
+            }
+        }
+    }
+
+    // ---- what goes wrong
+
+    /// The engine broke a rule: error, CancelResponse, end, without waiting (R19, C2).
+    fn violated(&mut self, violation: Violation, now: Instant) {
+        if self.is_over() || self.exchange.is_cancelled() {
+            return; // C4
+        }
+        self.report(violation.into());
+        self.dismiss(Reason::Violation);
+        self.close(now);
+    }
+
+    /// Reports an error of the worker, of the function or about Init's content, and waits for Cancel (R8, C2).
+    fn fail(&mut self, error: ExecutionError, now: Instant) {
+        self.report(error);
+        // Who waits for a place must not get one now.
+        self.places = None;
+        let wait = if self.exchange.is_finished() { CANCEL_WAIT_FINISHED } else { CANCEL_WAIT };
+        self.state = State::Failed { until: now + wait };
+        if self.engine == Engine::HalfClosed {
+            self.clean_up(Reason::Failed, now + CLEAN_UP, now);
+        }
+    }
+
+    /// Says an error where the stream stands (R19); the second one is folded into the first (R7).
+    fn report(&mut self, error: ExecutionError) {
+        if self.exchange.is_silent() {
+            self.count_failure();
+            self.say(Response::Init(InitResponse { data: None, error: Some(error) }));
+        } else if self.exchange.is_open() {
+            self.count_failure();
+            self.say(Response::Error(error));
+        }
+    }
+
+    fn count_failure(&self) {
+        self.host.totals().sessions_failed.fetch_add(1, Relaxed);
+    }
+
+    /// The stream is unusable: equals Cancel, but nobody is answered (R14).
+    fn broken(&mut self, status: Status) {
+        if self.is_over() {
+            return;
+        }
+        tracing::debug!(%status, "an execution's stream broke");
+        self.count_failure();
+        self.dismiss(Reason::Disconnected);
+        self.outbox.clear();
+        // The status is for a client that is still there, as after a message over the limit.
+        self.state = State::Over(Ending::Close(status));
+    }
+
+    /// The worker was told to stop at once (C7).
+    fn hurry(&mut self, now: Instant) {
+        let text = "the worker is shutting down; run the query again on another one";
+        if !self.exchange.is_cancelled() {
+            self.drop_output();
+            self.report(ExecutionError::worker("SHUTTING_DOWN", text));
+        }
+        self.clean_up(Reason::Shutdown, now + CLEAN_UP_HURRIED, now);
+    }
+
+    /// The present call is over its time: the session fails, and its thread is given up (C11).
+    fn overdue(&mut self, call: Call, now: Instant) {
+        let budget = self.user.as_ref().and_then(|user| user.shared.clock.budget()).unwrap_or_default();
+        let text = format!(
+            "the function did not return from {call} within {} ms; raise {} or send smaller batches (C11)",
+            budget.as_millis(),
+            crate::invocation::CALL_TIMEOUT_KEY,
+        );
+        let error = ExecutionError::user(text).with_class("CALL_TIMEOUT");
+        self.drop_output();
+        self.give_up(Reason::Failed);
+        match self.state {
+            State::Cleaning { .. } => {
+                self.clean_up_error = Some(error);
+                self.close(now);
+            }
+            State::Failed { .. } => self.clean_up_error = Some(error),
+            _ => self.fail(error, now),
+        }
+    }
+
+    // ---- how it ends
+
+    /// Cancel came (R9, R12): no more data, and the function is told.
+    fn cancel(&mut self, reason: Reason, until: Instant, now: Instant) {
+        self.drop_output();
+        self.clean_up(reason, until, now);
+    }
+
+    /// Waits for the function to be done, at most until `until`, and then says CancelResponse (R12).
+    fn clean_up(&mut self, reason: Reason, until: Instant, now: Instant) {
+        match &mut self.user {
+            Some(user) => {
+                user.cancel(reason);
+                let until = match self.state {
+                    State::Cleaning { until: before } => before.min(until),
+                    _ => until,
+                };
+                self.state = State::Cleaning { until };
+            }
+            None => self.close(now), // C3, and when the function has ended already
+        }
+    }
+
+    /// The time for cleaning up has passed (R12).
+    fn gave_no_answer(&mut self, now: Instant) {
+        let text = "the function did not notice the cancellation in time; it is left behind (R12)";
+        self.give_up(Reason::Failed);
+        self.clean_up_error = Some(ExecutionError::worker("CANCEL_TIMEOUT", text));
+        self.close(now);
+    }
+
+    /// Leaves a thread alone that does not return, and counts it (M2).
+    fn give_up(&mut self, reason: Reason) {
+        if let Some(mut user) = self.user.take() {
+            user.cancel(reason);
+            self.abandoned = Some((user, self.host.totals().overdue()));
+        }
+    }
+
+    /// Tells the function to stop and does not wait for it; [`Session::aftermath`] does.
+    fn dismiss(&mut self, reason: Reason) {
+        self.drop_output();
+        if let Some(user) = &mut self.user {
+            user.cancel(reason);
+        }
+    }
+
+    /// Data that was not begun is not sent any more (R12).
+    fn drop_output(&mut self) {
+        self.outbox.retain(|message| !message.is_bulk());
+    }
+
+    /// CancelResponse, and the end (R12, R13).
+    fn close(&mut self, now: Instant) {
+        let metrics = self.measure(now);
+        let error = self.clean_up_error.take();
+        self.say(Response::Cancel(CancelResponse { metrics, error }));
+        self.state = State::Over(Ending::Close(Status::ok()));
+    }
+
+    fn measure(&mut self, now: Instant) -> Metrics {
+        let init = self.init_at.zip(self.opened_at).map(|(init, opened)| opened.saturating_duration_since(init));
+        let processing = self.opened_at.map(|opened| now.saturating_duration_since(opened));
+        self.counters.complete(std::mem::take(&mut self.metrics), init, processing)
+    }
+
+    // ---- what the function says
+
+    fn answered(&mut self, answer: FromUser, now: Instant) {
+        match answer {
+            FromUser::Opened(Ok(data)) => {
+                self.opened_at = Some(now);
+                self.say(Response::Init(InitResponse { data, error: None })); // R4
+            }
+            FromUser::Data { message, bytes, rows } => {
+                if self.exchange.response(anyudf_protocol::ResponseKind::Data).is_ok() {
+                    self.counters.sent(bytes, rows);
+                    self.outbox.push_back(message); // R6
+                }
+            }
+            FromUser::Opened(Err(error)) | FromUser::Failed(error) => self.fail(error, now), // R4, R7
+        }
+    }
+
+    /// The thread has ended.
+    fn concluded(&mut self, conclusion: Option<Conclusion>, now: Instant) {
+        self.user = None;
+        self.look = None;
+        let outcome = conclusion.map(|Conclusion { outcome, metrics }| {
+            self.metrics = metrics;
+            outcome
+        });
+        match (outcome, &self.state) {
+            (Some(Outcome::Finished { data, error }), State::Running) => {
+                if error.is_some() {
+                    self.count_failure();
+                }
+                let metrics = self.measure(now);
+                self.say(Response::Finish(FinishResponse { metrics, data, error })); // R10
+                self.state = State::Over(Ending::Close(Status::ok()));
+            }
+            (outcome, State::Cleaning { .. }) => {
+                if let Some(Outcome::Cancelled { error }) = outcome {
+                    self.clean_up_error = self.clean_up_error.take().or(error);
+                }
+                self.close(now);
+            }
+            (Some(Outcome::Cancelled { error }), State::Failed { .. }) => self.clean_up_error = error,
+            (_, State::Running) => {
+                let text = "the thread of the function ended without a word; this is a bug of the worker";
+                self.fail(ExecutionError::worker("THREAD_LOST", text), now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes over what the function has answered, as long as little waits to be sent.
+    fn poll_user(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        let mut news = Poll::Pending;
+        while let State::Running = self.state {
+            let waiting: usize = self.outbox.iter().map(Buf::remaining).sum();
+            let Some(user) = self.user.as_mut().filter(|_| waiting < OUTBOX_ROOM) else { return news };
+            match user.poll_output(cx) {
+                Poll::Ready(Some(answer)) => {
+                    self.answered(answer, now);
+                    news = Poll::Ready(());
+                }
+                Poll::Ready(None) => break,
+                Poll::Pending => return news,
+            }
+        }
+        // Its last word comes when its queue is at an end or nobody listens to that any more.
+        if self.is_over() {
+            return news;
+        }
+        let Some(user) = &mut self.user else { return news };
+        match user.poll_concluded(cx) {
+            Poll::Ready(conclusion) => {
+                self.concluded(conclusion, now);
+                Poll::Ready(())
+            }
+            Poll::Pending => news,
+        }
+    }
+
+    fn poll_place(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        let (State::Gathering(_), Some(places)) = (&self.state, &mut self.places) else { return Poll::Pending };
+        self.place = Some(std::task::ready!(places.poll_unpin(cx)));
+        self.places = None;
+        if let Some(mut gathering) = self.take_gathering() {
+            gathering.place = Place::Taken;
+            gathering.credits.clear();
+            self.launch_when_ready(gathering, now);
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_hurried(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        let Some(hurried) = &mut self.hurried else { return Poll::Pending };
+        std::task::ready!(hurried.poll_unpin(cx));
+        self.hurried = None;
+        self.hurry(now);
+        Poll::Ready(())
+    }
+
+    fn elapsed(&mut self, now: Instant) {
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            let text = "the client's deadline passed before the execution ended";
+            return self.broken(Status::new(Code::DeadlineExceeded, text)); // R14
+        }
+        if self.look.is_some_and(|look| now >= look) {
+            let reading = self.user.as_ref().map(|user| user.shared.clock.read(now.into_std()));
+            self.look = match reading {
+                Some(Reading::NotBefore(then)) => Some(Instant::from_std(then)),
+                Some(Reading::Expired(call)) => {
+                    self.overdue(call, now);
+                    None
+                }
+                Some(Reading::Unlimited) | None => None,
+            };
+        }
+        match self.state {
+            State::Failed { until } if now >= until => self.clean_up(Reason::Failed, now + CLEAN_UP, now), // C2
+            State::Cleaning { until } if now >= until => self.gave_no_answer(now),
+            _ => {}
+        }
+    }
+}
+
+impl Role for Session {
+    type Incoming = Request;
+
+    fn handle(&mut self, event: Event<Request>, now: Instant) {
+        if self.is_over() {
+            return; // C4
+        }
+        match event {
+            Event::Message(request, credit) => self.received(request, credit, now),
+            Event::Violation(violation) => self.violated(violation, now), // R16
+            Event::Ended(_) => self.half_closed(now),
+            Event::Broken(status) => self.broken(status),
+            Event::Elapsed => self.elapsed(now),
+        }
+    }
+
+    fn poll_asked(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        if self.is_over() {
+            return Poll::Pending;
+        }
+        // Whatever is ready is acted on; whoever is pending has our waker.
+        let asked = [self.poll_hurried(cx, now), self.poll_place(cx, now), self.poll_user(cx, now)];
+        if asked.iter().any(Poll::is_ready) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn outbox(&mut self) -> &mut VecDeque<Outgoing> {
+        &mut self.outbox
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let until = match self.state {
+            State::Failed { until } | State::Cleaning { until } => Some(until),
+            State::Over(_) => return None,
+            _ => None,
+        };
+        [until, self.look, self.deadline].into_iter().flatten().min()
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        match &self.state {
+            State::Over(ending) => Some(ending.clone()),
+            _ => None,
+        }
+    }
+
+    /// No longer active, and the place is free (R14, P10).
+    fn ended(&mut self) {
+        self.place = None;
+        self.places = None;
+        self.active = None;
+    }
+}

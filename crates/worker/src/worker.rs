@@ -1,0 +1,189 @@
+//! What a worker serves: functions by name, and payload formats.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::bundled;
+use crate::catalog;
+use crate::definition::{Definition, IntoDefinition};
+use crate::error::{Error, Result};
+use crate::invocation::Invocation;
+use crate::raw::{Opened, PayloadFormat};
+
+/// A worker under construction: which functions and which payload formats it serves.
+///
+/// Every worker understands the payload formats `function`, UTF-8 JSON such as
+/// `{"function": "distance_miles", "options": {}}`, and `catalog`, which takes no payload and returns one table of all
+/// functions.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+/// use anyudf_worker::{Worker, map};
+///
+/// fn main() -> ExitCode {
+///     let echo = map("echo").returns_input().over(|batch, out| out.emit(batch));
+///     Worker::new().with(echo).run()
+/// }
+/// ```
+#[derive(Clone, Default)]
+pub struct Worker {
+    functions: BTreeMap<String, Definition>,
+    formats: BTreeMap<String, Arc<dyn PayloadFormat>>,
+}
+
+impl Worker {
+    /// A worker without functions.
+    pub fn new() -> Self {
+        Worker::default()
+    }
+
+    /// A worker with the functions of this crate, and the test functions of rule S as payload formats. See
+    /// [`bundled`](crate::bundled).
+    pub fn bundled() -> Self {
+        bundled::add_to(Worker::new())
+    }
+
+    /// Adds a function. One of the same name is replaced.
+    pub fn with(mut self, function: impl IntoDefinition) -> Self {
+        let definition = function.into_definition();
+        self.functions.insert(definition.name().into(), definition);
+        self
+    }
+
+    /// Adds a payload format. One of the same name is replaced, `function` and `catalog` among them.
+    pub fn with_format(mut self, name: impl Into<String>, format: impl PayloadFormat) -> Self {
+        self.formats.insert(name.into(), Arc::new(format));
+        self
+    }
+
+    /// The functions, by name.
+    pub fn functions(&self) -> impl Iterator<Item = &Definition> {
+        self.functions.values()
+    }
+
+    /// All payload formats by name, ready to serve.
+    pub(crate) fn into_formats(self) -> BTreeMap<String, Arc<dyn PayloadFormat>> {
+        let mut formats: BTreeMap<String, Arc<dyn PayloadFormat>> = BTreeMap::new();
+        let all: Vec<_> = self.functions.values().cloned().collect();
+        let catalog = catalog::definition(all);
+        let open_catalog = move |invocation: &mut Invocation| catalog.open(invocation);
+        formats.insert("catalog".into(), Arc::new(open_catalog));
+        let functions = self.functions;
+        let open_function = move |invocation: &mut Invocation| open(&functions, invocation);
+        formats.insert("function".into(), Arc::new(open_function));
+        formats.extend(self.formats);
+        formats
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("functions", &self.functions.keys())
+            .field("formats", &self.formats.keys())
+            .finish()
+    }
+}
+
+/// The payload of the format `function`.
+#[derive(Deserialize)]
+struct Payload {
+    function: String,
+    #[serde(default)]
+    options: Value,
+}
+
+/// Opens the function that a payload of the format `function` names.
+fn open(functions: &BTreeMap<String, Definition>, invocation: &mut Invocation) -> Result<Opened> {
+    let payload: Payload = serde_json::from_slice(invocation.payload()).map_err(|error| {
+        let text = format!("the payload is no JSON like {{\"function\": \"name\", \"options\": {{}}}}: {error}");
+        Error::protocol("INVALID_PAYLOAD", text)
+    })?;
+    let Some(definition) = functions.get(&payload.function) else {
+        let names: Vec<_> = functions.keys().map(String::as_str).collect();
+        return Err(unknown(&payload.function, &names));
+    };
+    invocation.set_options(payload.options);
+    definition.open(invocation)
+}
+
+/// How many names an error lists when none is near.
+const NAMES_SHOWN: usize = 12;
+
+/// Says which names are like the one that is not there.
+fn unknown(name: &str, known: &[&str]) -> Error {
+    let near = near_names(name, known);
+    let hint = match (near.as_slice(), known) {
+        ([], []) => "this worker serves no functions".to_owned(),
+        ([], known) if known.len() <= NAMES_SHOWN => format!("this worker has: {}", known.join(", ")),
+        ([], known) => format!("this worker has {} functions; its catalog lists them", known.len()),
+        (near, _) => format!("did you mean {}?", near.join(" or ")),
+    };
+    Error::user(format!("there is no function `{name}`; {hint}")).with_class("UNKNOWN_FUNCTION")
+}
+
+/// The names that a typing mistake or two lead to, nearest first, at most three.
+fn near_names<'a>(name: &str, known: &[&'a str]) -> Vec<&'a str> {
+    let wanted = name.to_lowercase();
+    let allowed = (wanted.chars().count() / 3).max(1);
+    let mut near: Vec<_> = known
+        .iter()
+        .map(|known| (distance(&wanted, &known.to_lowercase()), *known))
+        .filter(|(distance, known)| {
+            *distance <= allowed || (wanted.len() >= 4 && known.to_lowercase().contains(&wanted))
+        })
+        .collect();
+    near.sort_unstable();
+    near.into_iter().take(3).map(|(_, known)| known).collect()
+}
+
+/// How many characters must be changed, added or removed to make one name of the other. Long names are cut: a name may
+/// come from a hostile payload.
+fn distance(left: &str, right: &str) -> usize {
+    const LONGEST: usize = 64;
+    let right: Vec<char> = right.chars().take(LONGEST).collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().take(LONGEST).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.iter().enumerate() {
+            let substituted = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R18: a name that is not there is answered with those that are near.
+    #[test]
+    fn r18_near_names_are_listed() {
+        let known = ["count_rows", "distance_miles", "explode_words", "generate_series"];
+        assert_eq!(near_names("distance_mile", &known), ["distance_miles"]);
+        assert_eq!(near_names("Distance_Miles", &known), ["distance_miles"]);
+        assert_eq!(near_names("miles", &known), ["distance_miles"]);
+        assert!(near_names("sqrt", &known).is_empty());
+        let text = unknown("distanse_miles", &known).to_string();
+        assert_eq!(text, "there is no function `distanse_miles`; did you mean distance_miles?");
+        let text = unknown("sqrt", &known).to_string();
+        assert_eq!(
+            text,
+            "there is no function `sqrt`; this worker has: count_rows, distance_miles, explode_words, generate_series"
+        );
+    }
+
+    /// R18: a hostile name costs little.
+    #[test]
+    fn r18_a_long_name_is_cut() {
+        let long = "x".repeat(1 << 20);
+        assert!(near_names(&long, &["distance_miles"]).len() <= 1);
+    }
+}
