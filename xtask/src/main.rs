@@ -1,6 +1,7 @@
-//! The chores of this repository that are programs: `cargo xtask codegen` and `cargo xtask rules`.
+//! The chores of this repository that are programs: `cargo xtask codegen`, `cargo xtask rules`, `cargo xtask fuzz`.
 
 mod codegen;
+mod fuzz;
 mod rules;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,9 @@ usage: cargo xtask <command>
   codegen --check   fail when a generated file is not what proto/ gives
   rules             print each rule of docs/protocol.md with the code and the tests that name it;
                     fail on a rule without a test and on a number that does not exist
+  fuzz [--seconds N] [TARGET ...]
+                    build the fuzzers and run each for N seconds (60); fail on a finding
+  fuzz TARGET FILE  run one input again
 ";
 
 fn main() -> ExitCode {
@@ -22,6 +26,7 @@ fn main() -> ExitCode {
         ["codegen"] => codegen::write(&root()),
         ["codegen", "--check"] => codegen::check(&root()),
         ["rules"] => rules::run(&root()),
+        ["fuzz", ref rest @ ..] => fuzz::run(&root(), rest),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

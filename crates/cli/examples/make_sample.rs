@@ -29,7 +29,8 @@ fn main() -> Result<()> {
     let flights = Input::open(Path::new(flights), &InputOptions { batch_rows: 65_536, ..InputOptions::default() })?;
     let total = flights.total_rows().ok_or("the flights have to be in a format that knows its number of rows")?;
 
-    let added = ["origin_lat", "origin_lon", "dest_lat", "dest_lon"].map(|name| Field::new(name, DataType::Float64, true));
+    let added =
+        ["origin_lat", "origin_lon", "dest_lat", "dest_lon"].map(|name| Field::new(name, DataType::Float64, true));
     let fields = flights.schema().fields().iter().map(|field| field.as_ref().clone()).chain(added);
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let options = OutputOptions { path: Some(PathBuf::from(output)), force: true, ..OutputOptions::default() };
@@ -38,7 +39,8 @@ fn main() -> Result<()> {
     let mut row = 0;
     for batch in flights {
         let batch = batch?;
-        let taken: BooleanArray = (row..row + batch.num_rows() as u64).map(|row| Some(is_taken(row, wanted, total))).collect();
+        let taken: BooleanArray =
+            (row..row + batch.num_rows() as u64).map(|row| Some(is_taken(row, wanted, total))).collect();
         row += batch.num_rows() as u64;
         let batch = filter_record_batch(&batch, &taken)?;
         let [origin_lat, origin_lon] = airports.coordinates(&batch, "origin")?;
@@ -62,7 +64,8 @@ struct Airports(HashMap<String, (f64, f64)>);
 impl Airports {
     fn read(path: &Path) -> Result<Airports> {
         // A file in which only codes like 1E5 came first would look like one of numbers.
-        let options = InputOptions { types: "iata=string,latitude=double,longitude=double".parse()?, ..InputOptions::default() };
+        let options =
+            InputOptions { types: "iata=string,latitude=double,longitude=double".parse()?, ..InputOptions::default() };
         let mut airports = HashMap::new();
         for batch in Input::open(path, &options)? {
             let batch = batch?;
@@ -83,8 +86,7 @@ impl Airports {
     fn coordinates(&self, batch: &RecordBatch, column: &str) -> Result<[ArrayRef; 2]> {
         let codes = batch.column_by_name(column).ok_or(format!("flights without {column}"))?;
         let codes = cast(codes, &DataType::Utf8)?;
-        let found: Vec<Option<&(f64, f64)>> =
-            codes.as_string::<i32>().iter().map(|code| self.0.get(code?)).collect();
+        let found: Vec<Option<&(f64, f64)>> = codes.as_string::<i32>().iter().map(|code| self.0.get(code?)).collect();
         let latitudes: Float64Array = found.iter().map(|place| place.map(|place| place.0)).collect();
         let longitudes: Float64Array = found.iter().map(|place| place.map(|place| place.1)).collect();
         Ok([Arc::new(latitudes), Arc::new(longitudes)])

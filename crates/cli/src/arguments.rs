@@ -29,7 +29,7 @@ enum Command {
     /// List what a worker offers
     Functions(FunctionsArguments),
     /// Serve the bundled functions; this is what an engine starts
-    #[command(disable_help_flag = true)]
+    #[command(name = worker::NAME, disable_help_flag = true)]
     Worker(WorkerArguments),
     /// Measure the data path beside this machine's own limits
     Bench(BenchArguments),
@@ -40,9 +40,12 @@ enum Command {
 
 /// Does what the command line says. What goes wrong is said on stderr.
 pub fn main() -> ExitCode {
+    if let Some(arguments) = WorkerArguments::of(std::env::args_os()) {
+        return worker::worker(arguments);
+    }
     let Arguments { verbose, command } = Arguments::parse();
     let done = match command {
-        // A worker has its own log.
+        // With one of our flags before the command.
         Command::Worker(arguments) => return worker::worker(arguments),
         Command::BenchPeer(arguments) => bench::peer(&arguments),
         Command::Run(arguments) => {

@@ -10,9 +10,6 @@ use clap::Args;
 use crate::failure::{Failure, Result};
 use crate::units;
 
-/// The command of ours that serves the bundled functions.
-const BUNDLED: &str = "worker";
-
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Worker")]
 pub(crate) struct StartArguments {
@@ -67,7 +64,7 @@ impl StartArguments {
 /// When the system does not say where our own binary is.
 pub(crate) fn bundled() -> Result<WorkerCommand> {
     let program = std::env::current_exe().context("can't find our own binary to start the bundled worker")?;
-    Ok(WorkerCommand::new(program, [BUNDLED]))
+    Ok(WorkerCommand::new(program, [crate::worker::NAME]))
 }
 
 fn parse(line: &str) -> Result<WorkerCommand> {

@@ -47,6 +47,11 @@ const FLOOD: usize = 100 << 20;
 #[test]
 fn the_worker_that_tests_start() {
     let Ok(mode) = env::var(MODE) else { return };
+    // If the tests are killed nobody ends this process: it then ends by itself.
+    thread::spawn(|| {
+        thread::park_timeout(10 * LONG);
+        exit(99);
+    });
     let connection = env::args().skip_while(|argument| argument != "--connection").nth(1).expect("--connection WHERE");
     match mode.as_str() {
         "serve" => {}

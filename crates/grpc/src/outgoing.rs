@@ -159,7 +159,7 @@ mod tests {
     /// R6: a batch in parts is, byte for byte, the message that prost and gRPC would make of the whole.
     #[test]
     fn parts_read_as_one_message() {
-        let parts = ["", "abc", "", "d", "efgh"].map(Bytes::from_static);
+        let parts = ["", "abc", "", "d", "efgh"].map(|part| Bytes::from_static(part.as_bytes()));
         let whole = Outgoing::control(&wire::UdfRequest::from(Request::Data("abcdefgh".into())));
         let whole = read(whole, usize::MAX);
         for step in [1, 2, 3, 7, usize::MAX] {
@@ -168,7 +168,8 @@ mod tests {
         let message = Outgoing::data(parts);
         let mut slices = [IoSlice::new(&[]); 8];
         let filled = message.chunks_vectored(&mut slices);
-        assert_eq!(slices[..filled].concat(), whole);
+        let gathered: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+        assert_eq!(gathered, whole);
         assert_eq!(message.remaining(), whole.len());
     }
 

@@ -20,7 +20,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower_service::Service as _;
 
-// use crate::authority::AnyAuthority;
+use crate::authority::AnyAuthority;
 use crate::bridge;
 use crate::client::{EXECUTE, GRPC_ACCEPT_ENCODING, GRPC_ENCODING, TOKEN};
 use crate::driver::{Duplex, Source};
@@ -181,7 +181,7 @@ async fn connection(io: Io, shared: Arc<Shared>, mut stop: watch::Receiver<bool>
         .max_send_buffer_size(settings.send_buffer)
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(64 << 10);
-    let mut connection = match builder.handshake::<_, Outgoing>(io).await {
+    let mut connection = match builder.handshake::<_, Outgoing>(AnyAuthority::new(io)).await {
         Ok(connection) => connection,
         Err(error) => return tracing::debug!(%error, "a connection that does not speak HTTP/2"),
     };

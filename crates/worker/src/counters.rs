@@ -121,10 +121,6 @@ impl Counters {
         }
     }
 
-    pub(crate) fn totals(&self) -> &Arc<Totals> {
-        &self.totals
-    }
-
     /// A DataRequest was handed to the function.
     pub(crate) fn received(&self, bytes: usize) {
         self.bytes_in.fetch_add(bytes as u64, Relaxed);

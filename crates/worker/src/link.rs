@@ -14,7 +14,7 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use anyudf_grpc::{Closed, Credit, Outgoing, Receiver, Sender, queue};
+use anyudf_grpc::{Credit, Outgoing, Receiver, Sender, queue};
 use anyudf_protocol::{ExecutionError, Metrics};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -72,6 +72,10 @@ pub(crate) enum FromUser {
     /// Processing failed (R7).
     Failed(ExecutionError),
 }
+
+/// Nobody takes the function's answers any more: the execution was cancelled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unheard;
 
 /// The last word of a thread.
 #[derive(Debug)]
@@ -194,9 +198,9 @@ impl Ends {
     /// Answers, waiting while the engine is slow.
     ///
     /// # Errors
-    /// When the execution was cancelled.
-    pub(crate) fn send(&self, what: FromUser, bytes: usize) -> Result<(), Closed<FromUser>> {
-        self.output.blocking_send(what, bytes)
+    /// When the execution was cancelled; what was to be said is dropped.
+    pub(crate) fn send(&self, what: FromUser, bytes: usize) -> Result<(), Unheard> {
+        self.output.blocking_send(what, bytes).map_err(|_| Unheard)
     }
 
     /// The last word.

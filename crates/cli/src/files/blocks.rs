@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr3};
 
 use super::error::{Error, Result};
 use super::text::lines;
@@ -98,7 +98,7 @@ impl<R: Read> Blocks<R> {
         }
         if read < READ_BYTES {
             self.over = true;
-            if self.buffer.last().is_some_and(|last| *last != b'\n') {
+            if self.buffer.last().is_some_and(|last| !matches!(last, b'\n' | b'\r')) {
                 self.buffer.push(b'\n');
             }
         }
@@ -145,7 +145,7 @@ impl Scanner {
         })
     }
 
-    /// The end of the record that begins at `start`, after its line feed. `last` says that no bytes follow `text`.
+    /// The end of the record that begins at `start`, after its line end. `last` says that no bytes follow `text`.
     fn record_end(self, text: &[u8], start: usize, resume: &mut Resume, last: bool) -> Option<usize> {
         resume.at = resume.at.max(start);
         let Some(delimiter) = self.delimiter else {
@@ -173,17 +173,22 @@ impl Scanner {
                     }
                 }
             } else {
-                let Some(at) = memchr2(b'"', b'\n', rest) else {
+                let Some(at) = memchr3(b'"', b'\n', b'\r', rest) else {
                     resume.at = text.len();
                     return None;
                 };
                 let here = resume.at + at;
-                resume.at = here + 1;
-                if text[here] == b'\n' {
-                    return Some(here + 1);
+                match (text[here], text.get(here + 1)) {
+                    (b'\r', Some(b'\n')) => return Some(here + 2),
+                    (b'\r', None) if !last => {
+                        resume.at = here;
+                        return None;
+                    }
+                    (b'\r' | b'\n', _) => return Some(here + 1),
+                    _ => resume.at = here + 1,
                 }
                 let before = here.checked_sub(1).filter(|before| *before >= start).map(|before| text[before]);
-                if before.is_none_or(|before| before == delimiter || before == b'\r') {
+                if before.is_none_or(|before| before == delimiter) {
                     resume.quote = Some(here);
                 }
             }
@@ -242,6 +247,7 @@ mod tests {
     #[test]
     fn a_quote_inside_of_a_field_is_a_letter() {
         assert_eq!(texts(blocks(b"5\" pipe,x\ny\n", 1, 99).unwrap()), ["5\" pipe,x\n", "y\n"]);
+        assert_eq!(texts(blocks(b"a\r\"b\r\"\r\r\nc", 1, 99).unwrap()), ["a\r", "\"b\r\"\r", "\r\n", "c\n"]);
         assert_eq!(texts(blocks(b"\"a\"b\"\nc\n", 1, 99).unwrap()), ["\"a\"b\"\n", "c\n"]);
     }
 

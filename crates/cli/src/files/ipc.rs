@@ -14,8 +14,10 @@ use super::input::{Columns, Opened};
 use super::source::{Sequential, Source};
 
 const CONTINUATION: [u8; 4] = [0xff; 4];
-/// What a file begins with, padded to eight bytes, and ends with, not padded.
+/// What a file begins with, and ends with.
 const MAGIC: &[u8] = b"ARROW1";
+/// The first message of a file follows the magic and zeros: up to a multiple of eight bytes, or of this.
+const PADDING: u64 = 64;
 /// The most that is allocated on a mere claim; beyond it memory grows with the bytes that really come.
 const TRUSTED: u64 = 1 << 20;
 /// A message this large would not be read by Arrow's other implementations either.
@@ -31,7 +33,7 @@ pub(super) fn open(source: Source, format: Format, columns: &Columns) -> Result<
         file: format == Format::ArrowFile,
     };
     if messages.file {
-        messages.exactly(8)?;
+        messages.extend(&mut Vec::new(), 8)?;
     }
     // A file is as large as its owner lets it be; the limits are for what a few bytes could claim to inflate to.
     let limits = Limits { inflate_ratio: 1024, inflate_floor: 1 << 30, dictionary_bytes: 1 << 31 };
@@ -108,6 +110,10 @@ impl Messages {
             0 if !self.file => return Ok(None),
             _ => return Err(self.truncated()),
         }
+        while self.file && self.at <= PADDING && message == [0; 8] {
+            message.clear();
+            self.extend(&mut message, 8)?;
+        }
         if message[..4] != CONTINUATION {
             return Err(self.broken("no message begins here (framing from before Arrow 0.15 is not read)"));
         }
@@ -133,10 +139,6 @@ impl Messages {
         let mut rest = Vec::new();
         self.append(&mut rest, MAX_MESSAGE)?;
         if rest.ends_with(MAGIC) { Ok(()) } else { Err(self.truncated()) }
-    }
-
-    fn exactly(&mut self, bytes: u64) -> Result<()> {
-        self.extend(&mut Vec::new(), bytes)
     }
 
     fn extend(&mut self, message: &mut Vec<u8>, bytes: u64) -> Result<()> {

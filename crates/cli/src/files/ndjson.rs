@@ -56,14 +56,15 @@ fn infer(name: &str, block: Option<&Block>) -> Result<(Fields, usize)> {
     let mut sample = 0;
     let mut line = block.map_or(1, |block| block.line);
     for record in block.into_iter().flat_map(|block| LINES.records(&block.bytes)) {
-        if !record.trim_ascii().is_empty() {
-            let mut json = serde_json::Deserializer::from_slice(record);
+        let text = record.trim_ascii_end();
+        if !text.is_empty() {
+            let mut json = serde_json::Deserializer::from_slice(text);
             shape.deserialize(&mut json).and_then(|()| json.end()).map_err(|cause| malformed(name, line, &cause))?;
             sample += 1;
             if !matches!(shape, Shape::Object(_)) {
                 return Err(Error::data(format!(
                     "{name}: line {line}: expected an object, found {}; {ONE_A_LINE}",
-                    quoted(&String::from_utf8_lossy(record.trim_ascii()))
+                    quoted(&String::from_utf8_lossy(text))
                 )));
             }
         }
@@ -111,7 +112,7 @@ impl Rules {
     fn examine(&self, line: u64, record: &[u8]) -> Option<Error> {
         let cause = self.one(&self.schema, self.all, record).err()?;
         let name = &self.name;
-        let object = match serde_json::from_slice::<Value>(record) {
+        let object = match serde_json::from_slice::<Value>(record.trim_ascii_end()) {
             Ok(Value::Object(object)) => object,
             Ok(other) => {
                 let found = quoted(&other.to_string());

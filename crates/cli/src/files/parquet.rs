@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use ::parquet::errors::ParquetError;
-use arrow::array::{RecordBatch, RecordBatchReader};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 
 use super::error::{Error, Result, panicked, plain, spell_arrow};
 use super::input::{Columns, Opened};
@@ -26,20 +27,25 @@ pub(super) fn open(source: Source, columns: &Columns, batch_rows: usize) -> Resu
     let builder = caught(|| ParquetRecordBatchReaderBuilder::try_new(chunks)).map_err(broken)?;
     let rows = builder.metadata().file_metadata().num_rows();
     let rows = u64::try_from(rows).map_err(|_| Error::data(format!("{name}: claims to have {rows} rows")))?;
-    let builder = match columns.of(&name, builder.schema())? {
+    // The reader's own schema has lost the metadata.
+    let schema = SchemaRef::clone(builder.schema());
+    let (schema, builder) = match columns.of(&name, &schema)? {
         Some(indices) => {
+            let schema = schema.project(&indices).expect("indices of this schema").into();
             let mask = ProjectionMask::roots(builder.parquet_schema(), indices);
-            builder.with_projection(mask)
+            (schema, builder.with_projection(mask))
         }
-        None => builder,
+        None => (schema, builder),
     };
     let reader = caught(|| builder.with_batch_size(batch_rows).build()).map_err(broken)?;
-    Ok(Opened { schema: reader.schema(), rows: Some(rows), batches: Box::new(Batches { name, reader, row: 0, rows }) })
+    let batches = Batches { name, reader, schema: SchemaRef::clone(&schema), row: 0, rows };
+    Ok(Opened { schema, rows: Some(rows), batches: Box::new(batches) })
 }
 
 struct Batches {
     name: String,
     reader: ParquetRecordBatchReader,
+    schema: SchemaRef,
     row: u64,
     rows: u64,
 }
@@ -48,7 +54,10 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = catch_unwind(AssertUnwindSafe(|| self.reader.next()));
+        let next = catch_unwind(AssertUnwindSafe(|| {
+            let batch = self.reader.next()?;
+            Some(batch.and_then(|batch| batch.with_schema(SchemaRef::clone(&self.schema))))
+        }));
         let text = match next {
             Ok(Some(Ok(batch))) => {
                 self.row += batch.num_rows() as u64;

@@ -72,7 +72,11 @@ pub(super) struct Sink {
 #[derive(Debug)]
 enum Bytes {
     /// Written as a temporary file beside the destination, which takes its name when everything is in it.
-    Beside { temporary: NamedTempFile, target: PathBuf, force: bool },
+    Beside {
+        temporary: NamedTempFile,
+        target: PathBuf,
+        force: bool,
+    },
     Straight(File),
 }
 

@@ -2,6 +2,7 @@
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
+use memchr::memchr_iter;
 
 use super::blocks::{BLOCK_BYTES, Block, Blocks};
 use super::error::{Error, Result};
@@ -65,7 +66,9 @@ impl<D: Decode> Iterator for TextBatches<D> {
     }
 }
 
-/// The number of line ends in `text`.
+/// The number of line ends in `text`: line feeds, and carriage returns that none follows.
 pub(super) fn lines(text: &[u8]) -> u64 {
-    memchr::memchr_iter(b'\n', text).count() as u64
+    let feeds = memchr_iter(b'\n', text).count();
+    let returns = memchr_iter(b'\r', text).filter(|at| text.get(at + 1) != Some(&b'\n')).count();
+    (feeds + returns) as u64
 }

@@ -52,7 +52,14 @@ pub(crate) fn run(arguments: &RunArguments) -> Result {
     }
 }
 
-fn run_with(arguments: &RunArguments, io: &Io, crew: &mut Crew, input: Option<Input>, began: Instant) -> Result {
+fn run_with(
+    arguments: &RunArguments,
+    io: &Io,
+    crew: &mut Crew,
+    input: Option<Input>,
+    output_options: &OutputOptions,
+    began: Instant,
+) -> Result {
     let plan = Arc::new(io.wait_or_interrupt(make_plan(arguments, crew, input.as_ref()))??);
     let jobs = arguments.jobs(plan.kind)?;
     let opened = io.wait_or_interrupt(crew.open(&plan.init, jobs))?;

@@ -37,8 +37,8 @@ fn distance(lat1: f64, lon1: f64, lat2: f64, lon2: f64) -> f64 {
     let half_lat = ((lat2 - lat1) / 2.0).sin();
     let half_lon = ((lon2 - lon1).to_radians() / 2.0).sin();
     let chord = half_lat * half_lat + lat1.cos() * lat2.cos() * half_lon * half_lon;
-    // Antipodes may come out a little above one.
-    2.0 * EARTH_RADIUS * chord.min(1.0).sqrt().asin()
+    // Antipodes may come out a little above one; what is not a number stays so.
+    2.0 * EARTH_RADIUS * chord.clamp(0.0, 1.0).sqrt().asin()
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@
 //! thread itself, and takes the time as an argument, so that every wait can be tested without waiting.
 
 mod gathering;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
