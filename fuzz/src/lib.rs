@@ -1,8 +1,15 @@
 //! What the fuzz targets share, and the seeds they start from.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use anyudf_arrow::{Encoder, encode_schema};
+use anyudf_protocol::{
+    CancelResponse, Chunk, Counter, ExecutionError, FinishResponse, InitResponse, Metrics, Request, Response, wire,
+};
+use arrow_array::{ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{DataType, Field, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit, UnionFields};
+use prost::Message;
 
 /// Schemas that together have every layout.
 pub fn schemas() -> Vec<SchemaRef> {
@@ -40,4 +47,78 @@ pub fn schemas() -> Vec<SchemaRef> {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     };
     columns.into_iter().map(schema).collect()
+}
+
+/// Writes the inputs that `target` starts from, one of each message or one batch of each schema, into the directory
+/// that `ANYUDF_FUZZ_CORPUS` names, if it names one.
+///
+/// # Panics
+/// When the directory can't be written.
+pub fn seed(target: &str) {
+    let Some(corpus) = std::env::var_os("ANYUDF_FUZZ_CORPUS") else { return };
+    for (number, seed) in seeds(target).into_iter().enumerate() {
+        std::fs::write(Path::new(&corpus).join(format!("seed-{number}")), seed).expect("writing a seed");
+    }
+}
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "messages" => messages(),
+        "batches" => batches(),
+        // HEADERS on stream 1, END_HEADERS: `:authority` by static name, raw, a path that no URI takes.
+        "authority" => vec![b"\x07\x00\x00\x0a\x01\x04\x00\x00\x00\x01\x41\x08%2Ftmp%2".to_vec()],
+        _ => vec![],
+    }
+}
+
+fn batches() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (number, schema) in schemas().into_iter().enumerate() {
+        let columns: Vec<ArrayRef> = schema.fields().iter().map(|f| new_null_array(f.data_type(), 3)).collect();
+        let batch = RecordBatch::try_new(schema.clone(), columns).expect("every field takes null");
+        let described = encode_schema(&schema);
+        let encoder = Encoder::new(schema, 1 << 20).expect("a schema of ours");
+        for message in encoder.encode(&batch) {
+            let message = message.expect("it fits").into_bytes();
+            seeds.push([&[number as u8 + 2], &message[..]].concat());
+            seeds.push([&[1], &described[..], &message[..]].concat());
+        }
+        seeds.push([&[0], &described[..]].concat());
+    }
+    seeds
+}
+
+fn messages() -> Vec<Vec<u8>> {
+    let init = wire::Init {
+        protocol_version: Some(1),
+        data_format: wire::UdfWorkerDataFormat::Arrow.into(),
+        udf: Some(wire::UdfPayload {
+            payload: "payload".into(),
+            format: "echo".into(),
+            payload_size: Some(7),
+            payload_crc32: Some(1),
+            ..Default::default()
+        }),
+        session_conf: [("key".to_string(), "value".to_string())].into(),
+        ..Default::default()
+    };
+    let error = ExecutionError::user("message").with_class("CLASS").with_traceback("here");
+    let metrics = Metrics::default().with(Counter::RowsIn, 5).with_other("status", "ok");
+    let requests = [
+        Request::Init(Box::new(init)),
+        Request::Chunk(Chunk { data: "chunk".into(), last: true }),
+        Request::Data("data".into()),
+        Request::Finish,
+        Request::Cancel(Some("reason".into())),
+    ];
+    let responses = [
+        Response::Init(InitResponse { data: Some("schema".into()), error: None }),
+        Response::Data("data".into()),
+        Response::Error(error.clone()),
+        Response::Finish(FinishResponse { metrics: metrics.clone(), data: None, error: None }),
+        Response::Cancel(CancelResponse { metrics, error: Some(error) }),
+    ];
+    let requests = requests.map(|request| wire::UdfRequest::from(request).encode_to_vec());
+    let responses = responses.map(|response| wire::UdfResponse::from(response).encode_to_vec());
+    requests.into_iter().chain(responses).collect()
 }

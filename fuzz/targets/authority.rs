@@ -46,7 +46,7 @@ fn read(bytes: &[u8], size: usize) -> Vec<u8> {
     out
 }
 
-fuzz_target!(|input: (u8, &[u8])| {
+fuzz_target!(init: anyudf_fuzz::seed("authority"), |input: (u8, &[u8])| {
     let (size, tail) = input;
     let bytes = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", tail].concat();
     let whole = read(&bytes, usize::MAX);

@@ -36,7 +36,7 @@ fn decode(mut decoder: Decoder, bytes: &Bytes) {
     }
 }
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: anyudf_fuzz::seed("batches"), |bytes: &[u8]| {
     let Some((&first, rest)) = bytes.split_first() else { return };
     let bytes = Bytes::copy_from_slice(rest);
     match usize::from(first) % (SCHEMAS.len() + 2) {

@@ -21,7 +21,7 @@ enum Op {
     CancelResponse,
 }
 
-fuzz_target!(|input: (u8, Vec<Op>)| {
+fuzz_target!(init: anyudf_fuzz::seed("exchange"), |input: (u8, Vec<Op>)| {
     let (side, ops) = input;
     let side = [Side::Engine, Side::PipeliningEngine, Side::Worker][usize::from(side % 3)];
     let mut exchange = Exchange::new(side);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: anyudf_fuzz::seed("messages"), |bytes: &[u8]| {
     let bytes = Bytes::copy_from_slice(bytes);
     if let Some(data) = envelope::split_data(&bytes) {
         let slow = wire::UdfRequest::decode(bytes.clone()).expect("the fast path takes only what prost takes");

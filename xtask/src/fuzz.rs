@@ -56,7 +56,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Builds every target and writes the seeds. Returns the host's triple.
+/// Builds every target. Returns the host's triple.
 fn build(root: &Path) -> Result<String> {
     let version = Command::new("rustc").arg("-vV").output().context("running rustc")?;
     let version = String::from_utf8(version.stdout)?;
@@ -71,21 +71,17 @@ fn build(root: &Path) -> Result<String> {
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .status()?;
     ensure!(built.success(), "the fuzzers do not build; a C++ compiler is needed for libFuzzer");
-    let seeded = binary(root, host, "seed").arg(root.join("fuzz/corpus")).status()?;
-    ensure!(seeded.success(), "the seeds could not be written");
     Ok(host.into())
 }
 
 fn fuzz(root: &Path, host: &str, target: &str, options: &[String]) -> Result<()> {
-    let status = binary(root, host, target).args(options).status()?;
+    let program = target_dir(root).join(host).join("release").join(target);
+    let corpus = root.join("fuzz/corpus").join(target);
+    let status = Command::new(program).args(options).env("ANYUDF_FUZZ_CORPUS", corpus).status()?;
     if !status.success() {
         bail!("{target} found something ({status}); the input is in fuzz/artifacts/{target}/");
     }
     Ok(())
-}
-
-fn binary(root: &Path, host: &str, name: &str) -> Command {
-    Command::new(target_dir(root).join(host).join("release").join(name))
 }
 
 fn target_dir(root: &Path) -> std::path::PathBuf {

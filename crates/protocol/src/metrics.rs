@@ -148,8 +148,8 @@ impl Metrics {
         self.counters.is_empty() && self.others.is_empty()
     }
 
-    /// Reads the raw field, each occurrence either an entry of the map or the later message. What is neither is left
-    /// out: metrics never fail an execution (C8).
+    /// Reads the raw field, each occurrence either an entry of the map or the later message. What is neither, or
+    /// has no name, is left out: metrics never fail an execution (C8).
     pub fn decode(field: &[Bytes]) -> Self {
         let mut metrics = Metrics::default();
         for occurrence in field {
@@ -158,7 +158,9 @@ impl Metrics {
                 for (counter, value) in message.iter() {
                     metrics.set(counter, value);
                 }
-            } else if let Ok(entry) = MapEntry::decode(&**occurrence) {
+            } else if let Ok(entry) = MapEntry::decode(&**occurrence)
+                && !entry.key.is_empty()
+            {
                 metrics.set_other(entry.key, entry.value);
             }
         }

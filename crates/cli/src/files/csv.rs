@@ -220,6 +220,9 @@ impl Guess {
         } else if value.strip_prefix('-').unwrap_or(value).bytes().all(|byte| byte.is_ascii_digit()) {
             // What does not fit would lose digits as a float.
             if Int64Type::parse(value).is_some() { Guess::Integer } else { Guess::Text }
+        } else if value.trim() != value {
+            // The parser of floats would take it, which is more than most readers of the file expect.
+            Guess::Text
         } else if Float64Type::parse(value).is_some() {
             Guess::Float
         } else if value.len() == 10 && Date32Type::parse(value).is_some() {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
@@ -95,7 +96,7 @@ struct Rules {
 
 impl Rules {
     fn decoder(&self, schema: &SchemaRef, strict: bool, batch_rows: usize) -> Result<Decoder, ArrowError> {
-        ReaderBuilder::new(Arc::clone(schema))
+        ReaderBuilder::new(Arc::new(Schema::new(lenient(schema.fields()))))
             .with_batch_size(batch_rows)
             .with_coerce_primitive(true)
             .with_strict_mode(strict)
@@ -105,7 +106,7 @@ impl Rules {
     fn one(&self, schema: &SchemaRef, strict: bool, record: &[u8]) -> Result<(), ArrowError> {
         let mut decoder = self.decoder(schema, strict, 1)?;
         decoder.decode(record)?;
-        decoder.flush().map(drop)
+        decoder.flush()?.map_or(Ok(()), |batch| exact(&batch, schema).map(drop))
     }
 
     /// What is wrong with a line, if anything is.
@@ -156,7 +157,8 @@ struct Ndjson {
 impl Decode for Ndjson {
     fn decode(&mut self, text: &[u8]) -> Result<(usize, Option<RecordBatch>), ArrowError> {
         let read = self.decoder.decode(text)?;
-        Ok((read, self.decoder.flush()?))
+        let batch = self.decoder.flush()?.map(|batch| exact(&batch, &self.rules.schema)).transpose()?;
+        Ok((read, batch))
     }
 
     fn trace(&self, text: &[u8], line: u64, cause: &ArrowError) -> Error {
@@ -170,6 +172,33 @@ impl Decode for Ndjson {
         let what = spell_arrow(cause);
         Error::data(format!("{}: between lines {line} and {at}: {what}; {ONE_A_LINE}", self.rules.name))
     }
+}
+
+/// The decoder takes 1.5 for the integer 1. So it is asked for the text of integers, and [`exact`] makes them of it.
+fn lenient(fields: &Fields) -> Fields {
+    fields.iter().map(|field| field.as_ref().clone().with_data_type(lenient_type(field.data_type()))).collect()
+}
+
+fn lenient_type(data_type: &DataType) -> DataType {
+    match data_type {
+        integer if integer.is_integer() => DataType::Utf8,
+        DataType::List(items) => {
+            DataType::List(Arc::new(items.as_ref().clone().with_data_type(lenient_type(items.data_type()))))
+        }
+        DataType::Struct(fields) => DataType::Struct(lenient(fields)),
+        other => other.clone(),
+    }
+}
+
+/// Makes integers of their text where `schema` wants them; what is none is an error.
+fn exact(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| match column.data_type() == field.data_type() {
+        true => Ok(Arc::clone(column)),
+        false => cast_with_options(column, field.data_type(), &options),
+    });
+    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)
 }
 
 /// What the values seen in one place have in common. See [`Input`](super::Input) for the rule.

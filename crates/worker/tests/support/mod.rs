@@ -35,19 +35,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SERVICE: &str = "/org.apache.spark.udf.worker.UdfWorker";
 
 /// A worker on a socket of its own.
-pub struct Served {
-    pub control: Control,
-    pub socket: PathBuf,
+pub(crate) struct Served {
+    pub(crate) control: Control,
+    pub(crate) socket: PathBuf,
     task: JoinHandle<()>,
     _directory: TempDir,
 }
 
 impl Served {
-    pub async fn start(worker: Worker) -> Self {
+    pub(crate) async fn start(worker: Worker) -> Self {
         Served::start_with(worker, |_| {}).await
     }
 
-    pub async fn start_with(worker: Worker, change: impl FnOnce(&mut ServeOptions)) -> Self {
+    pub(crate) async fn start_with(worker: Worker, change: impl FnOnce(&mut ServeOptions)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("w");
         let mut options = ServeOptions::new(Endpoint::Unix(socket.clone()));
@@ -57,16 +57,16 @@ impl Served {
         Served { control, socket, task: tokio::spawn(bound.serve()), _directory: directory }
     }
 
-    pub async fn bundled() -> Self {
+    pub(crate) async fn bundled() -> Self {
         Served::start(Worker::bundled()).await
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         Client::connect(&self.socket).await
     }
 
     /// Waits until the worker has ended by itself.
-    pub async fn ended(self) {
+    pub(crate) async fn ended(self) {
         timeout(PATIENCE, self.task).await.expect("the worker does not end").unwrap();
         assert!(!self.socket.exists(), "the socket is left behind (M3)");
     }
@@ -74,18 +74,18 @@ impl Served {
 
 /// A connection of an engine.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     requests: SendRequest<Bytes>,
     headers: Vec<(&'static str, String)>,
 }
 
 impl Client {
-    pub async fn connect(socket: &Path) -> Self {
+    pub(crate) async fn connect(socket: &Path) -> Self {
         let io = UnixStream::connect(socket).await.unwrap();
         Client::over(io).await
     }
 
-    pub async fn over(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static) -> Self {
+    pub(crate) async fn over(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static) -> Self {
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(8 << 20).initial_connection_window_size(1 << 30).max_frame_size(1 << 20);
         let (requests, connection) = builder.handshake(io).await.unwrap();
@@ -94,7 +94,7 @@ impl Client {
     }
 
     /// Sends this header with every call from now on.
-    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
@@ -111,7 +111,7 @@ impl Client {
     }
 
     /// Opens an `Execute` stream.
-    pub async fn execute(&self) -> Dialogue {
+    pub(crate) async fn execute(&self) -> Dialogue {
         let (send, response) = self.open(format!("{SERVICE}/Execute")).await;
         Dialogue {
             send,
@@ -123,14 +123,14 @@ impl Client {
     }
 
     /// Plays a whole dialogue on a stream of its own.
-    pub async fn play(&self, script: &str) -> Dialogue {
+    pub(crate) async fn play(&self, script: &str) -> Dialogue {
         let mut dialogue = self.execute().await;
         dialogue.play(script).await;
         dialogue
     }
 
     /// A unary call: the messages of the answer, and the status.
-    pub async fn call(&self, path: &str, message: impl Into<Bytes>) -> (Vec<Bytes>, String) {
+    pub(crate) async fn call(&self, path: &str, message: impl Into<Bytes>) -> (Vec<Bytes>, String) {
         let (mut send, response) = self.open(path.into()).await;
         send.send_data(frame(message.into(), 0), true).unwrap();
         let mut dialogue = Dialogue {
@@ -149,7 +149,7 @@ impl Client {
         }
     }
 
-    pub async fn manage(&self, request: wire::WorkerRequest) -> Result<wire::WorkerResponse, String> {
+    pub(crate) async fn manage(&self, request: wire::WorkerRequest) -> Result<wire::WorkerResponse, String> {
         let (messages, end) = self.call(&format!("{SERVICE}/Manage"), request.encode_to_vec()).await;
         match messages.first() {
             Some(message) => Ok(wire::WorkerResponse::decode(message.clone()).unwrap()),
@@ -157,7 +157,7 @@ impl Client {
         }
     }
 
-    pub async fn heartbeat(&self) -> BTreeMap<String, String> {
+    pub(crate) async fn heartbeat(&self) -> BTreeMap<String, String> {
         use wire::{worker_request, worker_response};
         let manage = Some(worker_request::Manage::Heartbeat(wire::Heartbeat {}));
         let response = self.manage(wire::WorkerRequest { manage }).await.unwrap();
@@ -168,14 +168,14 @@ impl Client {
     }
 
     /// Asks for a heartbeat until a metric has a value: what is awaited is on its way.
-    pub async fn until(&self, name: &str, value: &str) {
+    pub(crate) async fn until(&self, name: &str, value: &str) {
         let asked = async { while self.heartbeat().await.get(name).map(String::as_str) != Some(value) {} };
         let waited = timeout(PATIENCE, asked).await;
         assert!(waited.is_ok(), "{name} never became {value}");
     }
 
     /// Says whether all sessions were settled.
-    pub async fn shutdown(&self, cancel_sessions: bool) -> bool {
+    pub(crate) async fn shutdown(&self, cancel_sessions: bool) -> bool {
         use wire::{worker_request, worker_response};
         let shutdown = wire::ShutdownRequest { reason: None, cancel_sessions: Some(cancel_sessions) };
         let manage = Some(worker_request::Manage::Shutdown(shutdown));
@@ -193,23 +193,23 @@ enum Incoming {
 }
 
 /// One `Execute` stream.
-pub struct Dialogue {
+pub(crate) struct Dialogue {
     send: SendStream<Bytes>,
     incoming: Incoming,
     arrived: BytesMut,
     /// What `> init` sends.
-    pub init: wire::Init,
+    pub(crate) init: wire::Init,
     /// The last response that was heard.
     last: Option<Response>,
 }
 
 impl Dialogue {
-    pub fn with_init(mut self, init: wire::Init) -> Self {
+    pub(crate) fn with_init(mut self, init: wire::Init) -> Self {
         self.init = init;
         self
     }
 
-    pub async fn play(&mut self, script: &str) -> &mut Self {
+    pub(crate) async fn play(&mut self, script: &str) -> &mut Self {
         let words: Vec<_> = script.split_whitespace().collect();
         for turn in words.chunks(2) {
             match turn {
@@ -225,7 +225,7 @@ impl Dialogue {
         self
     }
 
-    pub fn say(&mut self, word: &str) {
+    pub(crate) fn say(&mut self, word: &str) {
         let (name, rest) = word.split_once(':').unwrap_or((word, ""));
         let bytes = || Bytes::copy_from_slice(rest.as_bytes());
         let request = match name {
@@ -254,22 +254,22 @@ impl Dialogue {
         self.request(request);
     }
 
-    pub fn request(&mut self, request: Request) {
+    pub(crate) fn request(&mut self, request: Request) {
         self.message(wire::UdfRequest::from(request).encode_to_vec());
     }
 
-    pub fn message(&mut self, message: Vec<u8>) {
+    pub(crate) fn message(&mut self, message: Vec<u8>) {
         self.frame(frame(message.into(), 0));
     }
 
     /// Bytes as they are, prefix included.
-    pub fn frame(&mut self, bytes: Bytes) {
+    pub(crate) fn frame(&mut self, bytes: Bytes) {
         // Fails when the worker has ended the stream; what it said before is still there to be heard.
         let _ = self.send.send_data(bytes, false);
     }
 
     /// The next thing the worker says, as a word.
-    pub async fn hear(&mut self) -> String {
+    pub(crate) async fn hear(&mut self) -> String {
         let message = match self.read().await {
             Ok(message) => message,
             Err(end) => return end,
@@ -282,12 +282,12 @@ impl Dialogue {
     }
 
     /// What was heard last.
-    pub fn last(&self) -> &Response {
+    pub(crate) fn last(&self) -> &Response {
         self.last.as_ref().expect("nothing was heard")
     }
 
     /// The error that the last response carried.
-    pub fn error(&self) -> &ExecutionError {
+    pub(crate) fn error(&self) -> &ExecutionError {
         let error = match self.last() {
             Response::Init(init) => init.error.as_ref(),
             Response::Error(error) => Some(error),
@@ -299,7 +299,7 @@ impl Dialogue {
     }
 
     /// The metrics that the terminator carried.
-    pub fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Metrics {
         match self.last() {
             Response::Finish(finish) => &finish.metrics,
             Response::Cancel(cancel) => &cancel.metrics,
@@ -308,7 +308,7 @@ impl Dialogue {
     }
 
     /// What FinishResponse or InitResponse carried.
-    pub fn data(&self) -> Bytes {
+    pub(crate) fn data(&self) -> Bytes {
         match self.last() {
             Response::Finish(finish) => finish.data.clone(),
             Response::Init(init) => init.data.clone(),
@@ -356,7 +356,7 @@ impl Dialogue {
 }
 
 /// A gRPC message: the flag, the length, the bytes.
-pub fn frame(message: Bytes, compressed: u8) -> Bytes {
+pub(crate) fn frame(message: Bytes, compressed: u8) -> Bytes {
     let mut framed = vec![compressed];
     framed.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
     framed.extend_from_slice(&message);
@@ -383,7 +383,7 @@ fn reset(error: &h2::Error) -> String {
 }
 
 /// An Init for a format, with a payload behind `=`.
-pub fn init(what: &str) -> wire::Init {
+pub(crate) fn init(what: &str) -> wire::Init {
     let (format, payload) = what.split_once('=').unwrap_or((what, ""));
     wire::Init {
         protocol_version: Some(1),
@@ -414,13 +414,13 @@ fn word(response: &Response) -> String {
 
 /// Something a function waits at until the test lets it go.
 #[derive(Clone, Default)]
-pub struct Gate {
+pub(crate) struct Gate {
     inner: std::sync::Arc<(std::sync::Mutex<(usize, bool)>, std::sync::Condvar)>,
 }
 
 impl Gate {
     /// Waits, on the function's side.
-    pub fn pass(&self) {
+    pub(crate) fn pass(&self) {
         let (state, changed) = &*self.inner;
         let mut state = state.lock().unwrap();
         state.0 += 1;
@@ -429,28 +429,29 @@ impl Gate {
     }
 
     /// Lets everybody go.
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         let (state, changed) = &*self.inner;
         state.lock().unwrap().1 = true;
         changed.notify_all();
     }
 
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.inner.0.lock().unwrap().1
     }
 
     /// How many wait or have waited.
-    pub fn visitors(&self) -> usize {
+    pub(crate) fn visitors(&self) -> usize {
         self.inner.0.lock().unwrap().0
     }
 
     /// Waits, on a thread of its own, until `count` functions have come.
-    pub async fn visited(&self, count: usize) {
+    pub(crate) async fn visited(&self, count: usize) {
         let gate = self.clone();
         let waited = tokio::task::spawn_blocking(move || {
             let (state, changed) = &*gate.inner;
-            let (_, result) =
-                changed.wait_timeout_while(state.lock().unwrap(), PATIENCE, |(visitors, _)| *visitors < count).unwrap();
+            let state = state.lock().unwrap();
+            let (state, result) = changed.wait_timeout_while(state, PATIENCE, |(come, _)| *come < count).unwrap();
+            drop(state);
             !result.timed_out()
         });
         assert!(waited.await.unwrap(), "only {} of {count} functions came to the gate", self.visitors());
