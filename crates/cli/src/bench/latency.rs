@@ -41,6 +41,7 @@ pub(super) fn round_trip(io: &Io, command: &WorkerCommand) -> Result<Latency> {
         })
         .await?;
         input.finish().await?;
+        while output.next().await?.is_some() {}
         output.close().await?;
         Ok(measured)
     })

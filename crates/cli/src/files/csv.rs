@@ -14,7 +14,7 @@ use super::blocks::{BLOCK_BYTES, Blocks, Scanner};
 use super::error::{Error, Result, quoted, spell_arrow};
 use super::input::{Columns, InputOptions, Opened};
 use super::source::{Sequential, Source};
-use super::text::{Decode, SAMPLE_BYTES, TextBatches, lines};
+use super::text::{Decode, Rules, SAMPLE_BYTES, TextBatches, trace};
 
 /// Opens a CSV file with a header line.
 pub(super) fn open(source: Source, delimiter: u8, columns: &Columns, options: &InputOptions) -> Result<Opened> {
@@ -37,10 +37,10 @@ pub(super) fn open(source: Source, delimiter: u8, columns: &Columns, options: &I
     // Everything is text until the first rows have been seen.
     let first = blocks.next(options.infer_rows.max(1), SAMPLE_BYTES)?;
     let text = names.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect::<Vec<_>>();
-    let mut rules = Rules { name, delimiter, schema: Arc::new(Schema::new(text)), columns: None, sample: 0 };
+    let mut rules = CsvRules { name, delimiter, schema: Arc::new(Schema::new(text)), columns: None, sample: 0 };
     let mut guesses = vec![Guess::default(); names.len()];
     if let Some(block) = &first {
-        let sample = rules.sample(&block.bytes).map_err(|cause| rules.trace(&block.bytes, block.line, &cause))?;
+        let sample = rules.all(&block.bytes).map_err(|cause| trace(&rules, &block.bytes, block.line, &cause))?;
         for (guess, column) in guesses.iter_mut().zip(sample.columns()) {
             column.as_string::<i32>().iter().flatten().for_each(|value| guess.see(value));
         }
@@ -50,10 +50,7 @@ pub(super) fn open(source: Source, delimiter: u8, columns: &Columns, options: &I
     rules.schema = Arc::new(Schema::new(options.types.overrule(fields)));
     rules.columns = columns.of(&rules.name, &rules.schema)?;
 
-    let schema = match &rules.columns {
-        Some(columns) => rules.schema.project(columns).expect("indices of this schema").into(),
-        None => Arc::clone(&rules.schema),
-    };
+    let schema = rules.projected();
     let batch_rows = options.batch_rows.max(1);
     let decoder = Csv { decoder: rules.decoder(Arc::clone(&rules.schema), rules.columns.clone(), batch_rows), rules };
     let batches = TextBatches { decoder, blocks, batch_rows, block: first, done: 0 };
@@ -77,7 +74,7 @@ fn names(header: &[u8], delimiter: u8) -> Result<Vec<String>, ArrowError> {
 }
 
 /// How the text of one file is to be understood.
-struct Rules {
+struct CsvRules {
     name: String,
     delimiter: u8,
     /// All columns.
@@ -87,7 +84,7 @@ struct Rules {
     sample: usize,
 }
 
-impl Rules {
+impl CsvRules {
     fn decoder(&self, schema: SchemaRef, columns: Option<Vec<usize>>, batch_rows: usize) -> Decoder {
         let builder = ReaderBuilder::new(schema).with_delimiter(self.delimiter).with_batch_size(batch_rows);
         match columns {
@@ -96,10 +93,17 @@ impl Rules {
         }
     }
 
+    fn projected(&self) -> SchemaRef {
+        match &self.columns {
+            Some(columns) => self.schema.project(columns).expect("indices of this schema").into(),
+            None => Arc::clone(&self.schema),
+        }
+    }
+
     /// All records of `text` in one batch.
-    fn sample(&self, text: &[u8]) -> Result<RecordBatch, ArrowError> {
+    fn all(&self, text: &[u8]) -> Result<RecordBatch, ArrowError> {
         let most = memchr::memchr2_iter(b'\n', b'\r', text).count().max(1);
-        let mut decoder = self.decoder(Arc::clone(&self.schema), None, most);
+        let mut decoder = self.decoder(Arc::clone(&self.schema), self.columns.clone(), most);
         let mut done = 0;
         loop {
             match decoder.decode(&text[done..])? {
@@ -107,7 +111,7 @@ impl Rules {
                 read => done += read,
             }
         }
-        Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.schema))))
+        Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(self.projected())))
     }
 
     fn one(
@@ -121,53 +125,53 @@ impl Rules {
         decoder.flush()
     }
 
-    /// What is wrong with a record, if anything is.
-    fn examine(&self, record: &[u8]) -> Option<String> {
-        let text: Vec<FieldRef> = self.schema.fields().iter().map(as_text).collect();
-        let values = match self.one(&Arc::new(Schema::new(text)), None, record) {
-            Ok(values) => values?,
-            Err(cause) => return Some(self.miscounted(&cause)),
-        };
-        let fields = self.schema.fields();
-        let columns = self.columns.clone().unwrap_or_else(|| (0..fields.len()).collect());
-        let column = columns.into_iter().find(|column| self.one(&self.schema, Some(vec![*column]), record).is_err())?;
-        Some(format!(
-            ", column {:?}: {} is no {}, the type that {}; try --types {}=string",
-            fields[column].name(),
-            quoted(values.column(column).as_string::<i32>().value(0)),
-            fields[column].data_type(),
-            if self.sample > 0 {
-                format!("was given or the first {} rows suggest", self.sample)
-            } else {
-                "was given".into()
-            },
-            fields[column].name()
-        ))
-    }
-
-    fn miscounted(&self, cause: &ArrowError) -> String {
+    /// Why a record is none, or none of this file.
+    fn torn(&self, cause: &ArrowError) -> String {
         let what = spell_arrow(cause);
         match what.split_once(" got ") {
             Some((_, count)) if what.starts_with("incorrect number") => format!(
-                ": expected {} fields as in the header, got {count}; put fields that contain {} or a line end in quotes, \
+                "expected {} fields as in the header, got {count}; put fields that contain {} or a line end in quotes, \
                  and if this is the last line, look whether the file is truncated",
                 self.schema.fields().len(),
                 quoted(&char::from(self.delimiter).to_string()),
             ),
-            _ => format!(": {what}; text has to be UTF-8, try iconv"),
+            _ => format!("{what}; text has to be UTF-8, try iconv"),
         }
     }
+}
 
-    fn trace(&self, text: &[u8], line: u64, cause: &ArrowError) -> Error {
-        let scanner = Scanner { delimiter: Some(self.delimiter) };
-        let mut at = line;
-        for record in scanner.records(text) {
-            if let Some(what) = self.examine(record) {
-                return Error::data(format!("{}: line {at}{what}", self.name));
-            }
-            at += lines(record);
-        }
-        Error::data(format!("{}: between lines {line} and {at}: {}; look at them", self.name, spell_arrow(cause)))
+impl Rules for CsvRules {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn scanner(&self) -> Scanner {
+        Scanner { delimiter: Some(self.delimiter) }
+    }
+
+    fn attempt(&self, text: &[u8]) -> Result<(), ArrowError> {
+        self.all(text).map(drop)
+    }
+
+    fn examine(&self, line: u64, record: &[u8]) -> Option<Error> {
+        let name = &self.name;
+        let text: Vec<FieldRef> = self.schema.fields().iter().map(as_text).collect();
+        let values = match self.one(&Arc::new(Schema::new(text)), None, record) {
+            Ok(values) => values?,
+            Err(cause) => return Some(Error::data(format!("{name}: line {line}: {}", self.torn(&cause)))),
+        };
+        let fields = self.schema.fields();
+        let columns = self.columns.clone().unwrap_or_else(|| (0..fields.len()).collect());
+        let column = columns.into_iter().find(|column| self.one(&self.schema, Some(vec![*column]), record).is_err())?;
+        Some(Error::data(format!(
+            "{name}: line {line}, column {:?}: {} is no {}, the type that was given or that the first {} rows suggest; try \
+             --types {}=string",
+            fields[column].name(),
+            quoted(values.column(column).as_string::<i32>().value(0)),
+            fields[column].data_type(),
+            self.sample,
+            fields[column].name()
+        )))
     }
 }
 
@@ -176,18 +180,20 @@ fn as_text(field: &FieldRef) -> FieldRef {
 }
 
 struct Csv {
-    rules: Rules,
+    rules: CsvRules,
     decoder: Decoder,
 }
 
 impl Decode for Csv {
+    type Rules = CsvRules;
+
+    fn rules(&self) -> &CsvRules {
+        &self.rules
+    }
+
     fn decode(&mut self, text: &[u8]) -> Result<(usize, Option<RecordBatch>), ArrowError> {
         let read = self.decoder.decode(text)?;
         Ok((read, self.decoder.flush()?))
-    }
-
-    fn trace(&self, text: &[u8], line: u64, cause: &ArrowError) -> Error {
-        self.rules.trace(text, line, cause)
     }
 }
 

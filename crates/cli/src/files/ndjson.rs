@@ -16,7 +16,7 @@ use super::blocks::{Block, Blocks, Scanner};
 use super::error::{Error, Result, plain, quoted, spell_arrow};
 use super::input::{Columns, InputOptions, Opened};
 use super::source::Source;
-use super::text::{Decode, SAMPLE_BYTES, TextBatches, lines};
+use super::text::{Decode, Rules, SAMPLE_BYTES, TextBatches, lines};
 
 const LINES: Scanner = Scanner { delimiter: None };
 const ONE_A_LINE: &str = "NDJSON has one object a line; for a JSON array try `jq -c '.[]'`, for objects over several \
@@ -41,7 +41,7 @@ pub(super) fn open(source: Source, columns: &Columns, options: &InputOptions) ->
         Some(indices) => schema.project(indices).expect("indices of this schema").into(),
         None => schema,
     };
-    let rules = Rules { name, schema: Arc::clone(&schema), all: indices.is_none(), sample };
+    let rules = JsonRules { name, schema: Arc::clone(&schema), all: indices.is_none(), sample };
     let batch_rows = options.batch_rows.max(1);
     let decoder = rules.decoder(&schema, rules.all, batch_rows).map_err(|cause| {
         Error::data(format!("{}: {}; try --types with another type", rules.name, spell_arrow(&cause)))
@@ -84,7 +84,7 @@ fn malformed(name: &str, line: u64, cause: &serde_json::Error) -> Error {
 }
 
 /// How the text of one file is to be understood.
-struct Rules {
+struct JsonRules {
     name: String,
     /// The columns asked for.
     schema: SchemaRef,
@@ -94,7 +94,7 @@ struct Rules {
     sample: usize,
 }
 
-impl Rules {
+impl JsonRules {
     fn decoder(&self, schema: &SchemaRef, strict: bool, batch_rows: usize) -> Result<Decoder, ArrowError> {
         ReaderBuilder::new(Arc::new(Schema::new(lenient(schema.fields()))))
             .with_batch_size(batch_rows)
@@ -103,15 +103,28 @@ impl Rules {
             .build_decoder()
     }
 
-    fn one(&self, schema: &SchemaRef, strict: bool, record: &[u8]) -> Result<(), ArrowError> {
-        let mut decoder = self.decoder(schema, strict, 1)?;
-        decoder.decode(record)?;
+    fn all(&self, schema: &SchemaRef, strict: bool, text: &[u8]) -> Result<(), ArrowError> {
+        let mut decoder = self.decoder(schema, strict, lines(text).max(1) as usize)?;
+        decoder.decode(text)?;
         decoder.flush()?.map_or(Ok(()), |batch| exact(&batch, schema).map(drop))
     }
+}
 
-    /// What is wrong with a line, if anything is.
+impl Rules for JsonRules {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn scanner(&self) -> Scanner {
+        LINES
+    }
+
+    fn attempt(&self, text: &[u8]) -> Result<(), ArrowError> {
+        self.all(&self.schema, self.all, text)
+    }
+
     fn examine(&self, line: u64, record: &[u8]) -> Option<Error> {
-        let cause = self.one(&self.schema, self.all, record).err()?;
+        let cause = self.all(&self.schema, self.all, record).err()?;
         let name = &self.name;
         let object = match serde_json::from_slice::<Value>(record.trim_ascii_end()) {
             Ok(Value::Object(object)) => object,
@@ -126,12 +139,12 @@ impl Rules {
         let fields = self.schema.fields();
         let bad = fields.iter().find(|field| {
             let alone = Arc::new(Schema::new(vec![Arc::clone(field)]));
-            self.one(&alone, false, record).is_err()
+            self.all(&alone, false, record).is_err()
         });
         let unknown = object.keys().find(|key| self.all && !fields.iter().any(|field| field.name() == *key));
         Some(Error::data(match (bad, unknown) {
             (Some(field), _) => format!(
-                "{name}: line {line}, column {:?}: {} is no {}, the type that was given or the first {} rows suggest; try \
+                "{name}: line {line}, column {:?}: {} is no {}, the type that was given or that the first {} rows suggest; try \
                  --types {}=string",
                 field.name(),
                 object.get(field.name()).map_or_else(|| "nothing".into(), |value| quoted(&value.to_string())),
@@ -150,27 +163,21 @@ impl Rules {
 }
 
 struct Ndjson {
-    rules: Rules,
+    rules: JsonRules,
     decoder: Decoder,
 }
 
 impl Decode for Ndjson {
+    type Rules = JsonRules;
+
+    fn rules(&self) -> &JsonRules {
+        &self.rules
+    }
+
     fn decode(&mut self, text: &[u8]) -> Result<(usize, Option<RecordBatch>), ArrowError> {
         let read = self.decoder.decode(text)?;
         let batch = self.decoder.flush()?.map(|batch| exact(&batch, &self.rules.schema)).transpose()?;
         Ok((read, batch))
-    }
-
-    fn trace(&self, text: &[u8], line: u64, cause: &ArrowError) -> Error {
-        let mut at = line;
-        for record in LINES.records(text) {
-            if let Some(error) = self.rules.examine(at, record) {
-                return error;
-            }
-            at += lines(record);
-        }
-        let what = spell_arrow(cause);
-        Error::data(format!("{}: between lines {line} and {at}: {what}; {ONE_A_LINE}", self.rules.name))
     }
 }
 

@@ -4,20 +4,54 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use memchr::memchr_iter;
 
-use super::blocks::{BLOCK_BYTES, Block, Blocks};
-use super::error::{Error, Result};
+use super::blocks::{BLOCK_BYTES, Block, Blocks, Scanner};
+use super::error::{Error, Result, spell_arrow};
 use super::source::Sequential;
 
 /// The most text that is held to infer types from.
 pub(super) const SAMPLE_BYTES: usize = 256 << 20;
 
+/// How the text of one file is to be understood.
+pub(super) trait Rules {
+    /// The file.
+    fn name(&self) -> &str;
+
+    /// What separates its records.
+    fn scanner(&self) -> Scanner;
+
+    /// Whether `text`, some whole records, can be decoded.
+    fn attempt(&self, text: &[u8]) -> Result<(), ArrowError>;
+
+    /// What is wrong with the record at `line`, if something is.
+    fn examine(&self, line: u64, record: &[u8]) -> Option<Error>;
+}
+
 /// Decodes the records of one file.
 pub(super) trait Decode {
+    type Rules: Rules;
+
+    fn rules(&self) -> &Self::Rules;
+
     /// Decodes records from the front of `text`, which holds whole ones: how many bytes they had, and their batch.
     fn decode(&mut self, text: &[u8]) -> Result<(usize, Option<RecordBatch>), ArrowError>;
+}
 
-    /// Finds the record and the column in `text` that `cause` is about. `line` is the number of its first line.
-    fn trace(&self, text: &[u8], line: u64, cause: &ArrowError) -> Error;
+/// Finds the record in `text` that `cause` is about. `line` is the number of its first line.
+///
+/// The decoders do not know lines, so the shortest beginning of `text` that fails is searched for, by halves.
+pub(super) fn trace(rules: &impl Rules, text: &[u8], line: u64, cause: &ArrowError) -> Error {
+    let starts: Vec<usize> = rules
+        .scanner()
+        .records(text)
+        .scan(0, |end, record| Some(std::mem::replace(end, *end + record.len())))
+        .collect();
+    let end = |record: usize| starts.get(record + 1).copied().unwrap_or(text.len());
+    let records: Vec<usize> = (0..starts.len()).collect();
+    let bad = records.partition_point(|record| rules.attempt(&text[..end(*record)]).is_ok());
+    let start = starts.get(bad).copied().unwrap_or(text.len());
+    let line = line + lines(&text[..start]);
+    let what = || format!("{}: near line {line}: {}; look at what is there", rules.name(), spell_arrow(cause));
+    rules.examine(line, &text[start..end(bad)]).unwrap_or_else(|| Error::data(what()))
 }
 
 /// The batches of a file, beginning with the block that was read to infer its types.
@@ -43,7 +77,7 @@ impl<D: Decode> TextBatches<D> {
             let text = &block.bytes[self.done..];
             let (read, batch) = self.decoder.decode(text).map_err(|cause| {
                 let line = block.line + lines(&block.bytes[..self.done]);
-                self.decoder.trace(text, line, &cause)
+                trace(self.decoder.rules(), text, line, &cause)
             })?;
             self.done += read;
             if self.done < block.bytes.len() && read > 0 {

@@ -27,7 +27,7 @@ fn rows() -> RecordBatch {
 
 /// Every offset near both ends, and some in between.
 fn offsets(length: usize) -> impl Iterator<Item = usize> {
-    (0..length).filter(move |at| *at < 200 || *at + 200 > length || at % 101 == 0)
+    (0..length).filter(move |at| *at < 100 || *at + 150 > length || at % 97 == 0)
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_truncated_text_file_gives_its_rows_or_an_error_that_names_the_line() {
                 }
             }
         }
-        assert!(noticed > 300, "{name}: {noticed}");
+        assert!(noticed > 200, "{name}: {noticed}");
     }
 }
 
@@ -87,7 +87,7 @@ fn no_damaged_byte_makes_anything_panic() {
         write(&whole, &[rows()]);
         let bytes = fs::read(&whole).unwrap();
         for at in offsets(bytes.len()) {
-            for damage in [0x00, 0x7f, 0xff] {
+            for damage in [0x00, 0x22, 0xff] {
                 let mut bytes = bytes.clone();
                 bytes[at] = damage;
                 if let Err(error) = read(&place.with(&format!("bad-{name}"), &bytes)) {

@@ -59,7 +59,7 @@ fn a_value_that_does_not_fit_is_named_with_line_and_column() {
     let error = check("t.csv", text, &first(2)).unwrap_err();
     assert_eq!(
         error,
-        "t.csv: line 8, column \"delay\": \"late\" is no Int64, the type that was given or the first 2 rows suggest; try \
+        "t.csv: line 8, column \"delay\": \"late\" is no Int64, the type that was given or that the first 2 rows suggest; try \
          --types delay=string"
     );
     let options = InputOptions { types: "delay=string".parse().unwrap(), ..first(2) };

@@ -212,6 +212,9 @@ impl Session {
     // ---- what the engine says
 
     fn received(&mut self, request: Request, credit: Credit, now: Instant) {
+        if self.exchange.is_cancelled() {
+            return; // C4
+        }
         if let Err(violation) = self.exchange.request(request.kind()) {
             return self.violated(violation, now);
         }

@@ -379,6 +379,7 @@ fn r7_the_error_follows_the_data() {
 #[test]
 fn r9_r12_c4_cancel_passes_the_data() {
     check("> init ! opened * stall ! emits:a > cancel | ! cancels > data:x > cancel", expect!["init | cancel end:Ok"]);
+    check("> init ! opened > cancel > cancel > init > finish ! cancels", expect!["init cancel end:Ok"]);
     check("> init ! opened > cancel ! emits:a ! cancels", expect!["init cancel end:Ok"]);
 }
 
