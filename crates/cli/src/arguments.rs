@@ -15,7 +15,7 @@ use crate::worker::{self, WorkerArguments};
 #[command(name = "anyudf", version, max_term_width = 110, subcommand_required = true, arg_required_else_help = true)]
 struct Arguments {
     /// Show what the worker prints; twice, everything. The variable RUST_LOG says it more finely
-    #[arg(long, short, global = true, action = ArgAction::Count)]
+    #[arg(long, short, global = true, action = ArgAction::Count, display_order = 900)]
     verbose: u8,
 
     #[command(subcommand)]

@@ -10,7 +10,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::names;
 
 /// More functions than this are no catalog, but a worker that does not stop.
@@ -94,11 +94,11 @@ impl Catalog {
     ///
     /// # Errors
     /// The name is unknown; says which ones are near.
-    pub(crate) fn find(&self, name: &str) -> anyhow::Result<&Function> {
+    pub(crate) fn find(&self, name: &str) -> Result<&Function> {
         self.functions.iter().find(|function| function.name == name).ok_or_else(|| {
             let known = self.functions.iter().map(|function| function.name.as_str());
             let suggestion = names::suggest(name, known, "its functions");
-            anyhow!("the worker has no function `{name}`{suggestion}; `anyudf functions` lists them")
+            Failure::usage(format_args!("the worker has no function `{name}`{suggestion} (`anyudf functions` lists all)"))
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::generated::udf_worker_client::UdfWorkerClient;
 use crate::io::Io;
 use crate::outgoing::Outgoing;
 use crate::reader::Reader;
-use crate::settings::Settings;
+use crate::settings::{Crowd, Settings, Tenant};
 use crate::status::Status;
 use crate::writer::Writer;
 
@@ -42,6 +43,8 @@ pub struct Connection {
     settings: Settings,
     token: Option<HeaderValue>,
     closed: watch::Receiver<Option<Status>>,
+    /// The executions on this connection, and where the window they should get is told to its task.
+    crowd: Arc<Mutex<(Crowd, watch::Sender<u32>)>>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -98,15 +101,27 @@ impl Connection {
             builder.handshake::<_, Outgoing>(io).await.map_err(|error| unavailable(&error))?;
         let mut ping = connection.ping_pong().expect("it is asked for once");
         let (tell, closed) = watch::channel(None);
+        let (window, mut windows) = watch::channel(settings.stream_window);
         tokio::spawn(async move {
-            let status = match connection.await {
+            let ended = loop {
+                tokio::select! {
+                    ended = &mut connection => break ended,
+                    Ok(()) = windows.changed() => {
+                        let window = *windows.borrow_and_update();
+                        // Fails only while the peer has not acknowledged the change before; the next one repairs it.
+                        let _ = connection.set_initial_window_size(window);
+                    }
+                }
+            };
+            let status = match ended {
                 Ok(()) => Status::unavailable("the worker closed the connection"),
                 Err(error) => Status::from(error),
             };
             tell.send_replace(Some(status));
         });
+        let crowd = Arc::new(Mutex::new((Crowd::new(settings), window)));
         ping.ping(h2::Ping::opaque()).await.map_err(|error| unavailable(&error))?;
-        Ok(Connection { requests, settings: settings.clone(), token, closed })
+        Ok(Connection { requests, settings: settings.clone(), token, closed, crowd })
     }
 
     /// Opens an `Execute` stream, waiting while the worker has no place for another. `deadline` becomes gRPC's own.
@@ -127,7 +142,7 @@ impl Connection {
         let (response, stream) = requests.send_request(request, false)?;
         let writer = Writer::new(stream, &self.settings);
         let headers = Headers { response, settings: self.settings.clone() };
-        Ok(Duplex { reader: Source::Headers(headers), writer, server: false })
+        Ok(Duplex { reader: Source::Headers(headers), writer, server: false, tenant: self.enter() })
     }
 
     /// Asks the worker as a whole (M1).
@@ -166,6 +181,15 @@ impl Connection {
     /// Whether the connection is gone.
     pub fn is_closed(&self) -> bool {
         self.closed.borrow().is_some()
+    }
+
+    fn enter(&self) -> Tenant {
+        let (crowd, window) = &mut *self.crowd.lock().expect("nothing panics while it is held");
+        let tenant = crowd.enter();
+        if let Some(wanted) = crowd.change(&self.settings) {
+            window.send_replace(wanted);
+        }
+        tenant
     }
 
     fn request(&self, path: &'static str) -> Request<()> {

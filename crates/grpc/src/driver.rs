@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::outgoing::Outgoing;
 use crate::reader::{Credit, Malformed, Parse, Read, Reader};
+use crate::settings::Tenant;
 use crate::status::Status;
 use crate::writer::Writer;
 
@@ -88,6 +89,7 @@ pub struct Duplex {
     pub(crate) writer: Writer,
     /// Whether our side ends with trailers (the worker) or by closing (the engine).
     pub(crate) server: bool,
+    pub(crate) tenant: Tenant,
 }
 
 /// Where messages come from: on the engine's side only after the response headers.
@@ -138,7 +140,7 @@ impl Source {
 /// # Cancel safety
 /// Dropping the future drops the stream, which the peer sees as a reset.
 pub async fn drive<R: Role>(mut role: R, duplex: Duplex) -> R {
-    let Duplex { mut reader, mut writer, server } = duplex;
+    let Duplex { mut reader, mut writer, server, tenant: _tenant } = duplex;
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     let mut reset_seen = false;
     let ending = poll_fn(|cx| {

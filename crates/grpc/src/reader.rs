@@ -146,6 +146,7 @@ pub(crate) struct Reader {
     stream: RecvStream,
     ledger: Arc<Ledger>,
     gzip: bool,
+    /// The smallest that the stream's window may become.
     window: usize,
     max_message: usize,
     /// What has arrived and is not part of a message yet.
@@ -222,7 +223,7 @@ impl Reader {
             stream,
             ledger: Arc::new(ledger),
             gzip,
-            window: settings.stream_window as usize,
+            window: settings.crowded_window.min(settings.stream_window) as usize,
             max_message: settings.max_message,
             arrived: Bytes::new(),
             partial: None,

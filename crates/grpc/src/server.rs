@@ -29,7 +29,7 @@ use crate::io::Io;
 use crate::listener::Listener;
 use crate::outgoing::Outgoing;
 use crate::reader::Reader;
-use crate::settings::Settings;
+use crate::settings::{Crowd, Settings, Tenant};
 use crate::status::Status;
 use crate::writer::Writer;
 
@@ -186,10 +186,17 @@ async fn connection(io: Io, shared: Arc<Shared>, mut stop: watch::Receiver<bool>
         Err(error) => return tracing::debug!(%error, "a connection that does not speak HTTP/2"),
     };
     let mut stopping = false;
+    let mut crowd = Crowd::new(settings);
     loop {
         tokio::select! {
             accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => shared.call(request, respond),
+                Some(Ok((request, respond))) => {
+                    shared.call(request, respond, &crowd);
+                    if let Some(window) = crowd.change(settings) {
+                        // Fails only while the peer has not acknowledged the change before; the next one repairs it.
+                        let _ = connection.set_initial_window_size(window);
+                    }
+                }
                 Some(Err(error)) => return tracing::debug!(%error, "a connection broke"),
                 None => return,
             },
@@ -203,13 +210,13 @@ async fn connection(io: Io, shared: Arc<Shared>, mut stop: watch::Receiver<bool>
 
 impl Shared {
     /// Gives one call to whoever serves its path.
-    fn call(&self, request: Request<RecvStream>, respond: SendResponse<Outgoing>) {
+    fn call(&self, request: Request<RecvStream>, respond: SendResponse<Outgoing>, crowd: &Crowd) {
         if !self.is_authentic(request.headers()) {
             let text = "the metadata anyudf-token is missing or wrong (P9)";
             return refuse(respond, &Status::new(Code::Unauthenticated, text));
         }
         if request.uri().path() == EXECUTE {
-            match Call::new(request, respond, &self.settings) {
+            match Call::new(request, respond, &self.settings, crowd.enter()) {
                 Ok(call) => self.service.execute(call),
                 Err((mut respond, response)) => {
                     // Fails only when the stream is gone already.
@@ -263,6 +270,7 @@ pub struct Call {
     gzip: bool,
     settings: Settings,
     deadline: Option<Instant>,
+    tenant: Tenant,
 }
 
 impl Call {
@@ -271,6 +279,7 @@ impl Call {
         request: Request<RecvStream>,
         respond: SendResponse<Outgoing>,
         settings: &Settings,
+        tenant: Tenant,
     ) -> Result<Self, (SendResponse<Outgoing>, Response<()>)> {
         let (head, stream) = request.into_parts();
         let header = |name| head.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
@@ -297,7 +306,7 @@ impl Call {
         };
         let timeout = std::str::from_utf8(header(http::HeaderName::from_static("grpc-timeout"))).ok();
         let deadline = timeout.and_then(parse_timeout).and_then(|timeout| Instant::now().checked_add(timeout));
-        Ok(Call { stream, respond, gzip, settings: settings.clone(), deadline })
+        Ok(Call { stream, respond, gzip, settings: settings.clone(), deadline, tenant })
     }
 
     /// When the client gives up, if it said so (`grpc-timeout`).
@@ -316,7 +325,7 @@ impl Call {
         headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
         let writer = Writer::new(self.respond.send_response(response, false)?, &self.settings);
         let reader = Source::Messages(Reader::new(self.stream, self.gzip, &self.settings));
-        Ok(Duplex { reader, writer, server: true })
+        Ok(Duplex { reader, writer, server: true, tenant: self.tenant })
     }
 
     /// Ends the call with nothing but a status (R14).

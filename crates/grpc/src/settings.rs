@@ -1,10 +1,17 @@
 //! The sizes of a connection: windows, frames, limits.
 
+use std::sync::Arc;
+
 /// How much may be under way, per stream and in one message. The defaults were chosen by measurement; see `docs/data-path.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Bytes a peer may have under way on one stream before its reader takes some (E5). 8 MiB by default.
     pub stream_window: u32,
+    /// How many executions one connection carries with the full stream window; from there on all of them get
+    /// [`crowded_window`](Settings::crowded_window), so that together they never fill the connection's. 64 by default.
+    pub crowd: usize,
+    /// The stream window on a crowded connection. 512 KiB by default.
+    pub crowded_window: u32,
     /// Bytes a peer may have under way on all streams of a connection together. Far more than any number of stalled
     /// streams can hold, so that none of them stops another or Manage (E5, M2). 2 GiB - 1 by default, the most HTTP/2 has.
     pub connection_window: u32,
@@ -23,11 +30,83 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             stream_window: 8 << 20,
+            crowd: 64,
+            crowded_window: 512 << 10,
             connection_window: (1 << 31) - 1,
             max_frame: 8 << 20,
             max_message: 128 << 20,
             send_buffer: 8 << 20,
             max_streams: 1_024,
         }
+    }
+}
+
+/// The executions that one connection carries, and the window that each of them gets (E5, M2).
+///
+/// HTTP/2 opens a connection's window again in steps of up to a third of it, so stalled streams may hold two thirds:
+/// 1.3 GiB. 64 streams of 8 MiB and 960 of 512 KiB hold 1 GiB.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    tenants: Arc<()>,
+    window: u32,
+}
+
+impl Crowd {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Crowd { tenants: Arc::new(()), window: settings.stream_window }
+    }
+
+    /// Takes one more in; it leaves when the tenant is dropped.
+    pub(crate) fn enter(&self) -> Tenant {
+        Tenant { _counted: Arc::clone(&self.tenants) }
+    }
+
+    /// The window that streams should have now, when it is not the one they have. Falls at `crowd` and rises again at
+    /// half of it, so that it does not flutter.
+    pub(crate) fn change(&mut self, settings: &Settings) -> Option<u32> {
+        let streams = Arc::strong_count(&self.tenants) - 1;
+        let crowded = settings.crowded_window.min(settings.stream_window);
+        let window = match streams {
+            many if many > settings.crowd => crowded,
+            few if few <= settings.crowd / 2 => settings.stream_window,
+            _ => self.window,
+        };
+        (std::mem::replace(&mut self.window, window) != window).then_some(window)
+    }
+}
+
+/// One execution on a connection.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    _counted: Arc<()>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// E5, M2: a crowded connection gives each stream less, and gives it back when the crowd is gone.
+    #[test]
+    fn e5_m2_a_crowd_shares_the_connection() {
+        let settings = Settings { crowd: 4, ..Settings::default() };
+        let mut crowd = Crowd::new(&settings);
+        let mut tenants: Vec<_> = (0..4).map(|_| crowd.enter()).collect();
+        assert_eq!(crowd.change(&settings), None);
+        tenants.push(crowd.enter());
+        assert_eq!(crowd.change(&settings), Some(512 << 10));
+        assert_eq!(crowd.change(&settings), None, "said once");
+        tenants.truncate(3);
+        assert_eq!(crowd.change(&settings), None, "not yet");
+        tenants.truncate(2);
+        assert_eq!(crowd.change(&settings), Some(8 << 20));
+    }
+
+    /// M2: by default all streams together can't fill the connection's window.
+    #[test]
+    fn m2_stalled_streams_leave_room_on_the_connection() {
+        let settings = Settings::default();
+        let full = settings.crowd as u64 * u64::from(settings.stream_window);
+        let rest = (u64::from(settings.max_streams) - settings.crowd as u64) * u64::from(settings.crowded_window);
+        assert!(full + rest < u64::from(settings.connection_window) / 3 * 2);
     }
 }

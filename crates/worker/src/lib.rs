@@ -83,6 +83,11 @@ pub use function::{Function, Output};
 pub use invocation::Invocation;
 pub use link::Reason;
 pub use options::{Asked, Parent, ServeOptions, USAGE};
-pub use raw::{Opened, PayloadFormat, RawFunction, RawOutput};
+pub use raw::{Opened, RawFunction, RawOutput};
 pub use serve::{Bound, Control};
 pub use worker::Worker;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

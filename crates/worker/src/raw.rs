@@ -11,45 +11,9 @@ use crate::invocation::Invocation;
 use crate::link::{Ends, Reason};
 use crate::thread::Desk;
 
-/// A payload format: how the bytes of `UdfPayload` become a function (R18).
-///
-/// Closures `Fn(&mut Invocation) -> Result<Opened>` are payload formats too:
-///
-/// ```
-/// use anyudf_worker::{Opened, RawFunction, RawOutput, Reason, Result, Worker};
-/// use bytes::Bytes;
-///
-/// struct Upper;
-///
-/// impl RawFunction for Upper {
-///     fn process(&mut self, data: Bytes, out: &mut RawOutput<'_>) -> Result<()> {
-///         out.send([data.to_ascii_uppercase().into()])
-///     }
-/// }
-///
-/// let worker = Worker::new().with_format("upper", |_invocation| Ok(Opened::new(Upper)));
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a payload format",
-    label = "a closure `|invocation| Ok(Opened::new(function))` is one, where the function implements `RawFunction`"
-)]
-pub trait PayloadFormat: Send + Sync + 'static {
-    /// Makes the function of one execution, on the thread it will run on. The payload is whole and checked (R3).
-    ///
-    /// # Errors
-    /// What InitResponse will say (R4). Kind [`Protocol`](crate::ErrorKind::Protocol) when the payload is no such
-    /// payload.
-    fn open(&self, invocation: &mut Invocation) -> Result<Opened>;
-}
-
-impl<F> PayloadFormat for F
-where
-    F: Fn(&mut Invocation) -> Result<Opened> + Send + Sync + 'static,
-{
-    fn open(&self, invocation: &mut Invocation) -> Result<Opened> {
-        self(invocation)
-    }
-}
+/// A payload format: how the bytes of `UdfPayload` become a function (R18). See
+/// [`Worker::with_format`](crate::Worker::with_format).
+pub(crate) type PayloadFormat = dyn Fn(&mut Invocation) -> Result<Opened> + Send + Sync;
 
 /// A function that is open, and what InitResponse carries.
 pub struct Opened {
@@ -76,7 +40,7 @@ impl std::fmt::Debug for Opened {
     }
 }
 
-/// One execution over bytes. All calls come on one thread; after the last one it is dropped there.
+/// One execution over bytes, made by a payload format. All calls come on one thread; after the last one it is dropped there.
 ///
 /// ```text
 /// start process* (finish | cancel)

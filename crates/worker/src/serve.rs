@@ -153,7 +153,7 @@ async fn wind_down(control: Control, server: ServerHandle) {
 
 /// What all sessions share.
 struct Common {
-    formats: BTreeMap<String, Arc<dyn PayloadFormat>>,
+    formats: BTreeMap<String, Arc<PayloadFormat>>,
     totals: Arc<Totals>,
     max_message: usize,
 }

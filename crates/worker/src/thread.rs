@@ -18,7 +18,7 @@ use crate::panics::{self, Caught};
 use crate::raw::{PayloadFormat, RawFunction, RawOutput};
 
 /// Runs one execution to its end.
-pub(crate) fn run(mut ends: Ends, format: &dyn PayloadFormat, mut invocation: Invocation) {
+pub(crate) fn run(mut ends: Ends, format: &PayloadFormat, mut invocation: Invocation) {
     let max_message = invocation.max_message();
     let mut desk = Desk { metrics: Metrics::default(), data: None, batch: 0, sending: Duration::ZERO, max_message };
     let outcome = execute(&mut ends, &mut desk, format, &mut invocation);
@@ -58,9 +58,9 @@ impl Trouble {
     }
 }
 
-fn execute(ends: &mut Ends, desk: &mut Desk, format: &dyn PayloadFormat, invocation: &mut Invocation) -> Outcome {
+fn execute(ends: &mut Ends, desk: &mut Desk, format: &PayloadFormat, invocation: &mut Invocation) -> Outcome {
     let nothing = Outcome::Cancelled { error: None };
-    let opened = match call(ends, desk, Phase::Open, |_| format.open(invocation)) {
+    let opened = match call(ends, desk, Phase::Open, |_| format(invocation)) {
         Ok(opened) => opened,
         Err(trouble) => {
             // Refused only when the execution was cancelled, and then nobody wants to know.
@@ -173,7 +173,7 @@ fn cpu_time() -> Duration {
 ///
 /// # Errors
 /// When the system gives no more threads.
-pub(crate) fn spawn(ends: Ends, format: Arc<dyn PayloadFormat>, invocation: Invocation) -> std::io::Result<()> {
+pub(crate) fn spawn(ends: Ends, format: Arc<PayloadFormat>, invocation: Invocation) -> std::io::Result<()> {
     let name = format!("udf {}", invocation.name().unwrap_or(invocation.format()).replace('\0', ""));
     let body = move || run(ends, &*format, invocation);
     // Detached: a function that never returns must not be waited for. Its end is its conclusion.

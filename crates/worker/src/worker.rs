@@ -32,7 +32,7 @@ use crate::raw::{Opened, PayloadFormat};
 #[derive(Clone, Default)]
 pub struct Worker {
     functions: BTreeMap<String, Definition>,
-    formats: BTreeMap<String, Arc<dyn PayloadFormat>>,
+    formats: BTreeMap<String, Arc<PayloadFormat>>,
 }
 
 impl Worker {
@@ -54,9 +54,30 @@ impl Worker {
         self
     }
 
-    /// Adds a payload format. One of the same name is replaced, `function` and `catalog` among them.
-    pub fn with_format(mut self, name: impl Into<String>, format: impl PayloadFormat) -> Self {
-        self.formats.insert(name.into(), Arc::new(format));
+    /// Adds a payload format: what makes a function of the payload (R18). `open` runs on the thread of the execution,
+    /// once the payload is whole and checked (R3); what it returns as an error is what InitResponse says (R4), of kind
+    /// [`Protocol`](crate::ErrorKind::Protocol) when the payload is no such payload. A format of the same name is
+    /// replaced, `function` and `catalog` among them.
+    ///
+    /// ```
+    /// use anyudf_worker::{Opened, RawFunction, RawOutput, Result, Worker};
+    /// use bytes::Bytes;
+    ///
+    /// struct Upper;
+    ///
+    /// impl RawFunction for Upper {
+    ///     fn process(&mut self, data: Bytes, out: &mut RawOutput<'_>) -> Result<()> {
+    ///         out.send([data.to_ascii_uppercase().into()])
+    ///     }
+    /// }
+    ///
+    /// let worker = Worker::new().with_format("upper", |_invocation| Ok(Opened::new(Upper)));
+    /// ```
+    pub fn with_format<F>(mut self, name: impl Into<String>, open: F) -> Self
+    where
+        F: Fn(&mut Invocation) -> Result<Opened> + Send + Sync + 'static,
+    {
+        self.formats.insert(name.into(), Arc::new(open));
         self
     }
 
@@ -66,15 +87,13 @@ impl Worker {
     }
 
     /// All payload formats by name, ready to serve.
-    pub(crate) fn into_formats(self) -> BTreeMap<String, Arc<dyn PayloadFormat>> {
-        let mut formats: BTreeMap<String, Arc<dyn PayloadFormat>> = BTreeMap::new();
+    pub(crate) fn into_formats(self) -> BTreeMap<String, Arc<PayloadFormat>> {
+        let mut formats: BTreeMap<String, Arc<PayloadFormat>> = BTreeMap::new();
         let all: Vec<_> = self.functions.values().cloned().collect();
         let catalog = catalog::definition(all);
-        let open_catalog = move |invocation: &mut Invocation| catalog.open(invocation);
-        formats.insert("catalog".into(), Arc::new(open_catalog));
+        formats.insert("catalog".into(), Arc::new(move |invocation: &mut Invocation| catalog.open(invocation)));
         let functions = self.functions;
-        let open_function = move |invocation: &mut Invocation| open(&functions, invocation);
-        formats.insert("function".into(), Arc::new(open_function));
+        formats.insert("function".into(), Arc::new(move |invocation: &mut Invocation| open(&functions, invocation)));
         formats.extend(self.formats);
         formats
     }

@@ -19,28 +19,6 @@ pub(super) fn bytes(io: &Io, worker: &Worker, batch_bytes: usize, time: Duration
     let (mut input, mut output) = session.split();
     let batch = Bytes::from(vec![0x5a; batch_bytes]);
     let began = Instant::now();
-    if let Ok(face) = std::env::var("FACE") {
-        let feed = async move {
-            while began.elapsed() < time {
-                input.send([batch.clone()]).await?;
-                if face == "yield" { tokio::task::yield_now().await; }
-            }
-            input.finish().await
-        };
-        let take = async move {
-            let mut bytes = 0;
-            while let Some(batch) = output.next().await? {
-                bytes += batch.len() as u64;
-            }
-            output.close().await?;
-            Ok::<_, anyudf_engine::Error>(bytes)
-        };
-        let bytes = match std::env::var("FACE").unwrap().as_str() {
-            "join" => { let (a, b) = io.wait(async { tokio::join!(feed, take) }); a?; b? }
-            _ => { let both = io.handle().spawn(async { tokio::join!(feed, take) }); let (a, b) = io.wait(both).unwrap(); a?; b? }
-        };
-        return Ok(rate(bytes, began));
-    }
     std::thread::scope(|scope| {
         let feeder = scope.spawn(move || {
             while began.elapsed() < time {

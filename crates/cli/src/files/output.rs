@@ -48,14 +48,20 @@ impl OutputOptions {
     /// touched then. [`Kind::Data`](super::Kind::Data): it cannot be written.
     pub fn create(&self, schema: SchemaRef) -> Result<Output> {
         let Some(Destination { path, name, format }) = self.destination()? else {
-            return Ok(Output { name: STDOUT.into(), rows: 0, form: Form::Table(Table::new(&schema)) });
+            return Ok(Output {
+                name: STDOUT.into(),
+                rows: 0,
+                temporary: None,
+                form: Form::Table(Table::new(&schema)),
+            });
         };
         let place = Place::of(&path, &name, self.force)?;
         check_columns(&name, format, &schema)?;
         let sink = Sink::open(place, &name)?;
         let (failure, straight) = (sink.failure(), sink.is_straight());
+        let temporary = sink.temporary().map(Path::to_owned);
         let encoder = Encoder::new(format, &schema, sink).map_err(|cause| blame(&name, 0, &failure, &cause))?;
-        Ok(Output { name, rows: 0, form: Form::File { encoder: Box::new(encoder), failure, straight } })
+        Ok(Output { name, rows: 0, temporary, form: Form::File { encoder: Box::new(encoder), failure, straight } })
     }
 
     fn destination(&self) -> Result<Option<Destination>> {
@@ -89,6 +95,7 @@ struct Destination {
 pub struct Output {
     name: String,
     rows: u64,
+    temporary: Option<PathBuf>,
     form: Form,
 }
 
@@ -115,6 +122,12 @@ impl Output {
     /// Rows written so far.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// The temporary file that holds the rows until [`commit`](Output::commit), for whoever ends the process without
+    /// dropping this (a second Ctrl-C) and wants nothing left behind: remove it first.
+    pub fn temporary(&self) -> Option<&Path> {
+        self.temporary.as_deref()
     }
 
     /// Writes the rows of a batch, which must have the schema given to [`create`](OutputOptions::create).
@@ -146,7 +159,7 @@ impl Output {
     /// `create` (without `force`), which is found out by the very act of renaming. The file is then not there, or as it
     /// was.
     pub fn commit(self) -> Result<Written> {
-        let Output { name, rows, form } = self;
+        let Output { name, rows, form, .. } = self;
         let bytes = match form {
             Form::File { encoder, failure, .. } => {
                 let finished = catch_unwind(AssertUnwindSafe(|| encoder.finish()));

@@ -128,6 +128,14 @@ impl Sink {
         self.failure.clone()
     }
 
+    /// The temporary file, if there is one.
+    pub(super) fn temporary(&self) -> Option<&Path> {
+        match &self.bytes {
+            Bytes::Beside { temporary, .. } => Some(temporary.path()),
+            Bytes::Straight(_) => None,
+        }
+    }
+
     /// Whether a reader may be waiting for what is written.
     pub(super) fn is_straight(&self) -> bool {
         matches!(self.bytes, Bytes::Straight(_))

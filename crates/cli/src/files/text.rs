@@ -40,18 +40,17 @@ pub(super) trait Decode {
 ///
 /// The decoders do not know lines, so the shortest beginning of `text` that fails is searched for, by halves.
 pub(super) fn trace(rules: &impl Rules, text: &[u8], line: u64, cause: &ArrowError) -> Error {
-    let starts: Vec<usize> = rules
-        .scanner()
-        .records(text)
-        .scan(0, |end, record| Some(std::mem::replace(end, *end + record.len())))
-        .collect();
-    let end = |record: usize| starts.get(record + 1).copied().unwrap_or(text.len());
-    let records: Vec<usize> = (0..starts.len()).collect();
-    let bad = records.partition_point(|record| rules.attempt(&text[..end(*record)]).is_ok());
-    let start = starts.get(bad).copied().unwrap_or(text.len());
+    let ends = rules.scanner().records(text).scan(0, |end, record| {
+        *end += record.len();
+        Some(*end)
+    });
+    let ends: Vec<usize> = ends.collect();
+    let bad = ends.partition_point(|end| rules.attempt(&text[..*end]).is_ok());
+    let start = if bad > 0 { ends[bad - 1] } else { 0 };
+    let end = ends.get(bad).copied().unwrap_or(text.len());
     let line = line + lines(&text[..start]);
     let what = || format!("{}: near line {line}: {}; look at what is there", rules.name(), spell_arrow(cause));
-    rules.examine(line, &text[start..end(bad)]).unwrap_or_else(|| Error::data(what()))
+    rules.examine(line, &text[start..end]).unwrap_or_else(|| Error::data(what()))
 }
 
 /// The batches of a file, beginning with the block that was read to infer its types.

@@ -30,7 +30,7 @@ use progress::{Bar, Stats};
 
 use crate::catalog::{Catalog, Kind};
 use crate::failure::{Failure, Result};
-use crate::files::{Input, InputOptions, Output, OutputOptions};
+use crate::files::{Input, InputOptions, OutputOptions};
 use crate::io::Io;
 
 /// Runs `anyudf run`.
@@ -129,7 +129,7 @@ async fn make_plan(arguments: &RunArguments, crew: &Crew, input: Option<&Input>)
     };
     let catalog = Catalog::read(crew.first()).await?;
     let function = match &catalog {
-        Some(catalog) => Some(catalog.find(&arguments.function).map_err(Failure::Failed)?),
+        Some(catalog) => Some(catalog.find(&arguments.function)?),
         None => None,
     };
     let kind = function.map_or(arguments.kind.unwrap_or(Kind::Map), |function| function.kind);

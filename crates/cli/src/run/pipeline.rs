@@ -146,7 +146,8 @@ impl Pipeline {
         let mut waiting: BTreeMap<u64, (RecordBatch, Option<Permit>)> = BTreeMap::new();
         let mut next = 0;
         while summaries.len() < self.sessions {
-            let event = io.wait_or_interrupt(timeout(TICK, self.events.recv()))?;
+            // A timer is made where there is a runtime.
+            let event = io.wait_or_interrupt(async { timeout(TICK, self.events.recv()).await })?;
             match event {
                 Err(_) => {}
                 Ok(Some(Event::Rows { place: None, rows, .. })) => write(&rows)?,

@@ -1,6 +1,7 @@
 //! What is written can be read, whichever the format.
 
 use std::collections::HashMap;
+use std::slice;
 use std::sync::Arc;
 
 use anyudf_cli::files::{InputOptions, Kind};
@@ -84,7 +85,7 @@ fn types_and_metadata_survive_where_the_format_has_them() {
 
     let place = Place::new();
     for name in ["a.parquet", "a.arrows"] {
-        write(&place.path(name), &[batch.clone()]);
+        write(&place.path(name), slice::from_ref(&batch));
         let back = read(&place.path(name)).unwrap();
         assert_eq!(back.columns(), batch.columns(), "{name}");
         assert_eq!(back.schema_ref().fields(), batch.schema_ref().fields(), "{name}");
@@ -199,7 +200,7 @@ fn only_the_columns_asked_for_are_read_and_they_keep_their_order() {
 fn a_null_is_no_key_in_ndjson_and_an_empty_field_in_csv() {
     let place = Place::new();
     let batch = simple().project(&[0, 3]).unwrap().slice(1, 2);
-    write(&place.path("a.ndjson"), &[batch.clone()]);
+    write(&place.path("a.ndjson"), slice::from_ref(&batch));
     assert_eq!(fs::read_to_string(place.path("a.ndjson")).unwrap(), "{\"name\":\"é\"}\n{\"id\":-1}\n");
     write(&place.path("a.csv"), &[batch]);
     assert_eq!(fs::read_to_string(place.path("a.csv")).unwrap(), "id,name\n,é\n-1,\n");

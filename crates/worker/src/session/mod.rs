@@ -59,6 +59,9 @@ const OUTPUT_ROOM: usize = 1 << 20;
 /// Bytes of output taken over at once. Little, because an error or a terminator queues behind them.
 const OUTBOX_ROOM: usize = 64 << 10;
 
+/// The same, in messages.
+const OUTBOX_MESSAGES: usize = 32;
+
 /// What all sessions of a worker have in common.
 pub(crate) trait Host: Send + Sync + 'static {
     /// Looks the payload format up and starts the thread of the function.
@@ -117,6 +120,8 @@ pub(crate) struct Session {
     user: Option<User>,
     /// A thread that was given up, counted as overdue until it ends (R12, C11).
     abandoned: Option<(User, Overdue)>,
+    /// What processing failed with, until all data before it went (R7).
+    failure: Option<ExecutionError>,
     /// What the function measured, when it has concluded.
     metrics: Metrics,
     /// What kept the function's clean-up from succeeding (R12).
@@ -163,6 +168,7 @@ impl Session {
             engine: Engine::Listening,
             user: None,
             abandoned: None,
+            failure: None,
             metrics: Metrics::default(),
             clean_up_error: None,
             place: None,
@@ -473,7 +479,8 @@ impl Session {
                     self.outbox.push_back(message); // R6
                 }
             }
-            FromUser::Opened(Err(error)) | FromUser::Failed(error) => self.fail(error, now), // R4, R7
+            FromUser::Opened(Err(error)) => self.fail(error, now), // R4
+            FromUser::Failed(error) => self.failure = Some(error),
         }
     }
 
@@ -509,19 +516,26 @@ impl Session {
         }
     }
 
-    /// Takes over what the function has answered, as long as little waits to be sent.
+    /// Takes over what the function has answered, as long as little waits to be sent. An error and the terminator are
+    /// not said before all data went: until then Cancel, a shutdown or a violation can still take that data back (R12).
     fn poll_user(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let mut news = Poll::Pending;
         while let State::Running = self.state {
-            let waiting: usize = self.outbox.iter().map(Buf::remaining).sum();
-            let Some(user) = self.user.as_mut().filter(|_| waiting < OUTBOX_ROOM) else { return news };
+            if let Some(error) = self.failure.take_if(|_| self.outbox.is_empty()) {
+                self.fail(error, now); // R7
+                return Poll::Ready(());
+            }
+            if self.failure.is_some() || !self.has_room() {
+                return news;
+            }
+            let Some(user) = &mut self.user else { return news };
             match user.poll_output(cx) {
                 Poll::Ready(Some(answer)) => {
                     self.answered(answer, now);
                     news = Poll::Ready(());
                 }
-                Poll::Ready(None) => break,
-                Poll::Pending => return news,
+                Poll::Ready(None) if self.outbox.is_empty() => break,
+                Poll::Ready(None) | Poll::Pending => return news,
             }
         }
         // Its last word comes when its queue is at an end or nobody listens to that any more.
@@ -536,6 +550,10 @@ impl Session {
             }
             Poll::Pending => news,
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.outbox.len() < OUTBOX_MESSAGES && self.outbox.iter().map(Buf::remaining).sum::<usize>() < OUTBOX_ROOM
     }
 
     fn poll_place(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {

@@ -408,6 +408,16 @@ fn r12_a_failing_cancel() {
     check("> init ! opened > cancel ! cancels-badly", expect!["init cancel[FAILED] end:Ok"]);
 }
 
+/// R7, R11, R12: neither an error nor the terminator is said before the data went, so that Cancel can take it back.
+#[test]
+fn r7_r11_r12_the_last_words_wait_for_the_data() {
+    check("> init ! opened * stall ! emits:a > finish ! finishes | > cancel", expect!["init | cancel end:Ok"]);
+    check("> init ! opened * stall ! emits:a ! fails ! cancels ~ 20s | > cancel", expect!["init | cancel end:Ok"]);
+    let slow = "> init ! opened * stall ! emits:a ! fails ! cancels ~ 20s | * flow | ~ 9.9s | ~ 0.1s";
+    check(slow, expect!["init | data:a error[FAILED] | | cancel end:Ok"]);
+    check("> init ! opened * stall ! emits:a > finish ! finishes | * flow", expect!["init | data:a finish end:Ok"]);
+}
+
 /// R11: Cancel after Finish, before FinishResponse went: CancelResponse. After it: ignored.
 #[test]
 fn r11_cancel_after_finish() {
