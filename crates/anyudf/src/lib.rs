@@ -58,5 +58,7 @@ pub use anyudf_worker as worker;
 /// What a worker's author needs, in one line: `use anyudf::prelude::*;`.
 #[cfg(feature = "worker")]
 pub mod prelude {
-    pub use anyudf_worker::{Definition, Error, Function, Invocation, Kind, Nulls, Output, Reason, Worker, map, scalar};
+    pub use anyudf_worker::{
+        Definition, Error, Function, Invocation, Kind, Nulls, Output, Reason, Worker, map, scalar,
+    };
 }

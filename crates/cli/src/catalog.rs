@@ -98,7 +98,9 @@ impl Catalog {
         self.functions.iter().find(|function| function.name == name).ok_or_else(|| {
             let known = self.functions.iter().map(|function| function.name.as_str());
             let suggestion = names::suggest(name, known, "its functions");
-            Failure::usage(format_args!("the worker has no function `{name}`{suggestion} (`anyudf functions` lists all)"))
+            Failure::usage(format_args!(
+                "the worker has no function `{name}`{suggestion} (`anyudf functions` lists all)"
+            ))
         })
     }
 

@@ -69,6 +69,13 @@ impl Io {
             }
         })
     }
+
+    /// Waits for what tidies up after a failure, until somebody insists on an end at once; the future is dropped then.
+    pub(crate) fn wait_unless_insisted(&self, future: impl Future<Output = ()>) {
+        self.handle.block_on(async {
+            tokio::select! { biased; () = self.interrupt.insisted() => {}, () = future => {} }
+        });
+    }
 }
 
 impl Drop for Io {

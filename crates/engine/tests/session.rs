@@ -224,6 +224,23 @@ async fn e7_an_idle_limit_ends_a_hung_function() {
     assert!(told.ends_with("heard: init data finish cancel close"), "{told}");
 }
 
+/// E7: while the caller has something to read, the silence is its own.
+#[tokio::test]
+async fn e7_time_in_which_the_caller_does_not_read_does_not_count() {
+    let scripted = ScriptedWorker::start("> init < init > data < data:read_me > finish > never").await;
+    let mut config = impatient(|config| config.idle_limit = Some(SHORT));
+    config.heartbeat_interval = SHORT / 4;
+    let worker = connect(&scripted, config).await;
+    let (mut input, mut output) = worker.open(init()).await.expect("the script says so").split();
+    input.send([Bytes::from_static(b"batch")]).await.expect("the session is open");
+    input.finish().await.expect("the session is open");
+    scripted.hears("finish").await;
+    scripted.beats(12).await;
+    assert_eq!(output.control().termination(), None, "three limits have passed, but there was something to read");
+    assert_eq!(output.next().await.expect("it came").as_deref(), Some(&b"read_me"[..]));
+    assert_eq!(output.next().await.expect_err("now it is the worker's silence").condition(), "WORKER_IDLE");
+}
+
 /// E8: the caller's input fails: the wire shows Cancel, and the caller gets its own error back.
 #[tokio::test]
 async fn e8_a_failing_input_cancels_and_keeps_its_error() {

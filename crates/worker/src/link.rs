@@ -195,6 +195,12 @@ impl Ends {
         }
     }
 
+    /// Takes what is queued, and says whether Finish was among it.
+    #[cfg(test)]
+    pub(crate) fn is_finish_next(&mut self) -> bool {
+        self.input.try_iter().any(|what| matches!(what, ToUser::Finish))
+    }
+
     /// Answers, waiting while the engine is slow.
     ///
     /// # Errors

@@ -5,10 +5,11 @@ mod support;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyudf_worker::{Invocation, Opened, Worker};
+use anyudf_worker::{Invocation, Opened, RawFunction, RawOutput, Result, Worker};
+use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 use support::Client;
 use tempfile::TempDir;
@@ -20,6 +21,15 @@ const ARGUMENTS: &str = "ANYUDF_TEST_WORKER";
 /// Nothing here takes this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Opens and takes what comes.
+struct Silent;
+
+impl RawFunction for Silent {
+    fn process(&mut self, _: Bytes, _: &mut RawOutput<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// Not a test: the worker that the tests start.
 #[test]
 fn child() {
@@ -27,29 +37,11 @@ fn child() {
     // What the environment still holds when a function runs.
     let environment = |_: &mut Invocation| {
         let token = std::env::var("ANYUDF_TOKEN").unwrap_or_else(|_| "none".into());
-        Opened::new_echo().map(|opened| opened.with_data(token))
+        Ok(Opened::new(Silent).with_data(token))
     };
     let worker = Worker::bundled().with_format("environment", environment);
     let code = worker.run_with(arguments.split_whitespace().map(Into::into));
-    let code = if code == std::process::ExitCode::SUCCESS { 0 } else { 1 };
-    std::process::exit(code);
-}
-
-/// Anything that opens; it is only asked what InitResponse carries.
-trait NewEcho: Sized {
-    fn new_echo() -> anyudf_worker::Result<Self>;
-}
-
-impl NewEcho for Opened {
-    fn new_echo() -> anyudf_worker::Result<Self> {
-        struct Silent;
-        impl anyudf_worker::RawFunction for Silent {
-            fn process(&mut self, _: bytes::Bytes, _: &mut anyudf_worker::RawOutput<'_>) -> anyudf_worker::Result<()> {
-                Ok(())
-            }
-        }
-        Ok(Opened::new(Silent))
-    }
+    std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
 }
 
 /// The command of a worker.

@@ -70,7 +70,7 @@ impl Work {
     /// Where it is, for error texts: people count from one.
     pub(super) fn location(&self) -> String {
         let (from, to) = (self.first + 1, self.first + self.rows.num_rows() as u64);
-        format!("batch {} (rows {from} to {to})", self.place + 1)
+        format!("batch {} of the input (rows {from} to {to})", self.place + 1)
     }
 }
 

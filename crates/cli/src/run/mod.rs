@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result {
     match run_with(arguments, &io, &mut crew, input, &output, began) {
         Ok(()) => io.wait(crew.end()),
         Err(failure) => {
-            io.wait(crew.abandon());
+            io.wait_unless_insisted(crew.abandon());
             Err(failure)
         }
     }

@@ -131,7 +131,7 @@ impl Pipeline {
     ) -> Result<Vec<Summary>> {
         let written = self.drain(io, &mut write, &mut tick);
         if written.is_err() {
-            io.wait(self.stop());
+            io.wait_unless_insisted(self.stop());
         }
         written
     }

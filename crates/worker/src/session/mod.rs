@@ -186,21 +186,22 @@ impl Session {
     ///
     /// # Cancel safety
     /// Dropping the future stops the counting, not the thread.
-    pub(crate) async fn aftermath(mut self) {
-        let (user, overdue) = match (self.abandoned.take(), self.user.take()) {
-            (Some(abandoned), _) => abandoned,
-            (None, Some(user)) => {
-                let mut gone = Box::pin(user.gone());
-                if tokio::time::timeout(CLEAN_UP, &mut gone).await.is_err() {
-                    let _overdue = self.host.totals().overdue();
-                    gone.await;
-                }
-                return;
-            }
-            (None, None) => return,
-        };
-        user.gone().await;
-        drop(overdue);
+    pub(crate) async fn aftermath(self) {
+        self.linger(CLEAN_UP).await;
+    }
+
+    /// The same, with a patience of `patience`.
+    async fn linger(mut self, patience: Duration) {
+        if let Some((user, overdue)) = self.abandoned.take() {
+            user.gone().await;
+            drop(overdue);
+        }
+        let Some(user) = self.user.take() else { return };
+        let mut gone = Box::pin(user.gone());
+        if tokio::time::timeout(patience, &mut gone).await.is_err() {
+            let _overdue = self.host.totals().overdue();
+            gone.await;
+        }
     }
 
     fn is_over(&self) -> bool {

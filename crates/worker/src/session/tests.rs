@@ -486,6 +486,25 @@ fn r14_a_broken_stream() {
     assert!(matches!(stage.ends.unwrap().next(), ToUser::Cancel(Reason::Disconnected)));
 }
 
+/// R14, M2: a function that does not notice the broken stream is overdue after a while, until it returns.
+#[tokio::test]
+async fn r14_m2_a_function_that_does_not_notice_is_overdue() {
+    let Stage { session, host, ends, .. } = play("> init ! opened ! calls > break");
+    let overdue = || host.totals.iter().find(|(name, _)| *name == "calls_overdue").unwrap().1;
+    let mut aftermath = Box::pin(session.linger(Duration::ZERO));
+    assert_eq!(overdue(), 0);
+    while overdue() == 0 {
+        tokio::select! {
+            biased;
+            () = &mut aftermath => panic!("the thread is still there"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    drop(ends);
+    aftermath.await;
+    assert_eq!(overdue(), 0);
+}
+
 /// R14: gRPC's own deadline equals a broken stream.
 #[test]
 fn r14_the_clients_deadline() {
@@ -588,4 +607,116 @@ fn e5_the_outbox_stays_small() {
     }
     stage.pump();
     assert_eq!(stage.session.outbox().len(), 2);
+}
+
+/// What may happen in any order.
+const WORDS: &[&str] = &[
+    "> init",
+    "> init-chunked",
+    "> chunk:a",
+    "> chunk:",
+    "> last:b",
+    "> data:c",
+    "> finish",
+    "> cancel",
+    "> close",
+    "> empty",
+    "! opened",
+    "! refused",
+    "! emits:d",
+    "! calls",
+    "! fails",
+    "! finishes",
+    "! cancels",
+    "* hurry",
+    "* stall",
+    "* flow",
+    "* seat",
+    "~ 0.6s",
+    "~ 5s",
+];
+
+/// How far a well-behaved function has come.
+#[derive(PartialEq)]
+enum Doing {
+    Opening,
+    Open { finish_asked: bool },
+    Cleaning,
+    Gone,
+}
+
+impl Doing {
+    /// Whether the thread's code can do that now, and what it does next.
+    fn may(&mut self, word: &str, cancelled: bool) -> bool {
+        let next = match (&*self, word) {
+            (Doing::Opening, "! opened") => Doing::Open { finish_asked: false },
+            (Doing::Opening, "! refused") => Doing::Cleaning,
+            (Doing::Open { finish_asked }, "! emits:d" | "! calls") => Doing::Open { finish_asked: *finish_asked },
+            (Doing::Open { .. }, "! fails") => Doing::Cleaning,
+            (Doing::Open { finish_asked: true }, "! finishes") => Doing::Gone,
+            (Doing::Open { .. }, "! cancels") if cancelled => Doing::Gone,
+            (Doing::Cleaning, "! cancels") => Doing::Gone,
+            _ => return false,
+        };
+        *self = next;
+        true
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(4_000))]
+
+    /// R4, R7, R13, R19: whatever the engine says and however the function fares, the worker's half of the dialogue is
+    /// one of the grammar's, and a cancelled, broken or hurried session ends.
+    #[test]
+    fn r4_r7_r13_r19_the_worker_never_offends(
+        choices in proptest::collection::vec(0..WORDS.len(), 0..40),
+        limited in proptest::bool::ANY,
+    ) {
+        let mut init = init();
+        if limited {
+            init.session_conf.insert(crate::invocation::CALL_TIMEOUT_KEY.into(), "2000".into());
+        }
+        let mut stage = Stage::new(init, 0);
+        let mut doing = Doing::Opening;
+        for choice in choices {
+            let word = WORDS[choice];
+            if word.starts_with('!') {
+                if stage.ends.is_none() {
+                    stage.ends = stage.host.launched.lock().unwrap().take().map(|(ends, _)| ends);
+                }
+                let Some(ends) = &mut stage.ends else { continue };
+                if let (Doing::Open { finish_asked }, false) = (&mut doing, ends.shared.is_cancelled()) {
+                    *finish_asked |= ends.is_finish_next();
+                }
+                if !doing.may(word, ends.shared.is_cancelled()) {
+                    continue;
+                }
+            }
+            stage.play(word);
+        }
+        let said = stage.transcript();
+        let words: Vec<_> = said.split(' ').filter(|word| !word.is_empty()).collect();
+        let name = |word: &str| word.split(['[', ':']).next().unwrap().to_owned();
+        let names: Vec<_> = words.iter().map(|word| name(word)).collect();
+        let count = |wanted: &str| names.iter().filter(|name| *name == wanted).count();
+        let terminators = count("cancel") + count("finish");
+        proptest::prop_assert!(count("init") <= 1 && count("error") <= 1 && terminators <= 1, "{}", said);
+        for (position, word) in names.iter().enumerate() {
+            let before = &names[..position];
+            let follows = match word.as_str() {
+                "init" => before.is_empty(),
+                "data" | "error" => before.first().is_some_and(|first| first == "init") && !before.contains(&"error".into()),
+                "finish" => before.contains(&"init".into()) && !before.contains(&"error".into()),
+                "cancel" => true,
+                _ => terminators == 1 && position + 1 == names.len(),
+            };
+            proptest::prop_assert!(follows, "{} after {:?}", word, before);
+        }
+        let was_refused = words.first().is_some_and(|word| word.starts_with("init["));
+        proptest::prop_assert!(!was_refused || count("data") + count("error") + count("finish") == 0, "{}", said);
+        // Whatever state it is in, a shutdown ends it in half a second.
+        stage.play("* hurry ~ 0.5s ~ 0.5s");
+        proptest::prop_assert_eq!(stage.active.strong_count(), 0, "{}", stage.transcript());
+    }
 }

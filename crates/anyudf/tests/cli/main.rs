@@ -1,0 +1,10 @@
+//! The binary `anyudf` as its users meet it: real processes, real files, exit codes, and what is left behind.
+//!
+//! Workers that misbehave are this test binary itself, started again; see [`odd`].
+
+mod interrupts;
+mod odd;
+mod others;
+mod refusals;
+mod results;
+mod support;

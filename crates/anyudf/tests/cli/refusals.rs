@@ -1,0 +1,195 @@
+//! "Bad input gets a clear error, and nothing is lost": no panic, no hang, no process, socket or half file left.
+
+use std::fs;
+
+use crate::odd;
+use crate::support::{DISTANCE, Place, sample, text};
+
+/// Runs over four coordinates in a CSV file, into a file that must not come into being.
+fn refused(lines: &str, line: &str, code: i32, says: &[&str]) {
+    let place = Place::new();
+    let input = place.file("in.csv", lines);
+    let output = place.path("out.parquet");
+    place.run(line, &["--input", text(&input), "--output", text(&output)]).failed(code, says);
+    assert_eq!(place.listing(), ["in.csv"], "nothing new");
+}
+
+const COORDINATES: &str = "lat1,lon1,lat2,lon2,name\n1,2,3,4,x\n";
+
+#[test]
+fn an_unknown_function_lists_near_names() {
+    refused(
+        COORDINATES,
+        "--function distnace_miles --args lat1,lon1,lat2,lon2",
+        2,
+        &["distnace_miles", "`distance_miles`"],
+    );
+    refused(COORDINATES, "--function zzz", 2, &["`zzz`", "`count_rows`", "`explode_words`", "anyudf functions"]);
+}
+
+#[test]
+fn a_wrong_argument_count_says_what_is_taken() {
+    let line = "--function distance_miles --args lat1,lon1,lat2";
+    refused(COORDINATES, line, 2, &["takes 4 arguments", "lon2 Float64", "--args gives 3"]);
+    refused(COORDINATES, "--function distance_miles", 2, &["takes 4 arguments", "--args gives 0"]);
+}
+
+#[test]
+fn a_wrong_type_names_the_column_and_both_types() {
+    let line = "--function distance_miles --args lat1,lon1,lat2,name";
+    refused(COORDINATES, line, 2, &["`name`", "Utf8", "Float64", "`lon2`", "--types"]);
+}
+
+#[test]
+fn a_missing_column_lists_near_names() {
+    refused(COORDINATES, "--function distance_miles --args lat1,lon1,lat2,lom2", 2, &["`lom2`", "`lon2`"]);
+}
+
+#[test]
+fn a_new_column_never_hides_one_that_is_there() {
+    let line = "--function distance_miles --args lat1,lon1,lat2,lon2 --as name";
+    refused(COORDINATES, line, 2, &["`name` already", "--as"]);
+}
+
+#[test]
+fn flags_that_make_no_sense_are_said_so() {
+    refused(COORDINATES, "--function count_rows --options [1]", 2, &["--options", "object"]);
+    refused(COORDINATES, "--function count_rows --options {", 2, &["--options", "JSON"]);
+    refused(COORDINATES, "--function count_rows --worker my.json", 2, &["my.json", "next release"]);
+    refused(COORDINATES, "--function count_rows", 2, &["returns no rows", "--output"]);
+    refused(COORDINATES, "--function generate_series", 2, &["makes its own rows", "--input"]);
+    refused(COORDINATES, "--function echo_batches --as x", 2, &["--as"]);
+    refused(COORDINATES, "--function echo_batches --kind scalar", 2, &["of kind map, not scalar"]);
+    refused(COORDINATES, "--function echo_batches --args lat1,,lon1", 2, &["--args", "name 2 is empty"]);
+    refused(COORDINATES, "--function echo_batches --jobs 0", 2, &["--jobs"]);
+    refused(COORDINATES, "--function echo_batches --call-timeout soon", 2, &["--call-timeout"]);
+    Place::new().run("--function echo_batches", &[]).failed(2, &["needs rows", "--input"]);
+}
+
+#[test]
+fn options_that_do_not_fit_are_the_functions_to_refuse() {
+    let place = Place::new();
+    place
+        .run(r#"--function generate_series --options {"stop":"x"}"#, &[])
+        .failed(1, &["generate_series", "BAD_OPTIONS"]);
+}
+
+#[test]
+fn truncated_and_foreign_files_are_named() {
+    let place = Place::new();
+    let whole = fs::read(sample()).expect("the sample is checked in");
+    let output = place.path("out.csv");
+    for length in [whole.len() / 2, whole.len() - 1, 100] {
+        let input = place.file("in.parquet", &whole[..length]);
+        let ran = place.run(&DISTANCE.join(" "), &["--input", text(&input), "--output", text(&output)]);
+        ran.failed(1, &["in.parquet"]);
+    }
+    let input = place.file("in.parquet", "a,b\n1,2\n");
+    place.run(&DISTANCE.join(" "), &["--input", text(&input), "--output", text(&output)]).failed(1, &["in.parquet"]);
+    assert_eq!(place.listing(), ["in.parquet"]);
+    place.run("--function count_rows", &["--input", "nowhere.csv"]).failed(2, &["nowhere.csv", "no such file"]);
+}
+
+/// The input failing in the middle: the function is cancelled, and no part of the result appears (E8).
+#[test]
+fn e8_an_input_that_breaks_in_the_middle_leaves_no_output() {
+    let mut lines = String::from("n\n");
+    (0..40_000).for_each(|n| lines.push_str(&format!("{n}\n")));
+    lines.push_str("surprise\n");
+    refused(&lines, "--function echo_batches --batch-rows 1000", 1, &["in.csv", "40002", "surprise"]);
+}
+
+#[test]
+fn a_full_disk_is_said_so() {
+    let place = Place::new();
+    let more = ["--input", &sample(), "--output", "/dev/full", "--output-format", "csv"];
+    place.run(&DISTANCE.join(" "), &more).failed(1, &["/dev/full", "no space left"]);
+}
+
+#[test]
+fn an_output_that_exists_is_refused_and_left_alone() {
+    let place = Place::new();
+    let output = place.file("out.csv", "precious");
+    let more = ["--input", &sample(), "--output", text(&output)];
+    place.run(&DISTANCE.join(" "), &more).failed(2, &["out.csv", "exists", "--force"]);
+    assert_eq!(fs::read_to_string(&output).expect("it is there"), "precious");
+    // With --force too, until there is a whole result.
+    let input = place.file("in.csv", "n\n1\nx\n");
+    let more = ["--input", text(&input), "--types", "n=int", "--output", text(&output)];
+    place.run("--function echo_batches --force", &more).failed(1, &["in.csv"]);
+    assert_eq!(fs::read_to_string(&output).expect("it is there"), "precious");
+}
+
+#[test]
+fn a_worker_that_does_not_exist_is_said_so() {
+    refused(COORDINATES, "--function f --worker no-such-worker", 1, &["no-such-worker", "no such program"]);
+    let place = Place::new();
+    place.anyudf(["functions", "--worker", "no-such-worker"]).failed(1, &["no-such-worker"]);
+}
+
+#[test]
+fn a_worker_that_exits_at_once_is_quoted() {
+    let place = Place::new();
+    let worker = "sh -c 'echo first; echo oh no >&2; exit 3' sh";
+    let ran = place.run("--function f", &["--worker", worker, "--input", &sample()]);
+    ran.failed(1, &["exit status: 3", "oh no"]);
+}
+
+#[test]
+fn a_worker_that_never_binds_is_given_up() {
+    let place = Place::new();
+    // It would sleep for longer than any test may take.
+    let worker = "sh -c 'exec sleep 600' sh";
+    let ran = place.run("--function f --start-timeout 200ms", &["--worker", worker, "--input", &sample()]);
+    ran.failed(1, &["200ms", "never bound"]);
+}
+
+#[test]
+fn a_worker_that_answers_garbage_is_not_believed() {
+    let (place, worker) = (Place::new(), odd::worker("garbage"));
+    let (input, output) = (place.file("in.csv", "n\n1\n"), place.path("out.csv"));
+    let files = ["--worker", &worker, "--input", text(&input), "--output", text(&output)];
+    place.run("--function picky --args n", &files).failed(1, &["picky", "a batch from the worker"]);
+    assert_eq!(place.listing(), ["in.csv"]);
+}
+
+/// Numbers up to 99,999 with one odd one far from the beginning, for the function `picky`.
+fn picky(odd_one: &str, more: &str, says: &[&str]) {
+    let (place, worker) = (Place::new(), odd::worker("odd"));
+    let mut lines = String::from("n\n");
+    (0..100_000).for_each(|n| lines.push_str(&if n == 70_000 { format!("{odd_one}\n") } else { format!("{n}\n") }));
+    let (input, output) = (place.file("in.csv", lines), place.path("out.parquet"));
+    let files = ["--worker", &worker, "--input", text(&input), "--output", text(&output)];
+    place.run(&format!("--args n --batch-rows 1000 {more}"), &files).failed(1, says);
+    assert_eq!(place.listing(), ["in.csv"], "no partial output");
+}
+
+/// Each error says what failed and where.
+#[test]
+fn a_function_that_fails_says_where() {
+    picky(
+        "-1",
+        "--function picky --jobs 3",
+        &["`picky`", "minus one is not welcome", "UNWELCOME", "rows 70001 to 71000"],
+    );
+}
+
+#[test]
+fn a_function_that_panics_fails_and_the_rest_is_told_with_v() {
+    picky("-2", "--function picky", &["minus two is too much", "batch 71", "-v shows where"]);
+}
+
+#[test]
+fn a_worker_that_dies_in_the_middle_leaves_no_partial_output() {
+    picky("-3", "--function picky --jobs 2", &["`picky`", "exit status: 7", "these are my last words"]);
+}
+
+#[test]
+fn a_scalar_function_that_miscounts_is_found_out() {
+    picky("0", "--function doubles", &["`doubles`", "2000 rows for the 1000 of batch 1 of the input"]);
+    picky(
+        "0",
+        "--function swallows --jobs 1",
+        &["`swallows`", "too few rows for batch 1 of the input (rows 1 to 1000)"],
+    );
+}
