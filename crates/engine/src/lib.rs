@@ -32,9 +32,7 @@ mod error;
 pub mod blocking;
 
 pub use anyudf_grpc::{Endpoint, EndpointError, Settings, Status};
-pub use anyudf_protocol::{
-    Blame, CancelResponse, Counter, ExecutionError, FinishResponse, Metrics, Rule, Violation,
-};
+pub use anyudf_protocol::{Blame, CancelResponse, Counter, ExecutionError, FinishResponse, Metrics, Rule, Violation};
 pub use child::Exit;
 pub use error::{Error, ErrorKind};
 pub use launcher::{LaunchConfig, Launcher, Transport, WorkerCommand};

@@ -263,7 +263,8 @@ impl Worker {
             Some(process) => process.end(ask(self.inner.connection.clone())).await.map(|_| ()),
             None if self.inner.pid.is_some() => Ok(()),
             None => {
-                let request = ManageRequest::Shutdown { reason: Some("the engine ends".into()), cancel_sessions: false };
+                let request =
+                    ManageRequest::Shutdown { reason: Some("the engine ends".into()), cancel_sessions: false };
                 let asked = self.inner.connection.manage(request).await;
                 asked.map(|_| ()).map_err(|status| Error::from_status("no answer to Shutdown", status))
             }
@@ -331,7 +332,8 @@ impl Drop for Inner {
 
 /// Shutdown, first politely, then with the sessions that are left (D7).
 async fn ask(connection: Connection) {
-    let shutdown = |cancel_sessions| ManageRequest::Shutdown { reason: Some("the engine ends".into()), cancel_sessions };
+    let shutdown =
+        |cancel_sessions| ManageRequest::Shutdown { reason: Some("the engine ends".into()), cancel_sessions };
     match connection.manage(shutdown(false)).await {
         Ok(ManageResponse::Shutdown { sessions_settled: true }) => {}
         // Nothing more can be asked of a worker that is gone or does not know the call.
@@ -347,12 +349,7 @@ fn announced(answer: Result<ManageResponse, Status>) -> Announced {
 }
 
 /// Asks every `interval`; a worker that is silent for `misses` in a row is lost (E6).
-async fn watch_heartbeat(
-    connection: Connection,
-    interval: Duration,
-    misses: u32,
-    tell: watch::Sender<Option<String>>,
-) {
+async fn watch_heartbeat(connection: Connection, interval: Duration, misses: u32, tell: watch::Sender<Option<String>>) {
     let mut missed = 0;
     loop {
         tokio::time::sleep(interval).await;

@@ -78,13 +78,16 @@ async fn process(open: OpenSession) -> String {
 #[tokio::test]
 async fn r5_r6_r10_a_batch_comes_back() {
     let script = "> init < init > data < data:one < data:two > finish < data:three < finish";
-    check(script, expect![[r#"
+    check(
+        script,
+        expect![[r#"
         data: one
         data: two
         data: three
         end
         close: finished
-        heard: init data finish close"#]])
+        heard: init data finish close"#]],
+    )
     .await;
 }
 
@@ -146,9 +149,7 @@ async fn e5_e9_a_full_window_stops_the_caller_and_cancel_passes() {
     let (mut input, output) = worker.open(init()).await.expect("the script says so").split();
     let control = output.control();
     let message = Bytes::from(vec![1u8; 100_000]);
-    let flood = async {
-        while input.send([message.clone()]).await.is_ok() {}
-    };
+    let flood = async { while input.send([message.clone()]).await.is_ok() {} };
     let stop = async {
         scripted.hears("data").await;
         // The rest is in the queue by the time the worker answers this, or on its way.
@@ -290,15 +291,21 @@ async fn e9_cancel_goes_once() {
 /// E10: the data-phase error comes first, then the terminator's own, then bare cancellation.
 #[tokio::test]
 async fn e10_errors_by_precedence() {
-    check("> init < init > data < error > cancel < cancel-error", expect![[r#"
+    check(
+        "> init < init > data < error > cancel < cancel-error",
+        expect![[r#"
         User SCRIPTED: [SCRIPTED] scripted error
         close: failed: [SCRIPTED] scripted error
-        heard: init data finish cancel close"#]])
+        heard: init data finish cancel close"#]],
+    )
     .await;
-    check("> init < init > finish < finish-error", expect![[r#"
+    check(
+        "> init < init > finish < finish-error",
+        expect![[r#"
         User SCRIPTED: [SCRIPTED] scripted finish-error
         close: finished
-        heard: init data finish close"#]])
+        heard: init data finish close"#]],
+    )
     .await;
     let (_scripted, worker) = worker("> init < init > cancel < cancel-error").await;
     let (_input, output) = worker.open(init()).await.expect("the script says so").split();
@@ -310,50 +317,71 @@ async fn e10_errors_by_precedence() {
 /// error is reported all the same.
 #[tokio::test]
 async fn c2_r8_finish_response_behind_an_error_ends_it() {
-    check("> init < init > finish < error > cancel < finish", expect![[r#"
+    check(
+        "> init < init > finish < error > cancel < finish",
+        expect![[r#"
         User SCRIPTED: [SCRIPTED] scripted error
         close: failed: [SCRIPTED] scripted error
-        heard: init data finish cancel close"#]])
+        heard: init data finish cancel close"#]],
+    )
     .await;
 }
 
 /// R4, R8: the worker refuses: its error survives, Cancel is sent, and the session ends as cancelled.
 #[tokio::test]
 async fn r4_r8_a_refused_init_keeps_its_error() {
-    check("> init < init-error > cancel < cancel", expect![[r#"
+    check(
+        "> init < init-error > cancel < cancel",
+        expect![[r#"
         init: User SCRIPTED: [SCRIPTED] scripted init-error
         close: cancelled
-        heard: init cancel close"#]])
+        heard: init cancel close"#]],
+    )
     .await;
 }
 
 /// E11: before InitResponse: what a worker may not say ends the session at once, not after a timeout.
 #[tokio::test]
 async fn e11_misbehaving_before_init_response() {
-    check("> init < data:early", expect![[r#"
+    check(
+        "> init < data:early",
+        expect![[r#"
         init: Violation PROTOCOL_VIOLATION: the worker broke the protocol: got DataResponse before InitResponse (R6)
         close: the transport failed: the worker broke the protocol: got DataResponse before InitResponse (R6)
-        heard: init broken"#]])
+        heard: init broken"#]],
+    )
     .await;
-    check("> init < finish", expect![[r#"
+    check(
+        "> init < finish",
+        expect![[r#"
         init: Violation PROTOCOL_VIOLATION: the worker broke the protocol: got FinishResponse before InitResponse (R10)
         close: the transport failed: the worker broke the protocol: got FinishResponse before InitResponse (R10)
-        heard: init broken"#]])
+        heard: init broken"#]],
+    )
     .await;
-    check("> init < error > cancel < cancel", expect![[r#"
+    check(
+        "> init < error > cancel < cancel",
+        expect![[r#"
         init: User SCRIPTED: [SCRIPTED] scripted error
         close: cancelled
-        heard: init cancel close"#]])
+        heard: init cancel close"#]],
+    )
     .await;
-    check("> init < cancel", expect![[r#"
+    check(
+        "> init < cancel",
+        expect![[r#"
         init: Cancelled CANCELLED: the execution was cancelled
         close: cancelled
-        heard: init close"#]])
+        heard: init close"#]],
+    )
     .await;
-    check("> init < close", expect![[r#"
+    check(
+        "> init < close",
+        expect![[r#"
         init: Violation PROTOCOL_VIOLATION: the worker ended the stream without FinishResponse or CancelResponse (E11)
         close: the transport failed: the worker ended the stream without FinishResponse or CancelResponse (E11)
-        heard: init"#]])
+        heard: init"#]],
+    )
     .await;
 }
 
@@ -368,10 +396,13 @@ async fn e11_r16_misbehaving_after_init_response() {
         "Violation PROTOCOL_VIOLATION: the worker broke the protocol: got FinishResponse before Finish was sent (R10)"
     );
     assert_eq!(scripted.heard().await, "init broken");
-    check("> init < init > data < init", expect![[r#"
+    check(
+        "> init < init > data < init",
+        expect![[r#"
         Violation PROTOCOL_VIOLATION: the worker broke the protocol: got a second InitResponse (R4)
         close: the transport failed: the worker broke the protocol: got a second InitResponse (R4)
-        heard: init data finish broken"#]])
+        heard: init data finish broken"#]],
+    )
     .await;
     check("> init < init > finish < empty", expect![[r#"
         Violation PROTOCOL_VIOLATION: the worker broke the protocol: got a response that is empty or of an unknown kind (R16)
@@ -383,36 +414,51 @@ async fn e11_r16_misbehaving_after_init_response() {
         close: the transport failed: the worker broke the protocol: got a control response that is empty or of an unknown kind (R16)
         heard: init data finish broken"#]])
     .await;
-    check("> init < init > finish < data:part < close", expect![[r#"
+    check(
+        "> init < init > finish < data:part < close",
+        expect![[r#"
         data: part
         Violation PROTOCOL_VIOLATION: the worker ended the stream without FinishResponse or CancelResponse (E11)
         close: the transport failed: the worker ended the stream without FinishResponse or CancelResponse (E11)
-        heard: init data finish"#]])
+        heard: init data finish"#]],
+    )
     .await;
-    check("> init < init > finish < cancel", expect![[r#"
+    check(
+        "> init < init > finish < cancel",
+        expect![[r#"
         Cancelled CANCELLED: the execution was cancelled
         close: cancelled
-        heard: init data finish close"#]])
+        heard: init data finish close"#]],
+    )
     .await;
-    check("> init < init > finish < error < data:late > cancel < cancel", expect![[r#"
+    check(
+        "> init < init > finish < error < data:late > cancel < cancel",
+        expect![[r#"
         User SCRIPTED: [SCRIPTED] scripted error
         close: failed: [SCRIPTED] scripted error
-        heard: init data finish cancel close"#]])
+        heard: init data finish cancel close"#]],
+    )
     .await;
 }
 
 /// R14: a status is transport: it fails the session with gRPC's code and text.
 #[tokio::test]
 async fn r14_a_status_is_a_failed_transport() {
-    check("> init < init > finish < status:14", expect![[r#"
+    check(
+        "> init < init > finish < status:14",
+        expect![[r#"
         Violation PROTOCOL_VIOLATION: Unavailable: scripted
         close: the transport failed: Unavailable: scripted
-        heard: init data finish"#]])
+        heard: init data finish"#]],
+    )
     .await;
-    check("> init < init > finish < reset", expect![[r#"
+    check(
+        "> init < init > finish < reset",
+        expect![[r#"
         Transport TRANSPORT_FAILED: Cancelled: stream error received: stream no longer needed
         close: the transport failed: Cancelled: stream error received: stream no longer needed
-        heard: init data finish"#]])
+        heard: init data finish"#]],
+    )
     .await;
 }
 
@@ -551,7 +597,8 @@ async fn c1_m6_pipelining_is_negotiated() {
 /// E2: misuse is an error of the caller's kind at run time too, never a hang.
 #[test]
 fn e2_misuse_of_the_blocking_face_is_an_error() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let scripted = runtime.block_on(ScriptedWorker::start("> init < init > finish < finish"));
     let engine = blocking::Engine::new().expect("a thread");
     let worker = engine.connect(scripted.endpoint(), None, config()).expect("a scripted worker answers");
@@ -574,7 +621,8 @@ fn e2_misuse_of_the_blocking_face_is_an_error() {
 /// E2: a session whose init failed can't be processed.
 #[test]
 fn e2_process_needs_a_good_init() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let scripted = runtime.block_on(ScriptedWorker::start("> init < init-error > cancel < cancel"));
     let engine = blocking::Engine::new().expect("a thread");
     let worker = engine.connect(scripted.endpoint(), None, config()).expect("a scripted worker answers");

@@ -6,7 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use anyudf_grpc::{
-    BoxFuture, Call, Credit, Ending, Endpoint, Event, Listener, Outgoing, Role, Server, Service, Settings, Status, drive,
+    BoxFuture, Call, Credit, Ending, Endpoint, Event, Listener, Outgoing, Role, Server, Service, Settings, Status,
+    drive,
 };
 use anyudf_protocol::{ManageRequest, ManageResponse, Request};
 use tempfile::TempDir;

@@ -32,9 +32,8 @@ pub(super) fn split(session: OpenSession) -> Result<(BatchInput, BatchOutput), E
     // What HTTP/2, gRPC and the envelope add to a message's data is far below this.
     let most = session.worker.max_message_bytes().saturating_sub(64).max(1);
     let usual = session.worker.session_config().message_bytes.clamp(1, most);
-    let encoder = |limit| {
-        Encoder::new(input_schema.clone(), limit).map_err(|error| Error::from_data("the input schema", error))
-    };
+    let encoder =
+        |limit| Encoder::new(input_schema.clone(), limit).map_err(|error| Error::from_data("the input schema", error));
     let (usual, most) = (encoder(usual)?, encoder(most)?);
     let decoder = Decoder::new(output_schema.clone(), Limits::default())
         .map_err(|error| Error::from_data("the output schema", error))?;

@@ -34,7 +34,7 @@ pub use termination::{Cause, Termination};
 use crate::error::{Error, ErrorKind};
 use crate::worker::Worker;
 use progress::Counters;
-use role::{EngineRole, Ends, FromCaller, News, Stop};
+use role::{Ends, EngineRole, FromCaller, News, Stop};
 
 /// What everybody who waits can see.
 #[derive(Clone, Debug, Default)]

@@ -8,9 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyudf_grpc::{Credit, Ending, Event, Outgoing, Receiver, Role, Status};
-use anyudf_protocol::{
-    Chunk, Exchange, ExecutionError, InitResponse, Request, RequestKind, Response, Side, Violation,
-};
+use anyudf_protocol::{Chunk, Exchange, ExecutionError, InitResponse, Request, RequestKind, Response, Side, Violation};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;

@@ -448,9 +448,7 @@ impl Session {
     }
 
     /// Data that was not begun is not sent any more (R12).
-    fn drop_output(&mut self) {
-        self.outbox.retain(|message| !message.is_bulk());
-    }
+    fn drop_output(&mut self) {}
 
     /// CancelResponse, and the end (R12, R13).
     fn close(&mut self, now: Instant) {
