@@ -87,7 +87,8 @@ class Stream:
         if response.HasField("control"):
             word = getattr(response.control, response.control.WhichOneof("control") or "", None)
         assert word is not None, "a response without a branch (R16)"
-        assert not expected or isinstance(word, expected), f"expected {names(expected)}, heard {names([type(word)])}: {word}"
+        surprise = f"expected {names(expected)}, heard {names([type(word)])}: {word}"
+        assert not expected or isinstance(word, expected), surprise
         return word
 
     def hear_until(self, *terminators: type) -> tuple[list[bytes], Any]:
@@ -108,6 +109,15 @@ class Stream:
         """After its terminator the worker says nothing more, and no gRPC error either (R13, R14)."""
         assert next(self.call, None) is None
         assert self.call.code() is grpc.StatusCode.OK, self.call.details()
+
+    def failure(self) -> grpc.RpcError:
+        """Reads on until gRPC itself ends the stream; its error (R14)."""
+        try:
+            for _ in self.call:
+                pass
+        except grpc.RpcError as error:
+            return error
+        raise AssertionError("the stream ended without a gRPC error")
 
     def __enter__(self) -> "Stream":
         return self

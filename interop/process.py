@@ -155,13 +155,12 @@ class Worker:
         try:
             if error is None:
                 self.shut_down()
-            else:
-                # Where a test has failed, what the worker had to say helps.
-                print(self.log())
         finally:
             if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
+            # Shown where a test has failed.
+            print(self.log())
             self._log.close()
 
 

@@ -212,7 +212,12 @@ def test_c9_r14_a_column_of_another_type(stream, column, says, where):
             "OUTPUT_SCHEMA_MISMATCH",
             "Int64",
         ),
-        (function("distance_miles", input_schema=b"no schema"), "protocol", "ARROW_DATA_MALFORMED", "Init.input_schema"),
+        (
+            function("distance_miles", input_schema=b"no schema"),
+            "protocol",
+            "ARROW_DATA_MALFORMED",
+            "Init.input_schema",
+        ),
         (
             function("distance_miles", input_schema=schema_message(ARGUMENTS)[:-40]),
             "protocol",
@@ -260,7 +265,8 @@ def test_c10_bytes_that_are_no_batches(stream, name):
     stream.open(function("distance_miles", ARGUMENTS))
     stream.say(data(broken()[name]))
     error = stream.hear(ErrorResponse).error
-    assert kind(error) == "protocol" and text(error).startswith("[ARROW_"), error
+    assert kind(error) == "protocol"
+    assert text(error).startswith("[ARROW_")
     stream.say(cancel())
     stream.hear(CancelResponse)
     stream.must_end()
@@ -270,7 +276,8 @@ def test_c9_c10_batches_without_any_schema(stream):
     stream.open(function("distance_miles"))
     stream.say(data(batch_of((*JFK, *LAX)).serialize().to_pybytes()))
     error = stream.hear(ErrorResponse).error
-    assert kind(error) == "protocol" and "schema" in text(error)
+    assert kind(error) == "protocol"
+    assert "schema" in text(error)
     stream.say(cancel())
     stream.hear(CancelResponse)
     stream.must_end()

@@ -43,7 +43,9 @@ COLUMNS = {
     "struct": pa.array([{"a": 1, "b": ["x"]}, None, {"a": None, "b": None}, {"a": 2, "b": []}]),
     "map": pa.array([ROW, None, [], ROW], pa.map_(pa.string(), pa.int64())),
     "dictionary": pa.array(["a", None, "b", "a"]).dictionary_encode(),
-    "list_of_dictionary": pa.ListArray.from_arrays([0, 2, 2, 3, 4], pa.array(["a", "b", "a", None]).dictionary_encode()),
+    "list_of_dictionary": pa.ListArray.from_arrays(
+        [0, 2, 2, 3, 4], pa.array(["a", "b", "a", None]).dictionary_encode()
+    ),
     "dense_union": pa.UnionArray.from_dense(
         pa.array([0, 1, 0, 1], pa.int8()),
         pa.array([0, 0, 1, 1], pa.int32()),

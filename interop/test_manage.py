@@ -154,23 +154,24 @@ def without_json_names(file: FileDescriptorProto) -> FileDescriptorProto:
     return file
 
 
-def test_p10_places_are_given_in_order_of_arrival(start):
+def test_p10_the_next_one_waits_for_a_place(start):
     """P10: with one place, an execution opens when the one before it has ended; Manage needs none."""
     with start("--max-sessions", "1").channel() as channel:
-        streams = [Stream(channel) for _ in range(4)]
-        streams[0].open(init())
-        for stream in streams[1:]:
-            stream.say(init())
-            # The order of arrival is that of the heartbeats between them.
-            heartbeat(UdfWorkerStub(channel))
-        for before, after in zip(streams, streams[1:]):
+        stub = UdfWorkerStub(channel)
+        before = Stream(channel)
+        before.open(init())
+        for _ in range(3):
+            after = Stream(channel)
+            after.say(init())
+            wait_for_active(stub, 2)
             before.say(data(b"still the only one"), finish())
             assert before.hear(DataResponse).data == b"still the only one"
             before.hear(FinishResponse)
             before.must_end()
             assert not after.hear(InitResponse).HasField("error")
-        streams[-1].say(finish())
-        streams[-1].hear(FinishResponse)
+            before = after
+        before.say(finish())
+        before.hear(FinishResponse)
 
 
 def test_r13_m2_sixty_four_streams_at_once(channel, stub):
@@ -195,8 +196,8 @@ def test_p11_m1_manage_understands_gzip(stub):
 
 
 def test_p11_manage_refuses_other_encodings(stub):
+    # Long enough to be worth compressing.
+    request = WorkerRequest(shutdown={"reason": "deflate " * 1_000})
     with pytest.raises(grpc.RpcError) as failure:
-        # Long enough to be worth compressing.
-        request = WorkerRequest(shutdown={"reason": "deflate " * 1_000})
         stub.Manage(request, timeout=PATIENCE, compression=grpc.Compression.Deflate)
     assert failure.value.code() is grpc.StatusCode.UNIMPLEMENTED

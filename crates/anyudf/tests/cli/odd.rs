@@ -116,8 +116,11 @@ impl Function for Holds {
             std::thread::yield_now();
         }
         witness.write_all(b"C").expect("the witness reads");
-        while self.stubborn {
-            std::thread::park();
+        if self.stubborn {
+            // Nothing wakes it.
+            loop {
+                std::thread::park();
+            }
         }
         Ok(())
     }

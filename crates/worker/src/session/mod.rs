@@ -10,10 +10,13 @@
 //!                                                                           or its time is up: CancelResponse
 //! ```
 //!
-//! Whether a message is in order is [`Exchange`]'s to say; this file acts on its answers. It does no I/O, starts no
-//! thread itself, and takes the time as an argument, so that every wait can be tested without waiting.
+//! Whether a message is in order is [`Exchange`]'s to say; this module acts on its answers. It does no I/O, starts no
+//! thread itself, and takes the time as an argument, so that every wait can be tested without waiting. Here are the
+//! states, what goes wrong and how it ends; `requests` has what the engine says, `answers` what the function says.
 
+mod answers;
 mod gathering;
+mod requests;
 #[cfg(test)]
 mod tests;
 
@@ -24,21 +27,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use anyudf_grpc::{Code, Credit, Ending, Event, Outgoing, Role, Status};
+use anyudf_grpc::{Ending, Event, Outgoing, Role, Status};
 use anyudf_protocol::{
-    CancelResponse, Exchange, ExecutionError, FinishResponse, InitResponse, Metrics, Request, Response, Side,
-    Violation, wire,
+    CancelResponse, Exchange, ExecutionError, InitResponse, Metrics, Request, Response, Side, Violation,
 };
-use bytes::Buf;
-use futures::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use self::gathering::{Gathering, Place, Start};
-use crate::clock::{Call, CallClock, Reading};
+use self::gathering::Gathering;
+use crate::clock::Call;
 use crate::counters::{Counters, Overdue, Totals};
 use crate::invocation::Invocation;
-use crate::link::{Conclusion, Ends, FromUser, Outcome, Reason, ToUser, User, link};
+use crate::link::{Ends, Reason, User};
 
 /// How long an error waits for the engine's Cancel (C2).
 const CANCEL_WAIT: Duration = Duration::from_secs(10);
@@ -216,107 +216,6 @@ impl Session {
         }
     }
 
-    // ---- what the engine says
-
-    fn received(&mut self, request: Request, credit: Credit, now: Instant) {
-        if self.exchange.is_cancelled() {
-            return; // C4
-        }
-        if let Err(violation) = self.exchange.request(request.kind()) {
-            return self.violated(violation, now);
-        }
-        match request {
-            Request::Init(init) => self.init(*init, now),
-            Request::Chunk(chunk) => {
-                // After an error it is dropped (R4).
-                if let Some(gathering) = self.take_gathering() {
-                    match gathering.push(chunk, credit) {
-                        Ok(gathering) => self.launch_when_ready(gathering, now),
-                        Err(error) => self.fail(error, now), // R3
-                    }
-                }
-            }
-            Request::Data(data) => {
-                // After an error it is dropped (C2).
-                if let State::Gathering(_) | State::Running = self.state {
-                    self.counters.received(data.len());
-                    self.pass_on(ToUser::Data(data, credit));
-                }
-            }
-            Request::Finish => match &mut self.state {
-                State::Failed { until } => *until = (*until).min(now + CANCEL_WAIT_FINISHED), // C2
-                _ => self.pass_on(ToUser::Finish),
-            },
-            Request::Cancel(reason) => self.cancel(Reason::Asked(reason), now + CLEAN_UP, now),
-        }
-    }
-
-    /// What the function is asked, kept until it has a thread (C1).
-    fn pass_on(&mut self, what: ToUser) {
-        match (&mut self.state, &self.user) {
-            (State::Gathering(gathering), _) => gathering.early.push(what),
-            (State::Running, Some(user)) => user.tell(what),
-            _ => {}
-        }
-    }
-
-    fn init(&mut self, init: wire::Init, now: Instant) {
-        self.init_at = Some(now);
-        match Gathering::new(init, &*self.host) {
-            Ok(gathering) => self.launch_when_ready(Box::new(gathering), now),
-            Err(error) => self.fail(error, now), // R3, R15, R17, R18
-        }
-    }
-
-    /// What is gathered so far. The caller puts the session into its next state.
-    fn take_gathering(&mut self) -> Option<Box<Gathering>> {
-        match std::mem::replace(&mut self.state, State::Start) {
-            State::Gathering(gathering) => Some(gathering),
-            other => {
-                self.state = other;
-                None
-            }
-        }
-    }
-
-    /// Starts the thread once the payload is whole and there is a place (R4, P10).
-    fn launch_when_ready(&mut self, gathering: Box<Gathering>, now: Instant) {
-        let Start { invocation, budget, early } = match gathering.start(self.host.max_message()) {
-            Ok(start) => start,
-            Err(gathering) => {
-                self.state = State::Gathering(gathering);
-                return;
-            }
-        };
-        self.state = State::Running;
-        let (user, ends) = link(CallClock::new(budget, now.into_std()), Arc::clone(&self.counters), OUTPUT_ROOM);
-        early.into_iter().for_each(|what| user.tell(what));
-        match self.host.launch(ends, invocation) {
-            Ok(()) => {
-                self.look = budget.map(|budget| now + budget);
-                self.user = Some(user);
-            }
-            Err(error) => self.fail(error, now),
-        }
-    }
-
-    /// The engine closed its side (C6).
-    fn half_closed(&mut self, now: Instant) {
-        self.engine = Engine::HalfClosed;
-        let verdict = self.exchange.half_close();
-        match (&self.state, verdict) {
-            (State::Over(_) | State::Cleaning { .. }, _) => {}
-            (State::Failed { .. }, _) => self.clean_up(Reason::Failed, now + CLEAN_UP, now), // C2: not waited for
-            (_, Ok(())) => {}
-            (_, Err(violation)) => {
-                self.count_failure();
-                self.dismiss(Reason::Violation);
-                self.clean_up_error = Some(violation.into()); // R19
-                self.close(now);
-            }
-        }
-    }
-
     // ---- what goes wrong
 
     /// The engine broke a rule: error, CancelResponse, end, without waiting (R19, C2).
@@ -448,7 +347,9 @@ impl Session {
     }
 
     /// Data that was not begun is not sent any more (R12).
-    fn drop_output(&mut self) {}
+    fn drop_output(&mut self) {
+        self.outbox.retain(|message| !message.is_bulk());
+    }
 
     /// CancelResponse, and the end (R12, R13).
     fn close(&mut self, now: Instant) {
@@ -462,140 +363,6 @@ impl Session {
         let init = self.init_at.zip(self.opened_at).map(|(init, opened)| opened.saturating_duration_since(init));
         let processing = self.opened_at.map(|opened| now.saturating_duration_since(opened));
         self.counters.complete(std::mem::take(&mut self.metrics), init, processing)
-    }
-
-    // ---- what the function says
-
-    fn answered(&mut self, answer: FromUser, now: Instant) {
-        match answer {
-            FromUser::Opened(Ok(data)) => {
-                self.opened_at = Some(now);
-                self.say(Response::Init(InitResponse { data, error: None })); // R4
-            }
-            FromUser::Data { message, bytes, rows } => {
-                if self.exchange.response(anyudf_protocol::ResponseKind::Data).is_ok() {
-                    self.counters.sent(bytes, rows);
-                    self.outbox.push_back(message); // R6
-                }
-            }
-            FromUser::Opened(Err(error)) => self.fail(error, now), // R4
-            FromUser::Failed(error) => self.failure = Some(error),
-        }
-    }
-
-    /// The thread has ended.
-    fn concluded(&mut self, conclusion: Option<Conclusion>, now: Instant) {
-        self.user = None;
-        self.look = None;
-        let outcome = conclusion.map(|Conclusion { outcome, metrics }| {
-            self.metrics = metrics;
-            outcome
-        });
-        match (outcome, &self.state) {
-            (Some(Outcome::Finished { data, error }), State::Running) => {
-                if error.is_some() {
-                    self.count_failure();
-                }
-                let metrics = self.measure(now);
-                self.say(Response::Finish(FinishResponse { metrics, data, error })); // R10
-                self.state = State::Over(Ending::Close(Status::ok()));
-            }
-            (outcome, State::Cleaning { .. }) => {
-                if let Some(Outcome::Cancelled { error }) = outcome {
-                    self.clean_up_error = self.clean_up_error.take().or(error);
-                }
-                self.close(now);
-            }
-            (Some(Outcome::Cancelled { error }), State::Failed { .. }) => self.clean_up_error = error,
-            (_, State::Running) => {
-                let text = "the thread of the function ended without a word; this is a bug of the worker";
-                self.fail(ExecutionError::worker("THREAD_LOST", text), now);
-            }
-            _ => {}
-        }
-    }
-
-    /// Takes over what the function has answered, as long as little waits to be sent. An error and the terminator are
-    /// not said before all data went: until then Cancel, a shutdown or a violation can still take that data back (R12).
-    fn poll_user(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        let mut news = Poll::Pending;
-        while let State::Running = self.state {
-            if let Some(error) = self.failure.take_if(|_| self.outbox.is_empty()) {
-                self.fail(error, now); // R7
-                return Poll::Ready(());
-            }
-            if self.failure.is_some() || !self.has_room() {
-                return news;
-            }
-            let Some(user) = &mut self.user else { return news };
-            match user.poll_output(cx) {
-                Poll::Ready(Some(answer)) => {
-                    self.answered(answer, now);
-                    news = Poll::Ready(());
-                }
-                Poll::Ready(None) if self.outbox.is_empty() => break,
-                Poll::Ready(None) | Poll::Pending => return news,
-            }
-        }
-        // Its last word comes when its queue is at an end or nobody listens to that any more.
-        if self.is_over() {
-            return news;
-        }
-        let Some(user) = &mut self.user else { return news };
-        match user.poll_concluded(cx) {
-            Poll::Ready(conclusion) => {
-                self.concluded(conclusion, now);
-                Poll::Ready(())
-            }
-            Poll::Pending => news,
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.outbox.len() < OUTBOX_MESSAGES && self.outbox.iter().map(Buf::remaining).sum::<usize>() < OUTBOX_ROOM
-    }
-
-    fn poll_place(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        let (State::Gathering(_), Some(places)) = (&self.state, &mut self.places) else { return Poll::Pending };
-        self.place = Some(std::task::ready!(places.poll_unpin(cx)));
-        self.places = None;
-        if let Some(mut gathering) = self.take_gathering() {
-            gathering.place = Place::Taken;
-            gathering.credits.clear();
-            self.launch_when_ready(gathering, now);
-        }
-        Poll::Ready(())
-    }
-
-    fn poll_hurried(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        let Some(hurried) = &mut self.hurried else { return Poll::Pending };
-        std::task::ready!(hurried.poll_unpin(cx));
-        self.hurried = None;
-        self.hurry(now);
-        Poll::Ready(())
-    }
-
-    fn elapsed(&mut self, now: Instant) {
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
-            let text = "the client's deadline passed before the execution ended";
-            return self.broken(Status::new(Code::DeadlineExceeded, text)); // R14
-        }
-        if self.look.is_some_and(|look| now >= look) {
-            let reading = self.user.as_ref().map(|user| user.shared.clock.read(now.into_std()));
-            self.look = match reading {
-                Some(Reading::NotBefore(then)) => Some(Instant::from_std(then)),
-                Some(Reading::Expired(call)) => {
-                    self.overdue(call, now);
-                    None
-                }
-                Some(Reading::Unlimited) | None => None,
-            };
-        }
-        match self.state {
-            State::Failed { until } if now >= until => self.clean_up(Reason::Failed, now + CLEAN_UP, now), // C2
-            State::Cleaning { until } if now >= until => self.gave_no_answer(now),
-            _ => {}
-        }
     }
 }
 

@@ -10,14 +10,17 @@
 
 use std::sync::Mutex;
 
-use anyudf_grpc::Parse;
-use anyudf_protocol::{Blame, Chunk};
+use anyudf_grpc::{Code, Credit, Parse};
+use anyudf_protocol::{Blame, Chunk, wire};
+use bytes::Buf;
 use expect_test::{Expect, expect};
+use futures::FutureExt;
 use futures::task::noop_waker_ref;
 use tokio::sync::{Semaphore, watch};
 
 use super::*;
-use crate::clock::Phase;
+use crate::clock::{Call, Phase};
+use crate::link::{Conclusion, FromUser, Outcome, ToUser};
 
 /// Keeps what would have become a thread.
 #[derive(Default)]
@@ -664,7 +667,7 @@ impl Doing {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(4_000))]
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 4_000, failure_persistence: None, ..Default::default() })]
 
     /// R4, R7, R13, R19: whatever the engine says and however the function fares, the worker's half of the dialogue is
     /// one of the grammar's, and a cancelled, broken or hurried session ends.
