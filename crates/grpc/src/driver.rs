@@ -152,12 +152,12 @@ pub async fn drive<R: Role>(mut role: R, duplex: Duplex) -> R {
             if let Poll::Ready(event) = reader.poll(cx) {
                 role.handle(event, Instant::now());
                 idle = false;
-            } else if let (Source::Ended, false) = (&reader, reset_seen) {
-                if let Poll::Ready(status) = writer.poll_reset(cx) {
-                    reset_seen = true;
-                    role.handle(Event::Broken(status), Instant::now());
-                    idle = false;
-                }
+            } else if let (Source::Ended, false) = (&reader, reset_seen)
+                && let Poll::Ready(status) = writer.poll_reset(cx)
+            {
+                reset_seen = true;
+                role.handle(Event::Broken(status), Instant::now());
+                idle = false;
             }
             if poll_timer(&mut timer, role.deadline(), cx) {
                 role.handle(Event::Elapsed, Instant::now());

@@ -129,7 +129,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         if let Bound::Unix { path, inode, .. } = &self.bound {
             // Another worker may have taken the path over; its socket is not ours to remove.
-            if std::fs::symlink_metadata(&*path).is_ok_and(|found| found.ino() == *inode) {
+            if std::fs::symlink_metadata(path).is_ok_and(|found| found.ino() == *inode) {
                 let _ = std::fs::remove_file(path);
             }
         }

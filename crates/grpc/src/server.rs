@@ -216,11 +216,16 @@ impl Shared {
             return refuse(respond, &Status::new(Code::Unauthenticated, text));
         }
         if request.uri().path() == EXECUTE {
-            match Call::new(request, respond, &self.settings, crowd.enter()) {
-                Ok(call) => self.service.execute(call),
-                Err((mut respond, response)) => {
+            let (head, stream) = request.into_parts();
+            match check(&head.headers) {
+                Ok(Checked { gzip, deadline }) => {
+                    let (settings, tenant) = (self.settings.clone(), crowd.enter());
+                    self.service.execute(Call { stream, respond, gzip, settings, deadline, tenant });
+                }
+                Err(response) => {
+                    let mut respond = respond;
                     // Fails only when the stream is gone already.
-                    let _ = respond.send_response(response, true);
+                    let _ = respond.send_response(*response, true);
                 }
             }
             return;
@@ -230,10 +235,10 @@ impl Shared {
             let Ok(response) = routes.call(request.map(bridge::receive)).await;
             let (head, body) = response.into_parts();
             let mut respond = respond;
-            if let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), false) {
-                if let Err(error) = bridge::send(body, &mut stream).await {
-                    tracing::debug!(%error, "a caller left before its answer");
-                }
+            if let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), false)
+                && let Err(error) = bridge::send(body, &mut stream).await
+            {
+                tracing::debug!(%error, "a caller left before its answer");
             }
         });
     }
@@ -262,6 +267,38 @@ fn refuse(mut respond: SendResponse<Outgoing>, status: &Status) {
     let _ = respond.send_response(response, true);
 }
 
+/// What the headers of an `Execute` call say.
+struct Checked {
+    gzip: bool,
+    deadline: Option<Instant>,
+}
+
+/// Checks the headers of an `Execute` call; what is wrong is answered with the response given back.
+fn check(headers: &HeaderMap) -> Result<Checked, Box<Response<()>>> {
+    let header = |name| headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+    let mut response = Response::new(());
+    if !header(CONTENT_TYPE).starts_with(b"application/grpc") {
+        *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Err(Box::new(response));
+    }
+    let gzip = match header(GRPC_ENCODING) {
+        b"" | b"identity" => false,
+        b"gzip" => true,
+        other => {
+            let other = String::from_utf8_lossy(other);
+            let text = format!("grpc-encoding `{other}` is unknown, use gzip or identity (P11)");
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
+            Status::new(Code::Unimplemented, text).write_to(headers);
+            return Err(Box::new(response));
+        }
+    };
+    let timeout = std::str::from_utf8(header(http::HeaderName::from_static("grpc-timeout"))).ok();
+    let deadline = timeout.and_then(parse_timeout).and_then(|timeout| Instant::now().checked_add(timeout));
+    Ok(Checked { gzip, deadline })
+}
+
 /// An `Execute` call that was neither accepted nor refused yet. Dropping it resets the stream.
 #[derive(Debug)]
 pub struct Call {
@@ -274,41 +311,6 @@ pub struct Call {
 }
 
 impl Call {
-    /// Checks the headers; what is wrong is answered with the response given back.
-    fn new(
-        request: Request<RecvStream>,
-        respond: SendResponse<Outgoing>,
-        settings: &Settings,
-        tenant: Tenant,
-    ) -> Result<Self, (SendResponse<Outgoing>, Response<()>)> {
-        let (head, stream) = request.into_parts();
-        let header = |name| head.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
-        if !header(CONTENT_TYPE).starts_with(b"application/grpc") {
-            let mut response = Response::new(());
-            *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return Err((respond, response));
-        }
-        let gzip = match header(GRPC_ENCODING) {
-            b"" | b"identity" => false,
-            b"gzip" => true,
-            other => {
-                let text = format!(
-                    "grpc-encoding `{}` is unknown, use gzip or identity (P11)",
-                    String::from_utf8_lossy(other)
-                );
-                let mut response = Response::new(());
-                let headers = response.headers_mut();
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-                headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
-                Status::new(Code::Unimplemented, text).write_to(headers);
-                return Err((respond, response));
-            }
-        };
-        let timeout = std::str::from_utf8(header(http::HeaderName::from_static("grpc-timeout"))).ok();
-        let deadline = timeout.and_then(parse_timeout).and_then(|timeout| Instant::now().checked_add(timeout));
-        Ok(Call { stream, respond, gzip, settings: settings.clone(), deadline, tenant })
-    }
-
     /// When the client gives up, if it said so (`grpc-timeout`).
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
