@@ -87,8 +87,8 @@ class Stream:
         if response.HasField("control"):
             word = getattr(response.control, response.control.WhichOneof("control") or "", None)
         assert word is not None, "a response without a branch (R16)"
-        surprise = f"expected {names(expected)}, heard {names([type(word)])}: {word}"
-        assert not expected or isinstance(word, expected), surprise
+        if expected and not isinstance(word, expected):
+            raise AssertionError(f"expected {names(expected)}, heard {names([type(word)])}: {word}")
         return word
 
     def hear_until(self, *terminators: type) -> tuple[list[bytes], Any]:

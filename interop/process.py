@@ -90,7 +90,8 @@ class Worker:
 
     def __init__(self, address: Address, *flags: str, environment: dict[str, str] | None = None):
         self.address = address
-        self._log = tempfile.TemporaryFile()
+        # Appending, because the process and we share one position in it.
+        self._log = tempfile.TemporaryFile("a+b")
         # Unknown flags are the worker's to ignore (P1); ours go before those that every engine adds.
         command = [BINARY, "worker", *flags, "--id", "1", "--connection", address.connection]
         self.process = subprocess.Popen(

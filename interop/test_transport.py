@@ -87,14 +87,16 @@ def test_p6_a_stale_socket_is_replaced_and_a_live_one_is_not():
     with tempfile.TemporaryDirectory(prefix="anyudf-") as directory:
         address = process.unix(Path(directory, "w.sock"))
         first = Worker(address)
-        first.wait_until_it_answers()
-        second = Worker(address)
-        assert second.wait() == 1
-        assert address.connection in second.log()
-        with first.channel() as channel:
-            echoes(channel)
-        first.process.kill()
-        first.wait()
+        try:
+            first.wait_until_it_answers()
+            second = Worker(address)
+            assert second.wait() == 1
+            assert address.connection in second.log()
+            with first.channel() as channel:
+                echoes(channel)
+        finally:
+            first.process.kill()
+            first.wait()
         assert address.file.exists()
         with Worker(address) as third:
             third.wait_until_it_answers()

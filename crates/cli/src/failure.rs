@@ -1,6 +1,7 @@
 //! How a command ends badly, and the exit code that tells scripts which way.
 
 use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::anyhow;
@@ -34,22 +35,20 @@ impl Failure {
 
     /// Says it on stderr and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        match self {
-            Failure::Usage(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::from(2)
-            }
-            Failure::Failed(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::from(1)
-            }
-            Failure::Interrupted => {
-                eprintln!("interrupted");
-                ExitCode::from(130)
-            }
-            Failure::ReaderGone => ExitCode::SUCCESS,
-        }
+        let (text, code) = match self {
+            Failure::Usage(error) => (format!("error: {error:#}"), 2),
+            Failure::Failed(error) => (format!("error: {error:#}"), 1),
+            Failure::Interrupted => ("interrupted".into(), 130),
+            Failure::ReaderGone => return ExitCode::SUCCESS,
+        };
+        say(text);
+        ExitCode::from(code)
     }
+}
+
+/// Says something on stderr. That nobody listens is no failure.
+pub(crate) fn say(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 impl From<anyhow::Error> for Failure {
@@ -60,7 +59,10 @@ impl From<anyhow::Error> for Failure {
 
 impl From<anyudf_engine::Error> for Failure {
     fn from(error: anyudf_engine::Error) -> Self {
-        Failure::Failed(error.into())
+        match error.condition() {
+            "WORKER_START_TIMEOUT" => Failure::failed(format_args!("{error}; --start-timeout sets it")),
+            _ => Failure::Failed(error.into()),
+        }
     }
 }
 
@@ -75,10 +77,10 @@ impl From<crate::files::Error> for Failure {
     }
 }
 
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
         match error.kind() {
-            std::io::ErrorKind::BrokenPipe => Failure::ReaderGone,
+            io::ErrorKind::BrokenPipe => Failure::ReaderGone,
             _ => Failure::Failed(error.into()),
         }
     }

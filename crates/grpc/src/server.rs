@@ -235,7 +235,10 @@ impl Shared {
             let Ok(response) = routes.call(request.map(bridge::receive)).await;
             let (head, body) = response.into_parts();
             let mut respond = respond;
-            if let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), false)
+            // An error is headers alone; gRPC's C core takes an empty frame behind them for a broken stream.
+            let ended = http_body::Body::is_end_stream(&body);
+            if let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), ended)
+                && !ended
                 && let Err(error) = bridge::send(body, &mut stream).await
             {
                 tracing::debug!(%error, "a caller left before its answer");

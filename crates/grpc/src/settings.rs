@@ -10,7 +10,8 @@ pub struct Settings {
     /// How many executions one connection carries with the full stream window; from there on all of them get
     /// [`crowded_window`](Settings::crowded_window), so that together they never fill the connection's. 64 by default.
     pub crowd: usize,
-    /// The stream window on a crowded connection. 512 KiB by default.
+    /// The stream window on a crowded connection. 3 MiB by default: a sender of ours asks for half of that at most
+    /// before it begins a message, whatever the window was when it measured it.
     pub crowded_window: u32,
     /// Bytes a peer may have under way on all streams of a connection together. Far more than any number of stalled
     /// streams can hold, so that none of them stops another or Manage (E5, M2). 2 GiB - 1 by default, the most HTTP/2 has.
@@ -22,7 +23,8 @@ pub struct Settings {
     pub max_message: usize,
     /// Bytes handed to HTTP/2 and not yet on the socket before we wait. 8 MiB by default.
     pub send_buffer: usize,
-    /// The most streams a peer may have open at once on one connection. 1,024 by default.
+    /// The most streams a peer may have open at once on one connection. 320 by default: the 256 that a worker serves at
+    /// once (P10), and some that wait.
     pub max_streams: u32,
 }
 
@@ -31,20 +33,35 @@ impl Default for Settings {
         Settings {
             stream_window: 8 << 20,
             crowd: 64,
-            crowded_window: 512 << 10,
+            crowded_window: 3 << 20,
             connection_window: (1 << 31) - 1,
             max_frame: 8 << 20,
             max_message: 128 << 20,
             send_buffer: 8 << 20,
-            max_streams: 1_024,
+            max_streams: 320,
         }
+    }
+}
+
+impl Settings {
+    /// The same for a worker that serves `sessions` at once (P10). Above 256 every stream gets an equal, smaller share
+    /// of the connection from the start.
+    pub fn for_sessions(self, sessions: usize) -> Self {
+        let waiting = 64;
+        let streams = u32::try_from(sessions).unwrap_or(u32::MAX).saturating_add(waiting);
+        if streams <= self.max_streams {
+            return self;
+        }
+        let share = (self.connection_window / 8 * 5 / streams).max(64 << 10);
+        let stream_window = self.stream_window.min(share);
+        Settings { max_streams: streams, stream_window, crowded_window: stream_window, ..self }
     }
 }
 
 /// The executions that one connection carries, and the window that each of them gets (E5, M2).
 ///
 /// HTTP/2 opens a connection's window again in steps of up to a third of it, so stalled streams may hold two thirds:
-/// 1.3 GiB. 64 streams of 8 MiB and 960 of 512 KiB hold 1 GiB.
+/// 1,365 MiB. 64 streams of 8 MiB and 256 of 3 MiB hold 1,280 MiB.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     tenants: Arc<()>,
@@ -93,7 +110,7 @@ mod tests {
         let mut tenants: Vec<_> = (0..4).map(|_| crowd.enter()).collect();
         assert_eq!(crowd.change(&settings), None);
         tenants.push(crowd.enter());
-        assert_eq!(crowd.change(&settings), Some(512 << 10));
+        assert_eq!(crowd.change(&settings), Some(3 << 20));
         assert_eq!(crowd.change(&settings), None, "said once");
         tenants.truncate(3);
         assert_eq!(crowd.change(&settings), None, "not yet");
@@ -104,9 +121,12 @@ mod tests {
     /// M2: by default all streams together can't fill the connection's window.
     #[test]
     fn m2_stalled_streams_leave_room_on_the_connection() {
-        let settings = Settings::default();
-        let full = settings.crowd as u64 * u64::from(settings.stream_window);
-        let rest = (u64::from(settings.max_streams) - settings.crowd as u64) * u64::from(settings.crowded_window);
-        assert!(full + rest < u64::from(settings.connection_window) / 3 * 2);
+        for sessions in [1, 256, 257, 1_000, 10_000] {
+            let settings = Settings::default().for_sessions(sessions);
+            assert!(settings.max_streams as usize > sessions);
+            let full = settings.crowd as u64 * u64::from(settings.stream_window);
+            let rest = (u64::from(settings.max_streams) - settings.crowd as u64) * u64::from(settings.crowded_window);
+            assert!(full + rest < u64::from(settings.connection_window) / 3 * 2, "{sessions} sessions");
+        }
     }
 }

@@ -14,6 +14,10 @@ use crate::status::Status;
 /// Bytes of the peer's window that data leaves free for Cancel and other control messages (E9).
 const RESERVE: usize = 64 << 10;
 
+/// The most room that is asked for before a message is begun: half the window that a crowded connection leaves, since
+/// this one may become crowded while we wait.
+const MOST: usize = 3 << 19;
+
 /// A peer whose window is smaller than this gets data as room appears; holding room back would only starve it.
 const SMALL_WINDOW: usize = 256 << 10;
 
@@ -42,7 +46,7 @@ impl Writer {
         let window = self.stream.capacity();
         self.stream.reserve_capacity(0);
         // The peer opens its window again in steps of up to a third, so that more than a half might never be free.
-        let most = if window < SMALL_WINDOW { 1 } else { window / 2 };
+        let most = if window < SMALL_WINDOW { 1 } else { (window / 2).min(MOST) };
         if window > 0 {
             self.most = Some(most);
         }

@@ -112,12 +112,9 @@ impl Worker {
             places: Arc::new(Semaphore::new(options.max_sessions)),
             max_sessions: options.max_sessions,
         };
-        let settings = Settings {
-            max_message: options.max_message_bytes,
-            // Beyond the places, so that who must wait for one is heard (P10).
-            max_streams: u32::try_from(options.max_sessions.saturating_mul(4)).unwrap_or(u32::MAX).max(1_024),
-            ..Settings::default()
-        };
+        // There are more streams than places, so that who must wait for one is heard (P10).
+        let settings = Settings { max_message: options.max_message_bytes, ..Settings::default() };
+        let settings = settings.for_sessions(options.max_sessions);
         let server = Server::new(Arc::new(service), settings, options.token.clone()).await.map_err(|error| {
             Error::worker("CANT_REFLECT", "the checked-in descriptors do not decode").with_source(error)
         })?;

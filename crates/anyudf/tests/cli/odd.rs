@@ -22,6 +22,9 @@ const WITNESS: &str = "ANYUDF_TEST_WITNESS";
 #[test]
 fn the_worker_that_tests_start() {
     let Ok(mode) = std::env::var(MODE) else { return };
+    if mode == "rubbish" {
+        return speak_rubbish();
+    }
     let worker = Worker::new()
         .with(scalar("picky").argument("n", DataType::Int64).returns(DataType::Int64).over(picky))
         .with(Definition::new("doubles", Kind::Scalar, |_| Ok(Times(2))).returns([("n", DataType::Int64)]))
@@ -42,6 +45,15 @@ fn the_worker_that_tests_start() {
     // The test runner must not go on to say how the test went.
     let code = worker.run_with(std::env::args_os().skip_while(|argument| argument != "--id"));
     std::process::exit(if code == std::process::ExitCode::SUCCESS { 0 } else { 1 });
+}
+
+/// Listens where it should, and answers every caller with something that is not gRPC.
+fn speak_rubbish() {
+    let path = std::env::args().skip_while(|argument| argument != "--connection").nth(1).expect("--connection WHERE");
+    for caller in UnixListener::bind(path).expect("a fresh socket").incoming() {
+        // The caller may have hung up already.
+        let _ = caller.and_then(|mut caller| caller.write_all(b"HTTP/1.0 418 I'm a teapot\r\n\r\n"));
+    }
 }
 
 /// The command line of a worker in this mode, for `--worker`.

@@ -1,5 +1,7 @@
 //! The commands beside `run`.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::odd;
@@ -44,6 +46,17 @@ fn p1_the_worker_has_help_and_ignores_the_rest() {
         assert!(help.contains(flag), "{flag}: {help}");
     }
     place.anyudf(["worker", "--verbose=3"]).failed(2, &["--connection"]);
+}
+
+/// A reader that goes away in the middle is no reason to panic.
+#[test]
+fn a_benchmark_that_nobody_reads_ends_quietly() {
+    let place = Place::new();
+    let mut command = place.command("bench echo --json --only bytes --batch-bytes 1KiB --rounds 1".split(' '));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    drop(child.stdout.take());
+    let ran = place.finish(child.wait_with_output().expect("it ends"));
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
 }
 
 /// The benchmark's lines have the promised names, at one size, in a short run.

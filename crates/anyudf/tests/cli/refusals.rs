@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::odd;
+use crate::odd::{self, Witness};
 use crate::support::{DISTANCE, Place, sample, text};
 
 /// Runs over four coordinates in a CSV file, into a file that must not come into being.
@@ -62,6 +62,7 @@ fn flags_that_make_no_sense_are_said_so() {
     refused(COORDINATES, "--function echo_batches --kind scalar", 2, &["of kind map, not scalar"]);
     refused(COORDINATES, "--function echo_batches --args lat1,,lon1", 2, &["--args", "name 2 is empty"]);
     refused(COORDINATES, "--function echo_batches --jobs 0", 2, &["--jobs"]);
+    refused(COORDINATES, "--function echo_batches --jobs 9999", 2, &["--jobs 9999"]);
     refused(COORDINATES, "--function echo_batches --call-timeout soon", 2, &["--call-timeout"]);
     Place::new().run("--function echo_batches", &[]).failed(2, &["needs rows", "--input"]);
 }
@@ -141,7 +142,7 @@ fn a_worker_that_never_binds_is_given_up() {
     // It would sleep for longer than any test may take.
     let worker = "sh -c 'exec sleep 600' sh";
     let ran = place.run("--function f --start-timeout 200ms", &["--worker", worker, "--input", &sample()]);
-    ran.failed(1, &["200ms", "never bound"]);
+    ran.failed(1, &["200ms", "never bound", "--start-timeout"]);
 }
 
 #[test]
@@ -150,6 +151,24 @@ fn a_worker_that_answers_garbage_is_not_believed() {
     let (input, output) = (place.file("in.csv", "n\n1\n"), place.path("out.csv"));
     let files = ["--worker", &worker, "--input", text(&input), "--output", text(&output)];
     place.run("--function picky --args n", &files).failed(1, &["picky", "a batch from the worker"]);
+    assert_eq!(place.listing(), ["in.csv"]);
+}
+
+#[test]
+fn a_worker_that_speaks_another_language_is_given_up() {
+    let (place, worker) = (Place::new(), odd::worker("rubbish"));
+    let files = ["--worker", &worker, "--input", &sample()];
+    place.run("--function f --start-timeout 300ms", &files).failed(1, &["300ms", "answered no call"]);
+}
+
+/// P7: a row that no message can hold is named, with its size.
+#[test]
+fn p7_a_row_too_large_is_named() {
+    let place = Place::new();
+    let input = place.file("in.csv", format!("text\nsmall\n{}\n", "x".repeat(100_000)));
+    let files = ["--input", text(&input), "--output", "out.csv"];
+    let says = ["`echo_batches`", "batch 1 of the input", "100", "65", "--max-message-bytes"];
+    place.run("--function echo_batches --max-message-bytes 64KiB", &files).failed(1, &says);
     assert_eq!(place.listing(), ["in.csv"]);
 }
 
@@ -182,6 +201,18 @@ fn a_function_that_panics_fails_and_the_rest_is_told_with_v() {
 #[test]
 fn a_worker_that_dies_in_the_middle_leaves_no_partial_output() {
     picky("-3", "--function picky --jobs 2", &["`picky`", "exit status: 7", "these are my last words"]);
+}
+
+/// C11: a call that takes too long fails with what was called, and the run ends although the function does not.
+#[test]
+fn c11_a_call_that_takes_too_long_is_given_up() {
+    let place = Place::new();
+    let witness = Witness::new(&place);
+    let (worker, input) = (witness.worker(), place.file("in.csv", "n\n1\n"));
+    let files = ["--worker", &worker, "--input", text(&input), "--output", "out.csv"];
+    let ran = place.run("--function stubborn --call-timeout 50ms", &files);
+    ran.failed(1, &["`stubborn`", "CALL_TIMEOUT", "process", "50", "--call-timeout"]);
+    assert_eq!(place.listing(), ["in.csv", "witness"]);
 }
 
 #[test]

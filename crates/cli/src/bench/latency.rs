@@ -14,6 +14,9 @@ use crate::io::Io;
 /// Queues are full when nothing was taken for this long.
 const STALLED: Duration = Duration::from_millis(15);
 
+/// No more samples are taken after this time, so that a slow machine ends in time too.
+const ENOUGH: Duration = Duration::from_secs(4);
+
 /// Opening a session on a worker that is up: from Init to InitResponse.
 pub(super) fn warm_open(io: &Io, command: &WorkerCommand) -> Result<Latency> {
     with_worker(io, command, async |worker| {
@@ -92,7 +95,7 @@ fn with_worker<T>(io: &Io, command: &WorkerCommand, measure: impl AsyncFnOnce(&W
     })?
 }
 
-/// Takes `samples`, after a tenth more to warm up.
+/// Takes `samples`, or as many as there is time for, after a tenth more to warm up.
 async fn sampled(
     mode: &'static str,
     samples: usize,
@@ -101,8 +104,9 @@ async fn sampled(
     for _ in 0..samples / 10 {
         sample().await?;
     }
+    let began = Instant::now();
     let mut times = Vec::with_capacity(samples);
-    for _ in 0..samples {
+    while times.len() < samples && (times.is_empty() || began.elapsed() < ENOUGH) {
         times.push(sample().await?);
     }
     Ok(Latency::new(mode, times))

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyudf_engine::{Worker, WorkerConfig};
+use arrow::array::RecordBatch;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::failure::Result;
@@ -94,74 +95,81 @@ pub(crate) fn bench(arguments: BenchArguments) -> Result {
     let report = Report::new(arguments.json);
     let io = Io::start()?;
     let command = start::bundled()?;
-    let sizes = arguments.batch_bytes.map_or(SIZES.to_vec(), |size| vec![size]);
+    report.patience("measuring for up to 50 s; other programs that run now change the figures");
     if asked(Mode::Bytes) || asked(Mode::Arrow) {
         let worker = io.wait_or_interrupt(Worker::start(&command, WorkerConfig::default()))??;
         let flights = asked(Mode::Arrow).then(|| Flights::load(arguments.flights.as_deref())).transpose()?;
         if let Some(flights) = &flights {
-            report.note(format_args!("mode arrow sends flights {}", flights.source));
+            report.note(format_args!("mode arrow sends flights {}", flights.source))?;
         }
-        report.throughput_heading();
-        let mut rows = vec![Row::default(); sizes.len()];
-        let arrow: Vec<_> = sizes.iter().map(|&size| flights.as_ref().map(|f| f.batches(size))).collect();
+        report.throughput_heading()?;
+        let sizes = arguments.batch_bytes.map_or(SIZES.to_vec(), |size| vec![size]);
+        let mut rows: Vec<_> = sizes.iter().map(|&size| Row::new(size, asked(Mode::Bytes), flights.as_ref())).collect();
         for round in 0..=arguments.rounds {
-            for ((&size, row), arrow) in sizes.iter().zip(&mut rows).zip(&arrow) {
-                // The first round warms caches, buffers and the processor up, and is thrown away.
-                let time = if round == 0 { RUN / 10 } else { RUN };
-                let mut measured = Row::default();
-                measured.raw.push(raw::echo(size, time)?);
-                if asked(Mode::Bytes) {
-                    measured.bytes.push(through::bytes(&io, &worker, size, time)?);
-                }
-                if let Some(batches) = arrow {
-                    measured.arrow.push(through::arrow(&io, &worker, batches, time)?);
-                }
+            // The first round warms caches, buffers and the processor up, and is thrown away.
+            let (time, keep) = if round == 0 { (RUN / 10, false) } else { (RUN, true) };
+            for row in &mut rows {
+                row.measure(&io, &worker, time, keep)?;
                 io.check()?;
-                if round > 0 {
-                    row.extend(measured);
-                }
             }
         }
-        for (&size, row) in sizes.iter().zip(&mut rows) {
-            let raw = median(&mut row.raw);
-            let source = flights.as_ref().map(|flights| flights.source.as_str());
-            report.throughput(&Throughput::new("raw", size, raw, raw, None));
-            for (mode, rates, source) in [("bytes", &mut row.bytes, None), ("arrow", &mut row.arrow, source)] {
-                if !rates.is_empty() {
-                    report.throughput(&Throughput::new(mode, size, median(rates), raw, source));
-                }
-            }
+        for row in rows {
+            row.report(&report, flights.as_ref().map(|flights| flights.source.as_str()))?;
         }
         io.wait(worker.end())?;
     }
     if asked(Mode::Latency) {
-        report.latency_heading();
-        report.latency(&latency::warm_open(&io, &command)?);
-        report.latency(&latency::round_trip(&io, &command)?);
-        report.latency(&latency::cold_start(&io, &command)?);
-        report.latency(&latency::cancel(&io, &command)?);
+        report.latency_heading()?;
+        report.latency(&latency::warm_open(&io, &command)?)?;
+        report.latency(&latency::round_trip(&io, &command)?)?;
+        report.latency(&latency::cold_start(&io, &command)?)?;
+        report.latency(&latency::cancel(&io, &command)?)?;
     }
     Ok(())
 }
 
-/// The rates measured at one size, in GiB/s.
-#[derive(Clone, Debug, Default)]
+/// What is measured at one size, one after the other, and the rates so far, in GiB/s.
+#[derive(Debug)]
 struct Row {
+    size: usize,
     raw: Vec<f64>,
-    bytes: Vec<f64>,
-    arrow: Vec<f64>,
+    bytes: Option<Vec<f64>>,
+    arrow: Option<(Vec<RecordBatch>, Vec<f64>)>,
 }
 
 impl Row {
-    fn extend(&mut self, other: Row) {
-        self.raw.extend(other.raw);
-        self.bytes.extend(other.bytes);
-        self.arrow.extend(other.arrow);
+    fn new(size: usize, bytes: bool, flights: Option<&Flights>) -> Self {
+        let arrow = flights.map(|flights| (flights.batches(size), Vec::new()));
+        Row { size, raw: Vec::new(), bytes: bytes.then(Vec::new), arrow }
+    }
+
+    fn measure(&mut self, io: &Io, worker: &Worker, time: Duration, keep: bool) -> Result {
+        let note = |rates: &mut Vec<f64>, rate| rates.extend(keep.then_some(rate));
+        note(&mut self.raw, raw::echo(self.size, time)?);
+        if let Some(rates) = &mut self.bytes {
+            note(rates, through::bytes(io, worker, self.size, time)?);
+        }
+        if let Some((batches, rates)) = &mut self.arrow {
+            note(rates, through::arrow(io, worker, batches, time)?);
+        }
+        Ok(())
+    }
+
+    fn report(self, report: &Report, source: Option<&str>) -> Result {
+        let raw = median(self.raw);
+        report.throughput(&Throughput::new("raw", self.size, raw, raw, None))?;
+        if let Some(rates) = self.bytes {
+            report.throughput(&Throughput::new("bytes", self.size, median(rates), raw, None))?;
+        }
+        if let Some((_, rates)) = self.arrow {
+            report.throughput(&Throughput::new("arrow", self.size, median(rates), raw, source))?;
+        }
+        Ok(())
     }
 }
 
 /// The middle value. Zero when there is none.
-fn median(values: &mut [f64]) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

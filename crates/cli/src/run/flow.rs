@@ -9,7 +9,7 @@
 //! There is a feeder and a collector for each session, so batches are always under way in both directions. The reader
 //! takes a permit for each batch and stops while too many bytes are out; the writer's pace is thus everybody's.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 
 use anyudf_engine::Summary;
 use arrow::array::{Array, RecordBatch};
@@ -74,6 +74,13 @@ impl Work {
     }
 }
 
+/// Said in place of work by a reader that can't go on. It has told why.
+#[derive(Debug)]
+pub(super) struct Broken;
+
+/// Where every feeder takes its work.
+pub(super) type Queue = Arc<Mutex<mpsc::Receiver<Result<Work, Broken>>>>;
+
 /// What a batch costs beside its rows: arrays, buffers, places in queues.
 const OVERHEAD: usize = 4 << 10;
 
@@ -98,8 +105,6 @@ pub(super) enum Event {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use super::*;
 
     #[test]

@@ -5,13 +5,17 @@
 //! unless `--jobs` asks for more, and what they return is the result.
 
 mod arguments;
+mod blame;
 mod coerce;
+mod collector;
 mod crew;
+mod feeder;
 mod flow;
 mod pipeline;
 mod plan;
 mod progress;
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,15 +27,19 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use arguments::Columns;
 pub(crate) use arguments::RunArguments;
+use blame::blamed;
 use crew::Crew;
-use pipeline::{Pipe, Pipeline, blamed};
+use pipeline::{Pipe, Pipeline};
 use plan::{Call, Plan, widened};
 use progress::{Bar, Stats};
 
 use crate::catalog::{Catalog, Kind};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, say};
 use crate::files::{Input, InputOptions, OutputOptions};
 use crate::io::Io;
+
+/// Each job is two threads here and one or two in a worker.
+const MOST_JOBS: usize = 1_024;
 
 /// Runs `anyudf run`.
 pub(crate) fn run(arguments: &RunArguments) -> Result {
@@ -78,14 +86,15 @@ fn run_with(
     let mut output = if is_sink { None } else { Some(output_options.create(Arc::clone(&schema))?) };
     let bar = Bar::new(input.as_ref());
     let mut pipeline = Pipeline::start(io, Arc::clone(&plan), pipes, input, schema)?;
-    let mut rows_out = 0;
+    let rows_out = Cell::new(0);
     let written = pipeline.write_all(
         io,
         |rows| {
-            rows_out += rows.num_rows() as u64;
+            rows_out.set(rows_out.get() + rows.num_rows() as u64);
             output.as_mut().map_or(Ok(()), |output| Ok(output.write(rows)?))
         },
-        |pipeline| bar.show(pipeline.rows_read()),
+        // Only a scalar function's rows out tell how far its rows in are through.
+        |rows_read| bar.show(if plan.kind == Kind::Scalar { rows_out.get() } else { rows_read.max(rows_out.get()) }),
     );
     bar.clear();
     let summaries = written?;
@@ -94,7 +103,7 @@ fn run_with(
     }
     print_results(&summaries, is_sink)?;
     if arguments.stats || io::stderr().is_terminal() || tracing::enabled!(tracing::Level::INFO) {
-        eprintln!("{}", Stats::take(began, pipeline.rows_read(), rows_out, crew));
+        say(Stats::take(began, pipeline.rows_read(), rows_out.get(), crew));
     }
     Ok(())
 }
@@ -188,6 +197,9 @@ impl RunArguments {
             (Kind::Table, Some(jobs)) if jobs.get() > 1 => Err(Failure::usage(format_args!(
                 "function `{}` makes its own rows, which --jobs can't split; leave --jobs out",
                 self.function
+            ))),
+            (_, Some(jobs)) if jobs.get() > MOST_JOBS => Err(Failure::usage(format_args!(
+                "--jobs {jobs} is more than {MOST_JOBS}; more than there are processors only costs memory"
             ))),
             (_, Some(jobs)) => Ok(jobs.get()),
             (Kind::Scalar, None) => Ok(std::thread::available_parallelism().map_or(1, |cores| cores.get())),

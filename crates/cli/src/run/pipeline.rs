@@ -4,21 +4,22 @@
 //! them, and they end with the process.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use anyudf_engine::{BatchInput, BatchOutput, Control, ErrorKind, Summary};
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::concat;
+use anyudf_engine::{BatchInput, BatchOutput, Control, Summary};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc as channel;
 use tokio::time::timeout;
 
-use super::flow::{Budget, Event, Permit, Work, size};
+use super::collector::Collector;
+use super::feeder::Feeder;
+use super::flow::{Broken, Budget, Event, Permit, Work, size};
 use super::plan::Plan;
 use crate::catalog::Kind;
 use crate::failure::{Failure, Result};
@@ -50,11 +51,6 @@ pub(super) struct Pipeline {
     read: Arc<AtomicU64>,
 }
 
-/// A reader that can't go on; it has said why.
-struct Broken;
-
-type Queue = Arc<Mutex<mpsc::Receiver<Result<Work, Broken>>>>;
-
 impl Pipeline {
     /// Starts the threads. `output` is the schema of the rows that are written.
     ///
@@ -85,30 +81,16 @@ impl Pipeline {
                 events: tell.clone(),
                 read: Arc::clone(&read),
             };
-            spawn(format!("feed-{job}"), move || feeder.run())?;
+            spawn(format!("feed-{job}"), &tell, move || feeder.run())?;
             let handle = io.handle().clone();
-            let collector =
-                Collector { plan: Arc::clone(&plan), control, results, events: tell.clone(), schema: output.clone() };
-            let collect = move || {
-                handle.block_on(async {
-                    let events = collector.events.clone();
-                    let last = match collector.plan.kind {
-                        Kind::Scalar => collector.pair(pending).await,
-                        _ => collector.pass_on().await,
-                    };
-                    let last = match last {
-                        Ok(summary) => Event::Done(summary),
-                        Err(failure) => Event::Failed(failure),
-                    };
-                    // Nobody listens after a failure.
-                    let _ = events.send(last).await;
-                });
-            };
-            spawn(format!("collect-{job}"), collect)?;
+            let (plan, events, schema) = (Arc::clone(&plan), tell.clone(), Arc::clone(&output));
+            let collector = Collector { plan, control, results, events, schema };
+            spawn(format!("collect-{job}"), &tell, move || handle.block_on(collector.run(pending)))?;
         }
         if let Some(input) = input {
             let budget = Budget::new(BYTES_A_JOB.saturating_mul(sessions));
-            spawn("read".into(), move || read_all(input, &budget, &give, &tell))?;
+            let events = tell.clone();
+            spawn("read".into(), &tell, move || read_all(input, &budget, &give, &events))?;
         }
         Ok(Pipeline { controls, events, sessions, read })
     }
@@ -119,7 +101,7 @@ impl Pipeline {
     }
 
     /// Gives every batch of the result to `write`, those of a scalar function in the order of the input, and calls
-    /// `tick` now and then. Returns what the sessions left.
+    /// `tick` now and then with [`rows_read`](Self::rows_read). Returns what the sessions left.
     ///
     /// # Errors
     /// The first failure, or [`Failure::Interrupted`]; the sessions have ended then, by Cancel if need be (E8, E13).
@@ -127,7 +109,7 @@ impl Pipeline {
         &mut self,
         io: &Io,
         mut write: impl FnMut(&RecordBatch) -> Result,
-        mut tick: impl FnMut(&Self),
+        mut tick: impl FnMut(u64),
     ) -> Result<Vec<Summary>> {
         let written = self.drain(io, &mut write, &mut tick);
         if written.is_err() {
@@ -140,7 +122,7 @@ impl Pipeline {
         &mut self,
         io: &Io,
         write: &mut impl FnMut(&RecordBatch) -> Result,
-        tick: &mut impl FnMut(&Self),
+        tick: &mut impl FnMut(u64),
     ) -> Result<Vec<Summary>> {
         let mut summaries = Vec::with_capacity(self.sessions);
         let mut waiting: BTreeMap<u64, (RecordBatch, Option<Permit>)> = BTreeMap::new();
@@ -163,7 +145,7 @@ impl Pipeline {
                 Ok(Some(Event::Failed(failure))) => return Err(failure),
                 Ok(None) => return Err(Failure::failed("a thread of the run ended without a word; this is a bug")),
             }
-            tick(self);
+            tick(self.rows_read());
         }
         match waiting.is_empty() {
             true => Ok(summaries),
@@ -184,8 +166,17 @@ impl Pipeline {
     }
 }
 
-fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result {
-    thread::Builder::new().name(name).spawn(run).context("can't start a thread")?;
+/// Starts a thread whose panic is a failure of the run, not a reason to wait for ever.
+fn spawn(name: String, events: &channel::Sender<Event>, run: impl FnOnce() + Send + 'static) -> Result {
+    let events = events.clone();
+    let guarded = move || {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            // What happened was printed by the panic itself.
+            let failure = Failure::failed("a thread of the run panicked; this is a bug of anyudf");
+            let _ = events.blocking_send(Event::Failed(failure));
+        }
+    };
+    thread::Builder::new().name(name).spawn(guarded).context("can't start a thread")?;
     Ok(())
 }
 
@@ -214,171 +205,4 @@ fn read_all(
         }
         first += count;
     }
-}
-
-/// Sends arguments to one session.
-struct Feeder {
-    handle: Handle,
-    plan: Arc<Plan>,
-    queue: Queue,
-    input: BatchInput,
-    /// Where the collector learns which rows the results belong to.
-    pend: Option<channel::UnboundedSender<Work>>,
-    events: channel::Sender<Event>,
-    read: Arc<AtomicU64>,
-}
-
-impl Feeder {
-    fn run(mut self) {
-        loop {
-            let next = self.queue.lock().expect("nothing panics while it is held").recv();
-            let work = match next {
-                Ok(Ok(work)) => work,
-                Ok(Err(Broken)) => {
-                    self.input.fail("it can't be read to its end"); // E8
-                    return;
-                }
-                // The end. How the session takes it, the collector sees.
-                Err(_) => return drop(self.handle.block_on(self.input.finish())),
-            };
-            let arguments = match self.plan.arguments(&work.rows, work.first) {
-                Ok(arguments) => arguments,
-                Err(failure) => {
-                    // Told before the session is cancelled, so that it is what the user reads.
-                    let _ = self.events.blocking_send(Event::Failed(failure));
-                    self.input.fail("its values do not fit the function"); // E8
-                    return;
-                }
-            };
-            let rows = work.rows.num_rows() as u64;
-            // Before the arguments go, so that no result comes for rows that nobody knows of.
-            let permit = match &self.pend {
-                Some(pend) => {
-                    // Without a collector the session has ended, and so will the next send.
-                    let _ = pend.send(work);
-                    None
-                }
-                None => Some(work.permit),
-            };
-            if self.handle.block_on(self.input.send(&arguments)).is_err() {
-                return; // The session has ended; the collector says how.
-            }
-            self.read.fetch_add(rows, Relaxed);
-            drop(permit);
-        }
-    }
-}
-
-/// Takes results from one session.
-struct Collector {
-    plan: Arc<Plan>,
-    control: Control,
-    results: BatchOutput,
-    events: channel::Sender<Event>,
-    /// Of the rows that are written.
-    schema: SchemaRef,
-}
-
-impl Collector {
-    /// A scalar function's: pairs each result with the rows it was made from.
-    async fn pair(mut self, mut pending: channel::UnboundedReceiver<Work>) -> Result<Summary> {
-        loop {
-            let work = tokio::select! {
-                biased;
-                work = pending.recv() => work,
-                _ = self.control.ended() => None,
-            };
-            let Some(work) = work else { break };
-            let column = self.column(&work).await?;
-            let mut columns = work.rows.columns().to_vec();
-            columns.push(column);
-            let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)
-                .with_context(|| format!("function `{}` returned an unexpected column", self.plan.function))?;
-            let event = Event::Rows { place: Some(work.place), rows, permit: Some(work.permit) };
-            // Nobody listens after a failure.
-            let _ = self.events.send(event).await;
-        }
-        match self.results.next().await {
-            Ok(Some(_)) => Err(self.wrong_length("more rows than it was given")),
-            Ok(None) => self.close().await,
-            Err(error) => Err(self.blamed(&error, "")),
-        }
-    }
-
-    /// The result for these rows, whole, however many pieces it comes in.
-    async fn column(&mut self, work: &Work) -> Result<ArrayRef> {
-        let wanted = work.rows.num_rows();
-        let (mut pieces, mut rows) = (Vec::new(), 0);
-        while rows < wanted {
-            match self.results.next().await {
-                Ok(Some(batch)) => {
-                    rows += batch.num_rows();
-                    pieces.push(ArrayRef::clone(batch.column(0)));
-                }
-                Ok(None) => return Err(self.wrong_length(&format!("too few rows for {}", work.location()))),
-                Err(error) => return Err(self.blamed(&error, &format!(" in {}", work.location()))),
-            }
-        }
-        if rows > wanted {
-            return Err(self.wrong_length(&format!("{rows} rows for the {wanted} of {}", work.location())));
-        }
-        Ok(match &pieces[..] {
-            [whole] => ArrayRef::clone(whole),
-            pieces => {
-                let pieces: Vec<_> = pieces.iter().map(|piece| &**piece).collect();
-                concat(&pieces).context("can't join the pieces of a result")?
-            }
-        })
-    }
-
-    /// Any other function's: what comes is what is written.
-    async fn pass_on(mut self) -> Result<Summary> {
-        loop {
-            match self.results.next().await {
-                Ok(Some(rows)) => {
-                    // Nobody listens after a failure.
-                    let _ = self.events.send(Event::Rows { place: None, rows, permit: None }).await;
-                }
-                Ok(None) => return self.close().await,
-                Err(error) => return Err(self.blamed(&error, "")),
-            }
-        }
-    }
-
-    async fn close(self) -> Result<Summary> {
-        let Collector { plan, results, .. } = self;
-        results.close().await.map_err(|error| blamed(&plan.function, &error, ""))
-    }
-
-    fn blamed(&self, error: &anyudf_engine::Error, place: &str) -> Failure {
-        blamed(&self.plan.function, error, place)
-    }
-
-    fn wrong_length(&self, what: &str) -> Failure {
-        Failure::failed(format_args!(
-            "function `{}` returned {what}; a scalar function returns a value for each row, others need --kind map",
-            self.plan.function
-        ))
-    }
-}
-
-/// What failed, where, whose fault it was, and what to try.
-pub(super) fn blamed(function: &str, error: &anyudf_engine::Error, place: &str) -> Failure {
-    if let Some(traceback) = error.execution().and_then(|error| error.traceback.as_deref()) {
-        tracing::info!("traceback of `{function}`:\n{traceback}");
-    }
-    let hint = match error.condition() {
-        "CALL_TIMEOUT" => "; try a longer --call-timeout or a smaller --batch-rows",
-        "ARROW_ROW_TOO_LARGE" | "MESSAGE_TOO_LARGE" => "; try a larger --max-message-bytes",
-        "WORKER_DIED" => "; -v shows everything it printed",
-        _ if error.execution().is_some_and(|error| error.traceback.is_some()) => "; -v shows where",
-        _ => "",
-    };
-    let what = match error.kind() {
-        ErrorKind::User => format!("function `{function}` failed{place}: {error}{hint}"),
-        ErrorKind::Worker => format!("the worker failed to run `{function}`{place}: {error}{hint}"),
-        ErrorKind::Cancelled => format!("function `{function}` was cancelled{place}: {error}{hint}"),
-        _ => format!("function `{function}` could not be run to its end{place}: {error}{hint}"),
-    };
-    Failure::failed(what)
 }

@@ -112,6 +112,7 @@ impl fmt::Display for Stats {
         let rows = self.rows_in.max(self.rows_out);
         match self.rows_in == self.rows_out {
             true => write!(f, "{} rows", show_count(rows))?,
+            false if self.rows_in == 0 => write!(f, "{} rows out", show_count(rows))?,
             false => write!(f, "{} rows in, {} rows out", show_count(self.rows_in), show_count(self.rows_out))?,
         }
         write!(f, " in {seconds:.2} s, {} rows/s", show_count((rows as f64 / seconds.max(1e-9)) as u64))?;

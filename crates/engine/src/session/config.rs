@@ -19,8 +19,8 @@ pub struct SessionConfig {
     /// Payloads larger than this, in bytes, are sent in chunks of this size (E4). 1 MiB by default.
     pub chunk_bytes: usize,
     /// Record batches are split by rows into messages of about this many bytes, never more than the worker takes. A
-    /// single row may be larger than this. 3.75 MiB by default: under gRPC's usual limit, and small enough for the
-    /// stream's window that Cancel never waits behind one (E4, E9).
+    /// single row may be larger than this. 1.375 MiB by default: under gRPC's usual limit, and small enough that Cancel
+    /// never waits behind one for want of credit (E4, E9).
     pub message_bytes: usize,
     /// How much input waits in this process while the worker is slow, in bytes, beyond the stream's window (E5).
     /// 1 MiB by default.
@@ -36,7 +36,7 @@ impl Default for SessionConfig {
             idle_limit: None,
             pipelining: Pipelining::Never,
             chunk_bytes: 1 << 20,
-            message_bytes: (4 << 20) - (256 << 10),
+            message_bytes: (1 << 20) + (384 << 10),
             input_bytes: 1 << 20,
         }
     }

@@ -261,7 +261,10 @@ impl Session {
             return;
         }
         tracing::debug!(%status, "an execution's stream broke");
-        self.count_failure();
+        // One that was cancelled or has failed before is counted already, or does not count.
+        if !self.exchange.is_cancelled() && !self.exchange.is_failed() {
+            self.count_failure();
+        }
         self.dismiss(Reason::Disconnected);
         self.outbox.clear();
         // The status is for a client that is still there, as after a message over the limit.

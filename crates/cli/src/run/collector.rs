@@ -1,0 +1,120 @@
+//! One session's way out: takes results, and pairs a scalar function's with the rows they were made from.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use anyudf_engine::{BatchOutput, Control, Summary};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::concat;
+use arrow::datatypes::SchemaRef;
+use tokio::sync::mpsc as channel;
+
+use super::blame::blamed;
+use super::flow::{Event, Work};
+use super::plan::Plan;
+use crate::catalog::Kind;
+use crate::failure::{Failure, Result};
+
+/// Takes results from one session.
+pub(super) struct Collector {
+    pub(super) plan: Arc<Plan>,
+    pub(super) control: Control,
+    pub(super) results: BatchOutput,
+    pub(super) events: channel::Sender<Event>,
+    /// Of the rows that are written.
+    pub(super) schema: SchemaRef,
+}
+
+impl Collector {
+    /// Takes until the session has ended, and tells how it did. A scalar function's rows come from `pending`.
+    pub(super) async fn run(self, pending: channel::UnboundedReceiver<Work>) {
+        let events = self.events.clone();
+        let ended = match self.plan.kind {
+            Kind::Scalar => self.pair(pending).await,
+            _ => self.pass_on().await,
+        };
+        // Nobody listens after a failure.
+        let _ = events.send(ended.map_or_else(Event::Failed, Event::Done)).await;
+    }
+
+    /// A scalar function's: pairs each result with the rows it was made from.
+    async fn pair(mut self, mut pending: channel::UnboundedReceiver<Work>) -> Result<Summary> {
+        loop {
+            let work = tokio::select! {
+                biased;
+                work = pending.recv() => work,
+                _ = self.control.ended() => None,
+            };
+            let Some(work) = work else { break };
+            let column = self.column(&work).await?;
+            let mut columns = work.rows.columns().to_vec();
+            columns.push(column);
+            let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)
+                .with_context(|| format!("function `{}` returned an unexpected column", self.plan.function))?;
+            let event = Event::Rows { place: Some(work.place), rows, permit: Some(work.permit) };
+            // Nobody listens after a failure.
+            let _ = self.events.send(event).await;
+        }
+        match self.results.next().await {
+            Ok(Some(_)) => Err(self.wrong_length("more rows than it was given")),
+            Ok(None) => self.close().await,
+            Err(error) => Err(self.blamed(&error, "")),
+        }
+    }
+
+    /// The result for these rows, whole, however many pieces it comes in.
+    async fn column(&mut self, work: &Work) -> Result<ArrayRef> {
+        let wanted = work.rows.num_rows();
+        let (mut pieces, mut rows) = (Vec::new(), 0);
+        while rows < wanted {
+            match self.results.next().await {
+                Ok(Some(batch)) => {
+                    rows += batch.num_rows();
+                    pieces.push(ArrayRef::clone(batch.column(0)));
+                }
+                Ok(None) => return Err(self.wrong_length(&format!("too few rows for {}", work.location()))),
+                Err(error) => return Err(self.blamed(&error, &format!(" in {}", work.location()))),
+            }
+        }
+        if rows > wanted {
+            return Err(self.wrong_length(&format!("{rows} rows for the {wanted} of {}", work.location())));
+        }
+        Ok(match &pieces[..] {
+            [whole] => ArrayRef::clone(whole),
+            pieces => {
+                let pieces: Vec<_> = pieces.iter().map(|piece| &**piece).collect();
+                concat(&pieces).context("can't join the pieces of a result")?
+            }
+        })
+    }
+
+    /// Any other function's: what comes is what is written.
+    async fn pass_on(mut self) -> Result<Summary> {
+        loop {
+            match self.results.next().await {
+                Ok(Some(rows)) => {
+                    // Nobody listens after a failure.
+                    let _ = self.events.send(Event::Rows { place: None, rows, permit: None }).await;
+                }
+                Ok(None) => return self.close().await,
+                Err(error) => return Err(self.blamed(&error, "")),
+            }
+        }
+    }
+
+    async fn close(self) -> Result<Summary> {
+        let Collector { plan, results, .. } = self;
+        results.close().await.map_err(|error| blamed(&plan.function, &error, ""))
+    }
+
+    fn blamed(&self, error: &anyudf_engine::Error, place: &str) -> Failure {
+        blamed(&self.plan.function, error, place)
+    }
+
+    fn wrong_length(&self, what: &str) -> Failure {
+        Failure::failed(format_args!(
+            "function `{}` returned {what}; a scalar function returns a value for each row, others need --kind map",
+            self.plan.function
+        ))
+    }
+}
