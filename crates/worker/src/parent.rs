@@ -29,12 +29,18 @@ pub(crate) fn starters(grouped: bool) -> Vec<Starter> {
     let parent = getppid();
     let mut starters: Vec<_> = parent.map(Starter::Parent).into_iter().collect();
     let leader = getpgrp();
-    if grouped && leader != getpid() {
+    // A leader that is gone, or no ancestor of ours, is the leader of somebody else's group: a shell's, say.
+    if grouped && leader != getpid() && descends_from(leader) {
         let others = [Some(leader), parent_of(leader)];
         let others = others.into_iter().flatten().filter(|pid| Some(*pid) != parent);
         starters.extend(others.map(Starter::Ancestor));
     }
     starters
+}
+
+/// Whether a process is our parent, or its parent, and so on.
+fn descends_from(ancestor: Pid) -> bool {
+    std::iter::successors(getppid(), |pid| parent_of(*pid)).take(64).any(|pid| pid == ancestor)
 }
 
 /// Waits until one of them has ended; for ever when there are none.
@@ -110,6 +116,8 @@ mod tests {
         assert!(watched.into_iter().all(is_there));
         if cfg!(target_os = "linux") {
             assert_eq!(parent_of(getpid()), getppid());
+            assert!(getppid().is_some_and(descends_from));
+            assert!(!descends_from(getpid()), "nobody descends from itself");
         }
     }
 }
