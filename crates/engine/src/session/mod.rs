@@ -365,7 +365,9 @@ async fn supervise(
             }
         }
     };
-    let run = async { tokio::join!(drive(role, duplex), tell) };
+    // The role goes as soon as it is done: its end of `news` is what ends `tell`.
+    let carry = async { drop(drive(role, duplex).await) };
+    let run = async { tokio::join!(carry, tell) };
     let lost = async {
         let why = worker.lost().await;
         // The role may have ended already.
