@@ -28,7 +28,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes by which a process may grow beyond what a rule counts: allocators keep, threads have stacks.
-const ALLOWANCE: u64 = 48 << 20;
+const ALLOWANCE: u64 = 64 << 20;
 
 /// Heartbeats in a row during which nothing moved: then it stands still.
 const STILL: usize = 20;

@@ -196,7 +196,9 @@ impl RawOutput<'_> {
         }
         let began = Instant::now();
         ends.shared.clock.pause(began);
-        let sent = ends.send(FromUser::Data { message, bytes, rows }, bytes);
+        // A message costs its handle too, which for a short one is more than its bytes.
+        let room = bytes + size_of::<Outgoing>();
+        let sent = ends.send(FromUser::Data { message, bytes, rows }, room);
         let now = Instant::now();
         ends.shared.clock.resume(now);
         let waited = now.saturating_duration_since(began);

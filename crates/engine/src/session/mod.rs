@@ -474,7 +474,9 @@ impl Input {
             ));
         }
         let data = message.data_len();
-        match self.queue.send(FromCaller::Data(message, data), bytes).await {
+        // A message costs its handle too, which for a short one is more than its bytes.
+        let room = bytes + size_of::<Outgoing>();
+        match self.queue.send(FromCaller::Data(message, data), room).await {
             Ok(()) => Ok(()),
             Err(_) => Err(self.refused().await),
         }
