@@ -133,6 +133,21 @@ impl Source {
             return Poll::Ready(event);
         }
     }
+
+    /// Drops whatever still arrives; ready when the peer's side has ended, however. Headers are waited for as well: to
+    /// let go of them would reset the stream, and with it what was said last.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self {
+                Source::Headers(headers) => match std::task::ready!(headers.poll(cx)) {
+                    Ok(reader) => *self = Source::Messages(reader),
+                    Err(_) => return Poll::Ready(()),
+                },
+                Source::Messages(reader) => return reader.poll_drain(cx),
+                Source::Ended => return Poll::Ready(()),
+            }
+        }
+    }
 }
 
 /// Drives a role until it has ended, then ends the stream. Returns the role.
@@ -219,7 +234,7 @@ fn poll_timer(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Option<Instant>, cx
 }
 
 /// Ends our side and waits a little for the peer to end its own, so that it never sees a reset after a good ending.
-async fn end(ending: Ending, reader: Source, mut writer: Writer, server: bool) {
+async fn end(ending: Ending, mut reader: Source, mut writer: Writer, server: bool) {
     let closed = match &ending {
         Ending::Close(status) if server => writer.trailers(status),
         Ending::Close(_) => writer.half_close(),
@@ -232,10 +247,8 @@ async fn end(ending: Ending, reader: Source, mut writer: Writer, server: bool) {
         writer.reset(h2::Reason::CANCEL);
         return;
     }
-    if let Source::Messages(mut reader) = reader {
-        let drained = tokio::time::timeout(LINGER, poll_fn(|cx| reader.poll_drain(cx))).await;
-        if drained.is_err() {
-            writer.reset(if server { h2::Reason::NO_ERROR } else { h2::Reason::CANCEL });
-        }
+    let drained = tokio::time::timeout(LINGER, poll_fn(|cx| reader.poll_drain(cx))).await;
+    if drained.is_err() {
+        writer.reset(if server { h2::Reason::NO_ERROR } else { h2::Reason::CANCEL });
     }
 }
