@@ -207,7 +207,6 @@ fn m2_heartbeats_are_answered_while_everything_else_stands() {
         let floods: Vec<_> = floods.into_iter().map(|input| tokio::spawn(flood(input, message.clone()))).collect();
 
         still(&worker, &controls, sent).await;
-        eprintln!("RSS {}", pulse(&worker, "memory_rss_bytes").await >> 20);
         assert!(controls.iter().all(|control| sent(control) > 0), "every stream had room for something");
         assert_eq!(pulse(&worker, "sessions_active").await, STREAMS as u64);
         assert!(controls.iter().all(|control| control.termination().is_none()), "all are still held");
@@ -272,7 +271,7 @@ fn e5_a_generator_stops_when_nobody_reads() {
         let worker = start(&bundled_worker(), config).await;
         let (theirs, ours) = (pulse(&worker, "memory_rss_bytes").await, resident());
         let init = Init::new("echo/generate", u64::MAX.to_string());
-        let (mut input, mut output) = worker.open(init).await.expect("it opens").split();
+        let (_input, mut output) = worker.open(init).await.expect("it opens").split();
         let control = output.control();
         let came = still(&worker, std::slice::from_ref(&control), received).await;
         assert!(came <= 1 << 20, "{came} bytes came through a window of 1 MiB");
@@ -284,8 +283,7 @@ fn e5_a_generator_stops_when_nobody_reads() {
             let data = output.next().await.expect("it generates").expect("there is more");
             assert_eq!(data, number.to_string());
         }
-        input.control().cancel("enough");
-        assert!(input.send([Bytes::new()]).await.is_err() || output.next().await.is_ok());
+        control.cancel("enough");
         assert!(matches!(control.ended().await, Termination::Cancelled(_)));
         worker.end().await.expect("it ends");
     });

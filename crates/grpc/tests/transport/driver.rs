@@ -1,10 +1,11 @@
 //! How a stream ends: properly, by a reset, and when the peer does not care.
 
+use std::future::poll_fn;
+
 use anyudf_grpc::{Code, Ending, Event, Status};
 use anyudf_protocol::{FinishResponse, Request, Response};
 use bytes::Bytes;
 use h2::Reason;
-use std::future::poll_fn;
 
 use crate::peer::*;
 
@@ -34,16 +35,13 @@ async fn r13_a_worker_ends_with_trailers() {
 #[tokio::test]
 async fn r14_a_status_arrives() {
     let mut served = Served::start(small()).await;
-    let connection = served.connect(None).await;
-    let fake_text = "größer als 100 %";
     let mut client = Client::connect(&served).await;
     let (_send, response) = client.execute().await;
-    served.arrival().await.end(Ending::Close(Status::unavailable(fake_text)));
+    served.arrival().await.end(Ending::Close(Status::unavailable("größer als 100 %")));
     let answer = Answer::read(response).await;
     assert_eq!(answer.code(), Some(Code::Unavailable));
     let trailers = answer.trailers.expect("there are trailers");
     assert_eq!(trailers["grpc-message"], "gr%C3%B6%C3%9Fer als 100 %25");
-    drop(connection);
 }
 
 /// E9: a reset is seen as one, by either peer.
@@ -146,7 +144,6 @@ async fn r13_a_peer_that_never_closes_is_reset() {
     let (_connection, mut strings) = fake.executed().await;
     let (_request, mut respond) = fake.call().await;
     let mut send = respond.send_response(accepted(), false).expect("the stream is there");
-    // The engine ends only after it has seen that it was heard.
     send.send_data(
         framed(0, &prost::Message::encode_to_vec(&anyudf_protocol::wire::UdfResponse::from(finish()))),
         false,

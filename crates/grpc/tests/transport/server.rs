@@ -212,7 +212,7 @@ async fn p2_a_port_is_served_on_both_loopbacks() {
     assert!(!has_v6 || TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.is_ok(), "it listens there too");
 }
 
-/// P6, R14: who connects and says nothing, or speaks something else, disturbs nobody.
+/// R14: who connects and says nothing, or speaks something else, disturbs nobody.
 #[tokio::test]
 async fn r14_silent_and_foreign_callers_disturb_nobody() {
     let served = Served::start(small()).await;
