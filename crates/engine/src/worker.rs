@@ -155,7 +155,8 @@ impl Worker {
     /// Uses a worker that somebody else started. It is never ended by this handle; [`end`](Worker::end) asks it to.
     ///
     /// # Errors
-    /// [`ErrorKind::Transport`] when nobody answers there.
+    /// [`ErrorKind::Transport`] when nobody listens there, [`ErrorKind::Timeout`] when what listens does not answer
+    /// within the init timeout.
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O and time.
@@ -164,18 +165,22 @@ impl Worker {
     /// Dropping the future closes the connection.
     pub async fn connect(endpoint: &Endpoint, token: Option<&str>, config: WorkerConfig) -> Result<Self, Error> {
         let what = format!("the worker at {endpoint} does not answer");
-        let connection = Connection::connect(endpoint, &config.settings, token)
+        let late = || {
+            let text = format!("{what} within {:?}", config.launch.init_timeout);
+            Error::new(ErrorKind::Timeout, "WORKER_TIMEOUT", text)
+        };
+        // What listens there may be no worker at all, and silent.
+        let connecting = Connection::connect(endpoint, &config.settings, token);
+        let connection = timeout(config.launch.init_timeout, connecting)
             .await
+            .map_err(|_| late())?
             .map_err(|status| Error::from_status(&what, status))?;
         let answer = match timeout(config.launch.init_timeout, connection.manage(ManageRequest::Heartbeat)).await {
             Ok(Err(status)) if status.code() == Code::Unauthenticated || connection.is_closed() => {
                 return Err(Error::from_status(&what, status));
             }
             Ok(answer) => answer,
-            Err(_) => {
-                let text = format!("{what} its heartbeat within {:?}", config.launch.init_timeout);
-                return Err(Error::new(ErrorKind::Timeout, "WORKER_TIMEOUT", text));
-            }
+            Err(_) => return Err(late()),
         };
         Worker::new(connection, announced(answer), None, config)
     }

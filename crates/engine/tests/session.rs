@@ -632,6 +632,18 @@ fn e2_process_needs_a_good_init() {
     assert!(matches!(session.close(), Termination::Cancelled(_)));
 }
 
+/// D6: what listens and never answers is given up, not waited for.
+#[tokio::test]
+async fn d6_a_silent_listener_is_given_up() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("w");
+    let _listener = tokio::net::UnixListener::bind(&path).expect("a fresh socket");
+    let mut config = config();
+    config.launch.init_timeout = SHORT;
+    let error = Worker::connect(&anyudf_engine::Endpoint::Unix(path), None, config).await.expect_err("it is silent");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+}
+
 /// E12: a worker that vanishes in the middle ends the session at once, with a transport error.
 #[tokio::test]
 async fn e12_a_worker_that_vanishes_fails_the_transport() {
