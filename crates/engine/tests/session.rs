@@ -98,6 +98,7 @@ async fn e1_cancel_before_init_sends_nothing() {
     let session = worker.session(init());
     let control = session.control();
     control.cancel("not needed any more");
+    assert!(matches!(control.termination(), Some(Termination::Cancelled(_))), "there is nothing to wait for");
     let error = session.init().await.expect_err("it was cancelled");
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert!(matches!(control.close().await, Termination::Cancelled(_)));

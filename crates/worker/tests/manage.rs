@@ -2,6 +2,7 @@
 
 mod support;
 
+use futures::FutureExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -146,6 +147,11 @@ async fn p10_streams_wait_for_places() {
     let mut fourth = client.play("> init:echo > cancel < cancel < end:Ok").await;
     let mut fifth = client.play("> init:echo").await;
     client.until("sessions_total", "5").await;
+    // A thread that was started by mistake would have answered long before all of these.
+    for _ in 0..200 {
+        client.heartbeat().await;
+        assert!(third.hear().now_or_never().is_none(), "both places are taken");
+    }
     second.play("> finish < finish < end:Ok").await;
     third.play("< init > data:3 < data:3").await;
     gate.open();
