@@ -69,6 +69,7 @@ fn build(root: &Path) -> Result<String> {
         .arg(target_dir(root))
         .env("RUSTFLAGS", INSTRUMENTATION)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .status()?;
     ensure!(built.success(), "the fuzzers do not build; a C++ compiler is needed for libFuzzer");
     Ok(host.into())

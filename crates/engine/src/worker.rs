@@ -116,6 +116,8 @@ struct Inner {
     config: WorkerConfig,
     process: Mutex<Option<Process>>,
     pid: Option<u32>,
+    /// Where the process is ended when the last handle goes, on whatever thread that is.
+    runtime: Handle,
     exited: watch::Receiver<Option<String>>,
     lost: watch::Receiver<Option<String>>,
     watchers: Vec<AbortHandle>,
@@ -207,7 +209,8 @@ impl Worker {
         watchers.push(tokio::spawn(beat).abort_handle());
         let pid = process.as_ref().map(Process::pid);
         let process = Mutex::new(process);
-        let inner = Inner { connection, announced, config, process, pid, exited, lost, watchers };
+        let runtime = Handle::current();
+        let inner = Inner { connection, announced, config, process, pid, runtime, exited, lost, watchers };
         Ok(Worker { inner: Arc::new(inner) })
     }
 
@@ -224,15 +227,26 @@ impl Worker {
     /// Asks how the worker is (M2).
     ///
     /// # Errors
-    /// [`ErrorKind::Transport`] when it does not answer.
+    /// [`ErrorKind::Transport`] when it is gone, [`ErrorKind::Timeout`] when it does not answer within the init timeout.
     ///
     /// # Cancel safety
     /// Dropping the future cancels the call.
     pub async fn heartbeat(&self) -> Result<BTreeMap<String, String>, Error> {
-        match self.inner.connection.manage(ManageRequest::Heartbeat).await {
-            Ok(ManageResponse::Heartbeat(metrics)) => Ok(metrics),
-            Ok(ManageResponse::Shutdown { .. }) => unreachable!("Connection::manage checks the branch"),
-            Err(status) => Err(Error::from_status("no answer to a heartbeat", status)),
+        match self.manage(ManageRequest::Heartbeat, "a heartbeat").await? {
+            ManageResponse::Heartbeat(metrics) => Ok(metrics),
+            ManageResponse::Shutdown { .. } => unreachable!("Connection::manage checks the branch"),
+        }
+    }
+
+    /// Asks, and waits as long as a new worker may take.
+    async fn manage(&self, request: ManageRequest, what: &str) -> Result<ManageResponse, Error> {
+        let limit = self.inner.config.launch.init_timeout;
+        match timeout(limit, self.inner.connection.manage(request)).await {
+            Ok(answer) => answer.map_err(|status| Error::from_status(&format!("no answer to {what}"), status)),
+            Err(_) => {
+                let text = format!("no answer to {what} within {limit:?}");
+                Err(Error::new(ErrorKind::Timeout, "WORKER_TIMEOUT", text))
+            }
         }
     }
 
@@ -270,8 +284,7 @@ impl Worker {
             None => {
                 let request =
                     ManageRequest::Shutdown { reason: Some("the engine ends".into()), cancel_sessions: false };
-                let asked = self.inner.connection.manage(request).await;
-                asked.map(|_| ()).map_err(|status| Error::from_status("no answer to Shutdown", status))
+                self.manage(request, "Shutdown").await.map(|_| ())
             }
         }
     }
@@ -291,6 +304,14 @@ impl Worker {
             config.pipelining = Pipelining::Never;
         }
         config
+    }
+
+    /// Tells a worker that knows the key how large a message we take (M6), unless the caller has said less.
+    pub(crate) fn limit_output(&self, session_conf: &mut BTreeMap<String, String>) {
+        if self.inner.announced.has("max_message_bytes") {
+            let most = self.inner.config.settings.max_message.to_string();
+            session_conf.entry("anyudf.max_message_bytes".into()).or_insert(most);
+        }
     }
 
     /// The largest message this worker takes, in bytes (E4).
@@ -324,9 +345,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.watchers.iter().for_each(AbortHandle::abort);
         let process = self.process.get_mut().expect("nothing panics while it is held").take();
-        if let (Some(process), Ok(runtime)) = (process, Handle::try_current()) {
+        if let Some(process) = process {
             let connection = self.connection.clone();
-            runtime.spawn(async move {
+            self.runtime.spawn(async move {
                 if let Err(error) = process.end(ask(connection)).await {
                     tracing::warn!(%error, "a worker could not be ended");
                 }
@@ -365,7 +386,7 @@ async fn watch_heartbeat(connection: Connection, interval: Duration, misses: u32
             Err(_) => missed += 1,
         }
         if missed >= misses.max(1) {
-            tell.send_replace(Some(format!("{missed} heartbeats in a row, {interval:?} apart, went unanswered")));
+            tell.send_replace(Some(format!("{missed} heartbeats in a row went unanswered, each for {interval:?}")));
             return;
         }
     }

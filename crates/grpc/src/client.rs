@@ -229,8 +229,12 @@ impl tower_service::Service<Request<Body>> for Connection {
         let sent = self.requests.send_request(Request::from_parts(head, ()), false);
         Box::pin(async move {
             let (response, mut stream) = sent?;
-            bridge::send(body, &mut stream).await?;
-            Ok(response.await?.map(bridge::receive))
+            let sent = bridge::send(body, &mut stream).await;
+            // A refusal may come before all was sent; it says more than that the stream broke.
+            match response.await {
+                Ok(response) => Ok(response.map(bridge::receive)),
+                Err(error) => Err(sent.err().unwrap_or_else(|| error.into())),
+            }
         })
     }
 }

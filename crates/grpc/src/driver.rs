@@ -134,6 +134,15 @@ impl Source {
         }
     }
 
+    /// Whether a reset would go unheard here.
+    fn is_deaf(&self) -> bool {
+        match self {
+            Source::Headers(_) => false,
+            Source::Messages(reader) => reader.is_paused(),
+            Source::Ended => true,
+        }
+    }
+
     /// Drops whatever still arrives; ready when the peer's side has ended, however. Headers are waited for as well: to
     /// let go of them would reset the stream, and with it what was said last.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -167,7 +176,8 @@ pub async fn drive<R: Role>(mut role: R, duplex: Duplex) -> R {
             if let Poll::Ready(event) = reader.poll(cx) {
                 role.handle(event, Instant::now());
                 idle = false;
-            } else if let (Source::Ended, false) = (&reader, reset_seen)
+            } else if reader.is_deaf()
+                && !reset_seen
                 && let Poll::Ready(status) = writer.poll_reset(cx)
             {
                 reset_seen = true;

@@ -52,13 +52,32 @@ impl<T> Sender<T> {
         // The common case needs no parking.
         match Arc::clone(&self.room).try_acquire_many_owned(need) {
             Ok(permit) => self.queue.send((item, permit)).map_err(|error| Closed(error.0.0)),
-            Err(_) => futures::executor::block_on(self.send(item, bytes)),
+            Err(_) => block_on(self.send(item, bytes)),
         }
     }
 
     /// Whether the receiver is gone or closed.
     pub fn is_closed(&self) -> bool {
         self.room.is_closed()
+    }
+}
+
+/// Parks this thread until the future is ready. User code may run in an executor of its own, so none is entered here.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut cx = Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
     }
 }
 

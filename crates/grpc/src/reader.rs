@@ -106,7 +106,8 @@ impl Drop for Credit {
 /// What the credits of one stream share with its reader.
 #[derive(Debug)]
 struct Ledger {
-    flow: Mutex<h2::FlowControl>,
+    /// Gone with the reader: a credit that outlives its stream has nothing to give back any more.
+    flow: Mutex<Option<h2::FlowControl>>,
     /// A message larger than the window waits for its consumer.
     advanced: AtomicBool,
     /// Bytes that compressed messages take beyond what the window counted.
@@ -118,7 +119,8 @@ impl Ledger {
     fn release(&self, bytes: usize) {
         if bytes > 0 {
             // Fails only when the stream is gone, and then there is nobody to tell.
-            let _ = self.flow.lock().expect("nothing panics while it is held").release_capacity(bytes);
+            let mut flow = self.flow.lock().expect("nothing panics while it is held");
+            let _ = flow.as_mut().map(|flow| flow.release_capacity(bytes));
         }
     }
 }
@@ -214,7 +216,7 @@ impl Reader {
     /// Reads `stream`; `gzip` when the peer said that its compressed messages are (P11).
     pub(crate) fn new(mut stream: RecvStream, gzip: bool, settings: &Settings) -> Self {
         let ledger = Ledger {
-            flow: Mutex::new(stream.flow_control().clone()),
+            flow: Mutex::new(Some(stream.flow_control().clone())),
             advanced: AtomicBool::new(false),
             inflated: AtomicUsize::new(0),
             reader: AtomicWaker::new(),
@@ -265,10 +267,15 @@ impl Reader {
         }
     }
 
+    /// Whether it has stopped reading until inflated messages are taken, so that not even a reset is heard here.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.ledger.inflated.load(Ordering::Acquire) > self.window
+    }
+
     /// Drops whatever still arrives and gives its room back; ready when the peer's side has ended, however.
     pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.partial = None;
-        self.arrived = Bytes::new();
+        let left = std::mem::take(&mut self.arrived).len() + self.partial.take().map_or(0, |partial| partial.held);
+        self.ledger.release(left);
         while let Some(Ok(bytes)) = ready!(self.stream.poll_data(cx)) {
             self.ledger.release(bytes.len());
         }
@@ -379,9 +386,13 @@ impl Reader {
 }
 
 impl Drop for Reader {
+    /// Nothing more comes on this stream, so its share of the connection's window goes back at once, whoever still
+    /// holds messages: a function that hangs on them must not stop others (M2).
     fn drop(&mut self) {
-        if let Some(partial) = &self.partial {
-            self.ledger.release(partial.held);
+        let flow = self.ledger.flow.lock().expect("nothing panics while it is held").take();
+        if let Some(mut flow) = flow {
+            // Fails only when the stream is gone, and its share with it.
+            let _ = flow.release_capacity(flow.used_capacity());
         }
     }
 }

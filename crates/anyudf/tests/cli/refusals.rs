@@ -217,7 +217,7 @@ fn c11_a_call_that_takes_too_long_is_given_up() {
 
 #[test]
 fn a_scalar_function_that_miscounts_is_found_out() {
-    picky("0", "--function doubles", &["`doubles`", "2000 rows for the 1000 of batch 1 of the input"]);
+    picky("0", "--function doubles", &["`doubles`", "2000 rows for the 1000 of batch"]);
     picky(
         "0",
         "--function swallows --jobs 1",

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use anyudf_grpc::{Credit, Outgoing, Sender, drive, queue};
 use anyudf_protocol::{CancelResponse, ExecutionError, Metrics};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -253,13 +253,14 @@ impl Session {
         }
         let guard = Guard(Arc::clone(&shared));
         let config = worker.session_config();
-        let (wire, chunks) = match init.to_wire(config.chunk_bytes, worker.max_message_bytes()) {
+        let (mut wire, chunks) = match init.to_wire(config.chunk_bytes, worker.max_message_bytes()) {
             Ok(parts) => parts,
             Err(error) => {
                 shared.end(Termination::Cancelled(CancelResponse::default()));
                 return Err(error);
             }
         };
+        worker.limit_output(&mut wire.session_conf);
         let began = Instant::now();
         let opening = tokio::time::timeout(config.init_timeout, worker.connection().execute(None));
         let duplex = tokio::select! {
@@ -464,8 +465,9 @@ impl Input {
     /// # Cancel safety
     /// The message is either queued whole or not at all.
     pub async fn send(&mut self, parts: impl IntoIterator<Item = Bytes>) -> Result<(), Error> {
-        let message = Outgoing::data(parts);
-        let bytes = message.remaining();
+        let parts: Vec<Bytes> = parts.into_iter().collect();
+        // The head is reckoned at its longest, as R3 has it for claims: nothing is built that can't be sent.
+        let bytes = parts.iter().map(Bytes::len).fold(32_usize, usize::saturating_add);
         if bytes > self.max_message {
             return Err(Error::new(
                 ErrorKind::Misuse,
@@ -473,6 +475,7 @@ impl Input {
                 format!("a message of {bytes} bytes, the worker takes {} (P7); send it in parts", self.max_message),
             ));
         }
+        let message = Outgoing::data(parts);
         let data = message.data_len();
         // A message costs its handle too, which for a short one is more than its bytes.
         let room = bytes + size_of::<Outgoing>();
@@ -576,6 +579,9 @@ impl Output {
             self.shared.stop(Stop::Cancel(None));
         }
         self.ended = true;
+        // What nobody will read holds the credit that the worker's last words may need (E6).
+        self.queue.close();
+        while self.queue.try_recv().is_ok() {}
         match self.shared.verdict().await? {
             Termination::Finished(finish) => Ok(Summary { metrics: finish.metrics, data: finish.data }),
             other => Err(Error::new(ErrorKind::Cancelled, "CANCELLED", other)),

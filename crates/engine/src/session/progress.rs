@@ -1,7 +1,8 @@
 //! What moved so far, readable while the session runs.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use tokio::time::Instant;
 
@@ -43,10 +44,11 @@ impl Counters {
 
     /// The caller took a message. `now` only where an idle limit needs it (E7).
     pub(crate) fn taken(&self, now: Option<Instant>) {
-        self.messages_taken.fetch_add(1, Relaxed);
+        // The time first: who sees the count must see the time (E7).
         if now.is_some() {
             *self.last_taken.lock().expect("nothing panics while it is held") = now;
         }
+        self.messages_taken.fetch_add(1, Release);
     }
 
     pub(crate) fn last_taken(&self) -> Option<Instant> {
@@ -55,7 +57,7 @@ impl Counters {
 
     /// Whether the caller has taken everything that arrived.
     pub(crate) fn is_drained(&self) -> bool {
-        self.messages_taken.load(Relaxed) >= self.messages_received.load(Relaxed)
+        self.messages_taken.load(Acquire) >= self.messages_received.load(Relaxed)
     }
 
     pub(crate) fn has_sent(&self) -> bool {

@@ -110,7 +110,7 @@ impl EngineRole {
             opened: Some(ends.opened),
             news: ends.news,
             counters,
-            init_deadline: now + config.init_timeout,
+            init_deadline: after(now, config.init_timeout),
             config,
             patience: None,
             moved: now,
@@ -171,7 +171,7 @@ impl EngineRole {
         self.output = None;
         self.opened = None;
         self.say(Request::Cancel(reason));
-        self.patience = Some(Patience::Cancel(now + self.config.cancel_timeout));
+        self.patience = Some(Patience::Cancel(after(now, self.config.cancel_timeout)));
     }
 
     fn stop(&mut self, stop: Stop, now: Instant) {
@@ -179,7 +179,7 @@ impl EngineRole {
             Stop::Cancel(reason) => self.cancel(reason, now),
             Stop::Interrupt => {
                 self.cancel(Some("interrupted".into()), now);
-                let until = now + self.config.interrupt_timeout;
+                let until = after(now, self.config.interrupt_timeout);
                 match self.patience {
                     Some(Patience::Interrupt(_)) | None => {}
                     Some(Patience::Cancel(_)) => self.patience = Some(Patience::Interrupt(until)),
@@ -281,7 +281,7 @@ impl EngineRole {
         let limit = self.config.idle_limit?;
         let outstanding = self.exchange.is_open() && (self.counters.has_sent() || self.exchange.is_finished());
         let since = self.counters.last_taken().map_or(self.moved, |taken| taken.max(self.moved));
-        outstanding.then(|| since + limit)
+        outstanding.then(|| after(since, limit))
     }
 
     /// Moves the next thing the caller asked for into the outbox, once the outbox is empty, so that Cancel never has
@@ -316,6 +316,12 @@ impl EngineRole {
             None => Poll::Pending,
         }
     }
+}
+
+/// `time` after `now`; a time that no clock will reach, such as `Duration::MAX`, is a century.
+fn after(now: Instant, time: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    now + time.min(CENTURY)
 }
 
 impl Role for EngineRole {
