@@ -28,8 +28,6 @@ pub enum ErrorKind {
     Timeout,
     /// The execution was cancelled.
     Cancelled,
-    /// The caller's own input failed (E8).
-    Input,
 }
 
 /// What went wrong, for a program by [`kind`](Error::kind) and [`condition`](Error::condition), for people as text.

@@ -48,7 +48,13 @@ impl Worker {
                 return ExitCode::from(2);
             }
         };
-        options.token = take_token();
+        options.token = match take_token() {
+            Ok(token) => token,
+            Err(text) => {
+                eprintln!("error: {text}");
+                return ExitCode::from(2);
+            }
+        };
         log_to_stderr();
         match self.serve(options) {
             Ok(()) => ExitCode::SUCCESS,
@@ -147,11 +153,13 @@ fn no_event_loop(error: &std::io::Error) -> Error {
 }
 
 /// The token of P9, removed from the environment, so that no child of a function inherits it.
-fn take_token() -> Option<String> {
-    let token = std::env::var(TOKEN_VARIABLE).ok();
+/// A token that no header can carry is refused: to go on without one would open a port to everybody.
+fn take_token() -> Result<Option<String>, String> {
+    let token = std::env::var_os(TOKEN_VARIABLE);
     // SAFETY: `Worker::run` asks to be called before other threads are started, and starts none itself before this.
     unsafe { std::env::remove_var(TOKEN_VARIABLE) };
-    token.filter(|token| !token.is_empty())
+    let text = token.filter(|token| !token.is_empty()).map(std::ffi::OsString::into_string).transpose();
+    text.map_err(|_| format!("the variable {TOKEN_VARIABLE} is not UTF-8; no header can carry it (P9)"))
 }
 
 /// Logs go to stderr and nowhere else (P5). A subscriber that the program has set already is left alone.

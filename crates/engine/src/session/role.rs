@@ -70,7 +70,6 @@ pub(crate) struct EngineRole {
     chunks: VecDeque<Bytes>,
     input: Receiver<FromCaller>,
     stops: mpsc::UnboundedReceiver<Stop>,
-    stops_open: bool,
     /// Where data goes; gone once nothing more will.
     output: Option<mpsc::UnboundedSender<(Bytes, Credit)>>,
     opened: Option<oneshot::Sender<Result<Option<Bytes>, ExecutionError>>>,
@@ -105,7 +104,6 @@ impl EngineRole {
             chunks,
             input: ends.input,
             stops: ends.stops,
-            stops_open: true,
             output: Some(ends.output),
             opened: Some(ends.opened),
             news: ends.news,
@@ -344,19 +342,10 @@ impl Role for EngineRole {
         if self.is_over() {
             return Poll::Pending;
         }
-        if self.stops_open {
-            match self.stops.poll_recv(cx) {
-                Poll::Ready(Some(stop)) => {
-                    self.stop(stop, now);
-                    return Poll::Ready(());
-                }
-                Poll::Ready(None) => {
-                    self.stops_open = false;
-                    self.cancel(Some("dropped".into()), now); // E12
-                    return Poll::Ready(());
-                }
-                Poll::Pending => {}
-            }
+        // Never closed: the task that drives this role holds a sender.
+        if let Poll::Ready(Some(stop)) = self.stops.poll_recv(cx) {
+            self.stop(stop, now);
+            return Poll::Ready(());
         }
         self.poll_input(cx, now)
     }
