@@ -31,6 +31,15 @@ pub(crate) struct Laid {
     pub(crate) length: usize,
 }
 
+impl Laid {
+    /// Moves the body so that it is aligned when the message is `lead` bytes behind a multiple of the alignment.
+    pub(crate) fn put_behind(&mut self, lead: usize) {
+        let before = self.header.len();
+        message::put_behind(lead, &mut self.header);
+        self.length = self.length - before + self.header.len();
+    }
+}
+
 /// A buffer of a body, or how to make it.
 #[derive(Debug)]
 pub(crate) enum Piece {

@@ -103,6 +103,18 @@ pub(crate) fn put_header(flatbuffer: &[u8], out: &mut Vec<u8>) {
     out.resize(out.len() + length - flatbuffer.len(), 0);
 }
 
+/// Pads the header of a message further, so that its body is at a multiple of [`ALIGNMENT`] when the message is `lead`
+/// bytes behind one. Without effect for a lead that is no multiple of 8, as the format wants all padding to be.
+pub(crate) fn put_behind(lead: usize, header: &mut Vec<u8>) {
+    if !lead.is_multiple_of(8) {
+        return;
+    }
+    let padded = padded(lead + header.len()) - lead;
+    let length = u32::try_from(padded - PREFIX).expect("metadata is far smaller than 2 GiB");
+    header.resize(padded, 0);
+    header[CONTINUATION.len()..PREFIX].copy_from_slice(&length.to_le_bytes());
+}
+
 /// `length` rounded up to [`ALIGNMENT`].
 pub(crate) const fn padded(length: usize) -> usize {
     length.next_multiple_of(ALIGNMENT)

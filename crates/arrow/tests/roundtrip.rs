@@ -76,6 +76,29 @@ fn large_buffers_are_not_copied() {
     }
 }
 
+/// C9: a message laid out for the place that it has at its reader is not copied there, whatever is in it.
+#[test]
+fn nothing_is_copied_at_the_lead_that_was_reckoned_with() {
+    let types = flat_types().into_iter().chain(nested_types()).collect::<Vec<_>>();
+    for lead in [0, 8, 24, 40, 104] {
+        let batch = Random(11).batch(&types, 40);
+        let encoder = Encoder::new(batch.schema(), usize::MAX).unwrap().with_lead(lead);
+        let encoded = encoder.encode(&batch).next().unwrap().unwrap();
+        let length = encoded.len();
+        let bytes = shifted(&encoded.into_bytes(), lead);
+        assert_eq!(bytes.len(), length, "the length is known before");
+        let (start, end) = (bytes.as_ptr() as usize, bytes.as_ptr() as usize + bytes.len());
+        let decoded = decoder(&batch.schema()).decode(bytes).unwrap().remove(0);
+        same(&decoded, &batch);
+        for (column, data_type) in decoded.columns().iter().zip(&types) {
+            for buffer in column.to_data().buffers().iter().filter(|buffer| !buffer.is_empty()) {
+                let place = buffer.as_ptr() as usize;
+                assert!((start..end).contains(&place), "{data_type} was copied at a lead of {lead}");
+            }
+        }
+    }
+}
+
 /// C9: misaligned text is left where it is; only numbers and offsets move.
 #[test]
 fn misaligned_text_is_not_copied() {

@@ -11,6 +11,9 @@ use prost::Message;
 /// gRPC's prefix of a message: one byte that says whether it is compressed, four that say how long it is.
 pub(crate) const PREFIX: usize = 5;
 
+/// HTTP/2's own head of a frame.
+const FRAME_HEAD: usize = 9;
+
 /// One message as HTTP/2 sends it: gRPC's prefix and, for data, the dozen bytes of the envelope; then the payload's own
 /// [`Bytes`], written to the socket from where they are.
 #[derive(Debug)]
@@ -25,6 +28,10 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// How far behind the start of its HTTP/2 frame the data of a large message lies. HTTP/2 reads a large frame into
+    /// memory of its own, so whoever lays data out for this place spares the receiver a copy for the sake of alignment.
+    pub const LEAD: usize = FRAME_HEAD + PREFIX + DataHead::WIDE;
+
     /// A DataRequest or DataResponse whose data is `parts` one after the other; no byte of them is copied.
     pub fn data(parts: impl IntoIterator<Item = Bytes>) -> Self {
         let mut message = Outgoing::raw(Bytes::new());
@@ -154,6 +161,15 @@ mod tests {
             message.advance(step);
         }
         bytes
+    }
+
+    /// R6: a large batch lies where [`Outgoing::LEAD`] says.
+    #[test]
+    fn the_data_of_a_large_message_lies_at_its_lead() {
+        for len in [DataHead::WIDE_FROM, 1 << 20, 5 << 20] {
+            let message = Outgoing::data([Bytes::from(vec![0; len])]);
+            assert_eq!(FRAME_HEAD + message.remaining() - message.data_len(), Outgoing::LEAD);
+        }
     }
 
     /// R6: a batch in parts is, byte for byte, the message that prost and gRPC would make of the whole.

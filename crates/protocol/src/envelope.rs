@@ -3,6 +3,10 @@
 //! A DataRequest inside an UdfRequest, and a DataResponse inside an UdfResponse, are the same bytes: field 2 holding
 //! field 1. A batch is written as [`DataHead`] followed by its own bytes and read back as a slice of what arrived, so
 //! that nothing is copied. Exactly this shape is recognised; every other one goes through prost.
+//!
+//! A large batch is read where HTTP/2 put it, and Arrow wants its numbers at multiples of 8 and 16. So the head of a
+//! large batch has always the same length, [`DataHead::WIDE`]: its lengths are written in four bytes each, which every
+//! protobuf reader takes, needed or not. Whoever encodes the batch then knows how far behind the frame it will lie.
 
 use bytes::Bytes;
 
@@ -10,6 +14,9 @@ use bytes::Bytes;
 const OUTER: u8 = 2 << 3 | 2;
 /// Field 1, length-delimited: `data` of DataRequest and DataResponse.
 const INNER: u8 = 1 << 3 | 2;
+
+/// Bytes of a length that is padded.
+const WIDE_VARINT: usize = 4;
 
 /// What precedes a batch's bytes in a request or a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +29,13 @@ impl DataHead {
     /// No head is longer.
     pub const MAX: usize = 22;
 
+    /// The length of the head of every batch from [`WIDE_FROM`](DataHead::WIDE_FROM) bytes up to a quarter of a GiB.
+    pub const WIDE: usize = 2 + 2 * WIDE_VARINT;
+
+    /// From how many bytes on a batch has a head of [`WIDE`](DataHead::WIDE) bytes. A smaller one is copied as fast as
+    /// it is looked at.
+    pub const WIDE_FROM: usize = 4 << 10;
+
     /// The head for a batch of `len` bytes.
     pub fn new(len: usize) -> Self {
         let mut head = DataHead { bytes: [0; Self::MAX], len: 0 };
@@ -30,9 +44,12 @@ impl DataHead {
             head.push(0); // proto3 leaves an empty field out
             return head;
         }
-        head.push_varint(1 + varint_len(len as u64) as u64 + len as u64);
+        let width =
+            if len < Self::WIDE_FROM { varint_len(len as u64) } else { WIDE_VARINT.max(varint_len(len as u64)) };
+        let outer = (1 + width + len) as u64;
+        head.push_varint(outer, if len < Self::WIDE_FROM { 1 } else { WIDE_VARINT });
         head.push(INNER);
-        head.push_varint(len as u64);
+        head.push_varint(len as u64, width);
         head
     }
 
@@ -46,12 +63,15 @@ impl DataHead {
         self.len += 1;
     }
 
-    fn push_varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
+    /// Writes a varint of at least `width` bytes.
+    fn push_varint(&mut self, mut value: u64, width: usize) {
+        for written in 1.. {
+            if value < 0x80 && written >= width {
+                return self.push(value as u8);
+            }
             self.push(value as u8 | 0x80);
             value >>= 7;
         }
-        self.push(value as u8);
     }
 }
 
@@ -99,15 +119,32 @@ mod tests {
     use crate::{Request, wire};
     use prost::Message;
 
-    /// R6: the head is what prost would write, at every length where a varint grows.
+    /// R6: the head means what prost would write, at every length where a varint grows; that of a large batch has always
+    /// the same length.
     #[test]
-    fn head_is_what_prost_writes() {
-        let edges = [0, 1, 120, 123, 124, 125, 126, 127, 128, 16_370, 16_383, 16_384, 2_097_151, 2_097_152];
-        for len in edges {
+    fn head_means_what_prost_writes() {
+        let small = [0, 1, 120, 123, 124, 125, 126, 127, 128, DataHead::WIDE_FROM - 1];
+        let large = [DataHead::WIDE_FROM, 16_370, 16_383, 16_384, 2_097_146, 2_097_147, 2_097_151, 2_097_152];
+        for len in small.into_iter().chain(large) {
             let batch = Bytes::from(vec![7u8; len]);
-            let ours = [DataHead::new(len).as_bytes(), &batch].concat();
-            assert_eq!(ours, wire::UdfRequest::from(Request::Data(batch.clone())).encode_to_vec(), "length {len}");
-            assert_eq!(split_data(&ours.into()), Some(batch));
+            let head = DataHead::new(len);
+            let ours = Bytes::from([head.as_bytes(), &batch].concat());
+            let request = wire::UdfRequest::from(Request::Data(batch.clone()));
+            match len < DataHead::WIDE_FROM {
+                true => assert_eq!(ours, request.encode_to_vec(), "length {len}"),
+                false => assert_eq!(head.as_bytes().len(), DataHead::WIDE, "length {len}"),
+            }
+            assert_eq!(wire::UdfRequest::decode(ours.clone()), Ok(request), "length {len}");
+            assert_eq!(split_data(&ours), Some(batch));
+        }
+    }
+
+    /// R6: lengths that need more than four bytes get them.
+    #[test]
+    fn lengths_of_any_size_are_written() {
+        for len in [(1 << 28) - 6, (1 << 28) - 1, 1 << 28, u32::MAX as usize] {
+            let head = DataHead::new(len);
+            assert_eq!(data_offset(head.as_bytes(), head.as_bytes().len() + len), Some(head.as_bytes().len()), "{len}");
         }
     }
 
