@@ -28,6 +28,8 @@ pub struct Encoder {
     schema: SchemaRef,
     columns: Vec<Column>,
     max_message_bytes: usize,
+    usual_bytes: usize,
+    lead: usize,
 }
 
 impl Encoder {
@@ -38,7 +40,19 @@ impl Encoder {
     /// [`Kind::Unsupported`](crate::Kind::Unsupported) for a dictionary whose values are a dictionary again.
     pub fn new(schema: SchemaRef, max_message_bytes: usize) -> Result<Self> {
         let columns = Column::of(&schema, dictionary_ids(&schema))?;
-        Ok(Encoder { schema, columns, max_message_bytes })
+        Ok(Encoder { schema, columns, max_message_bytes, usual_bytes: max_message_bytes, lead: 0 })
+    }
+
+    /// Splits batches into messages of at most `usual_bytes`; only what can't be split, a single row with the
+    /// dictionaries it needs, may be longer, up to the limit. The limit unless told.
+    pub fn with_usual(self, usual_bytes: usize) -> Self {
+        Encoder { usual_bytes: usual_bytes.min(self.max_message_bytes), ..self }
+    }
+
+    /// Lays messages out for a reader in whose memory they will be `lead` bytes behind a multiple of
+    /// [`ALIGNMENT`](crate::ALIGNMENT), so that it need not copy them to read them. A multiple of 8; zero unless told.
+    pub fn with_lead(self, lead: usize) -> Self {
+        Encoder { lead, ..self }
     }
 
     /// The schema that batches must have.
@@ -93,6 +107,8 @@ impl Encoder {
             layout.add(array, column, &mut messages).map_err(|error| error.within(column.field.name()))?;
         }
         messages.push(layout.finish_batch(batch.num_rows()));
+        // What follows the first message is as far from the multiple as that message makes it: not at all.
+        messages[0].put_behind(self.lead);
         Ok(messages)
     }
 }
@@ -133,7 +149,8 @@ impl std::iter::FusedIterator for Messages<'_> {}
 impl Messages<'_> {
     /// Makes the message that starts at row `next`, with as many rows as fit.
     fn message(&mut self, next: usize, at_once: usize) -> Result<Encoded> {
-        let (all, max) = (self.batch.num_rows(), self.encoder.max_message_bytes);
+        let Encoder { max_message_bytes: max, usual_bytes: usual, .. } = *self.encoder;
+        let all = self.batch.num_rows();
         let mut rows = at_once.min(all - next);
         loop {
             let messages = match rows == all {
@@ -141,9 +158,12 @@ impl Messages<'_> {
                 false => self.encoder.lay(&self.batch.slice(next, rows))?,
             };
             let length = messages.iter().map(|message| message.length).sum();
-            if length <= max {
+            if length <= usual || (rows <= 1 && length <= max) {
                 if next + rows < all {
-                    self.state = State::Rows { next: next + rows, at_once: rows };
+                    // Rows differ: a long one must not make all that follow go alone.
+                    let fitting = (rows as u128 * usual as u128 / length as u128 * 15 / 16) as usize;
+                    let at_once = if length > usual { all } else { fitting.max(rows) };
+                    self.state = State::Rows { next: next + rows, at_once };
                 }
                 return Ok(write(messages, length, rows));
             }
@@ -155,7 +175,7 @@ impl Messages<'_> {
             }
             // Never more than half: a batch a little too long becomes two of a size, and what every message needs
             // anyway, such as a dictionary, cannot keep the search from ending.
-            let fitting = (rows as u128 * max as u128 / length as u128 * 15 / 16) as usize;
+            let fitting = (rows as u128 * usual as u128 / length as u128 * 15 / 16) as usize;
             rows = fitting.clamp(1, rows / 2);
         }
     }

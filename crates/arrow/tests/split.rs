@@ -33,6 +33,21 @@ fn a_long_batch_becomes_several_messages() {
     }
 }
 
+/// C9, E4: a row longer than the usual message goes alone, up to the limit, and those around it as usual.
+#[test]
+fn a_long_row_goes_alone() {
+    let rows: Vec<_> = (0..3_000).map(|row| "x".repeat(if row == 1_000 { 50_000 } else { 10 })).collect();
+    let batch = RecordBatch::try_from_iter([("t", Arc::new(StringArray::from(rows)) as ArrayRef)]).unwrap();
+    let encoder = Encoder::new(batch.schema(), 100_000).unwrap().with_usual(10_000);
+    let messages: Vec<_> = encoder.encode(&batch).map(Result::unwrap).collect();
+    let long: Vec<_> = messages.iter().filter(|message| message.len() > 10_000).collect();
+    assert_eq!(long.iter().map(|message| message.rows).collect::<Vec<_>>(), [1]);
+    assert!(messages.len() < 20, "{} messages for 90,000 bytes", messages.len());
+    let encoder = Encoder::new(batch.schema(), 40_000).unwrap().with_usual(10_000);
+    let error = encoder.encode(&batch).find_map(Result::err).expect("the long row does not fit");
+    assert_eq!(error.kind(), Kind::TooLarge);
+}
+
 /// C9: messages are made one at a time.
 #[test]
 fn splitting_is_lazy() {
