@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyudf_grpc::{Code, Connection, Endpoint, Settings, Status};
+use anyudf_grpc::{Code, Connection, Connections, Duplex, Endpoint, Settings, Status};
 use anyudf_protocol::{ManageRequest, ManageResponse};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -111,7 +111,7 @@ pub struct Worker {
 
 #[derive(Debug)]
 struct Inner {
-    connection: Connection,
+    connections: Connections,
     announced: Announced,
     config: WorkerConfig,
     process: Mutex<Option<Process>>,
@@ -151,7 +151,10 @@ impl Worker {
             }) as futures::future::BoxFuture<'_, _>
         };
         let (process, (connection, answer)) = launcher.launch(command, probe).await?;
-        Worker::new(connection, announced(answer), Some(process), config)
+        let announced = announced(answer);
+        let (endpoint, token) = (process.endpoint(), Some(process.token().expose()));
+        let connections = Connections::new(connection, endpoint, &config.settings, token, &announced.features);
+        Worker::new(connections, announced, Some(process), config)
     }
 
     /// Uses a worker that somebody else started. It is never ended by this handle; [`end`](Worker::end) asks it to.
@@ -184,11 +187,13 @@ impl Worker {
             Ok(answer) => answer,
             Err(_) => return Err(late()),
         };
-        Worker::new(connection, announced(answer), None, config)
+        let announced = announced(answer);
+        let connections = Connections::new(connection, endpoint, &config.settings, token, &announced.features);
+        Worker::new(connections, announced, None, config)
     }
 
     fn new(
-        connection: Connection,
+        connections: Connections,
         announced: Announced,
         process: Option<Process>,
         config: WorkerConfig,
@@ -205,12 +210,13 @@ impl Worker {
             watchers.push(tokio::spawn(watch).abort_handle());
         }
         let (tell_lost, lost) = watch::channel(None);
-        let beat = watch_heartbeat(connection.clone(), config.heartbeat_interval, config.heartbeat_misses, tell_lost);
+        let beat =
+            watch_heartbeat(connections.first().clone(), config.heartbeat_interval, config.heartbeat_misses, tell_lost);
         watchers.push(tokio::spawn(beat).abort_handle());
         let pid = process.as_ref().map(Process::pid);
         let process = Mutex::new(process);
         let runtime = Handle::current();
-        let inner = Inner { connection, announced, config, process, pid, runtime, exited, lost, watchers };
+        let inner = Inner { connections, announced, config, process, pid, runtime, exited, lost, watchers };
         Ok(Worker { inner: Arc::new(inner) })
     }
 
@@ -241,7 +247,7 @@ impl Worker {
     /// Asks, and waits as long as a new worker may take.
     async fn manage(&self, request: ManageRequest, what: &str) -> Result<ManageResponse, Error> {
         let limit = self.inner.config.launch.init_timeout;
-        match timeout(limit, self.inner.connection.manage(request)).await {
+        match timeout(limit, self.inner.connections.first().manage(request)).await {
             Ok(answer) => answer.map_err(|status| Error::from_status(&format!("no answer to {what}"), status)),
             Err(_) => {
                 let text = format!("no answer to {what} within {limit:?}");
@@ -279,7 +285,7 @@ impl Worker {
         self.stop_watching();
         let process = self.inner.process.lock().expect("nothing panics while it is held").take();
         match process {
-            Some(process) => process.end(ask(self.inner.connection.clone())).await.map(|_| ()),
+            Some(process) => process.end(ask(self.inner.connections.first().clone())).await.map(|_| ()),
             None if self.inner.pid.is_some() => Ok(()),
             None => {
                 let request =
@@ -293,8 +299,9 @@ impl Worker {
         self.inner.watchers.iter().for_each(AbortHandle::abort);
     }
 
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.inner.connection
+    /// Opens a stream for a session.
+    pub(crate) async fn execute(&self) -> Result<Duplex, Status> {
+        self.inner.connections.execute(None).await
     }
 
     /// The configuration of a session with this worker: extensions only where they were announced (M6).
@@ -346,7 +353,7 @@ impl Drop for Inner {
         self.watchers.iter().for_each(AbortHandle::abort);
         let process = self.process.get_mut().expect("nothing panics while it is held").take();
         if let Some(process) = process {
-            let connection = self.connection.clone();
+            let connection = self.connections.first().clone();
             self.runtime.spawn(async move {
                 if let Err(error) = process.end(ask(connection)).await {
                     tracing::warn!(%error, "a worker could not be ended");

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use anyudf_engine::{
-    Error, ErrorKind, Init, OpenSession, Pipelining, SessionConfig, Termination, Worker, WorkerConfig, blocking,
+    Error, ErrorKind, Init, OpenSession, Pipelining, SessionConfig, Settings, Termination, Worker, WorkerConfig,
+    blocking,
 };
 use anyudf_testkit::ScriptedWorker;
 use bytes::Bytes;
 use expect_test::{Expect, expect};
+use tokio::task::JoinSet;
 
 /// For rules about silence: long enough to be told apart from nothing, short enough to wait for.
 const SHORT: Duration = Duration::from_millis(60);
+
+/// The stream's window, as it is by default.
+const WINDOW: u64 = 16 << 20;
 
 fn config() -> WorkerConfig {
     WorkerConfig::default()
@@ -162,7 +167,7 @@ async fn e5_e9_a_full_window_stops_the_caller_and_cancel_passes() {
     };
     tokio::join!(flood, stop);
     let sent = control.progress().bytes_sent;
-    assert!(sent <= (8 << 20) + 100_000, "{sent} bytes went past a window of 8 MiB");
+    assert!(sent <= WINDOW + 100_000, "{sent} bytes went past a window of {WINDOW}");
     assert!(matches!(control.close().await, Termination::Cancelled(_)));
     let heard = scripted.heard().await;
     assert!(heard.ends_with("data cancel close"), "Cancel is the last word: {heard}");
@@ -175,15 +180,60 @@ async fn e5_a_caller_that_never_reads_holds_no_more_than_the_window() {
     let (scripted, worker) = worker(&script).await;
     let open = worker.open(init()).await.expect("the script says so");
     let control = open.control();
-    // What the worker could send it has sent when many round trips on the same connection are done.
-    for _ in 0..200 {
+    // It stands still when nothing has come across many round trips.
+    let (mut held, mut still) = (0, 0);
+    while held == 0 || still < 100 {
         worker.heartbeat().await.expect("Manage is not behind the data");
+        let now = control.progress().bytes_received;
+        still = if now == held { still + 1 } else { 0 };
+        held = now;
     }
-    let held = control.progress().bytes_received;
-    assert!(held > 0, "something has come");
-    assert!(held <= (8 << 20) + 1_000_000, "{held} bytes are held, the window is 8 MiB");
+    assert!(held <= WINDOW + 1_000_000, "{held} bytes are held, the window is {WINDOW}");
     drop(open);
     scripted.hears("cancel").await;
+}
+
+/// E9: Cancel gets its answer also when the output is full and nobody reads it: what is in the way is dropped.
+#[tokio::test]
+async fn e9_an_unread_output_is_not_in_the_way_of_cancel() {
+    let script = format!("> init < init {} > cancel < cancel", "< data*3000000 ".repeat(20));
+    let (scripted, worker) = worker(&script).await;
+    let (input, output) = worker.open(init()).await.expect("the script says so").split();
+    let control = output.control();
+    while control.progress().bytes_received == 0 {
+        worker.heartbeat().await.expect("Manage is not behind the data");
+    }
+    control.cancel("enough");
+    assert!(matches!(control.ended().await, Termination::Cancelled(_)), "it came through");
+    assert_eq!(scripted.heard().await, "init cancel close");
+    drop((input, output));
+}
+
+/// E5, M2: streams of a worker that does not say how large its connection's window is get a connection each, so that
+/// functions that take nothing stop neither another nor Manage.
+#[tokio::test]
+async fn e5_m2_stalled_sessions_of_a_plain_worker_stop_no_other() {
+    let narrow = Settings { stream_window: 1 << 20, connection_window: 1 << 20, ..Settings::default() };
+    let scripted = ScriptedWorker::with("> init < init > finish < finish", narrow).await;
+    let worker = connect(&scripted, config()).await;
+    let mut stalled = JoinSet::new();
+    let mut controls = Vec::new();
+    for _ in 0..5 {
+        let (mut input, output) = worker.open(init()).await.expect("the script says so").split();
+        controls.push(output.control());
+        stalled.spawn(async move {
+            while input.send([Bytes::from(vec![1; 100_000])]).await.is_ok() {}
+            drop(output);
+        });
+    }
+    // Each has filled the window that all would share.
+    while controls.iter().any(|control| control.progress().bytes_sent < 800_000) {
+        worker.heartbeat().await.expect("Manage is not behind the data");
+    }
+    let (input, mut output) = worker.open(init()).await.expect("there is room").split();
+    input.finish().await.expect("it is open");
+    assert_eq!(output.next().await.expect("it finishes"), None);
+    stalled.abort_all();
 }
 
 /// E6: silence after Cancel is a failed transport, and the stream is reset.

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use crate::generated::udf_worker_client::UdfWorkerClient;
 use crate::io::Io;
 use crate::outgoing::Outgoing;
 use crate::reader::Reader;
-use crate::settings::{Crowd, Settings, Tenant};
+use crate::settings::{STREAM_WINDOWS, Settings, Tenant, Tenants};
 use crate::status::Status;
 use crate::writer::Writer;
 
@@ -31,6 +30,9 @@ pub(crate) const EXECUTE: &str = "/org.apache.spark.udf.worker.UdfWorker/Execute
 
 /// The metadata that carries the token of P9.
 pub(crate) const TOKEN: HeaderName = HeaderName::from_static("anyudf-token");
+
+/// The metadata in which an engine announces what a worker may rely on, as a comma list (M6).
+pub(crate) const FEATURES: HeaderName = HeaderName::from_static("anyudf-features");
 
 pub(crate) const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 pub(crate) const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
@@ -43,8 +45,7 @@ pub struct Connection {
     settings: Settings,
     token: Option<HeaderValue>,
     closed: watch::Receiver<Option<Status>>,
-    /// The executions on this connection, and where the window they should get is told to its task.
-    crowd: Arc<Mutex<(Crowd, watch::Sender<u32>)>>,
+    tenants: Tenants,
 }
 
 impl std::fmt::Debug for Connection {
@@ -101,27 +102,15 @@ impl Connection {
             builder.handshake::<_, Outgoing>(io).await.map_err(|error| unavailable(&error))?;
         let mut ping = connection.ping_pong().expect("it is asked for once");
         let (tell, closed) = watch::channel(None);
-        let (window, mut windows) = watch::channel(settings.stream_window);
         tokio::spawn(async move {
-            let ended = loop {
-                tokio::select! {
-                    ended = &mut connection => break ended,
-                    Ok(()) = windows.changed() => {
-                        let window = *windows.borrow_and_update();
-                        // Fails only while the peer has not acknowledged the change before; the next one repairs it.
-                        let _ = connection.set_initial_window_size(window);
-                    }
-                }
-            };
-            let status = match ended {
+            let status = match connection.await {
                 Ok(()) => Status::unavailable("the worker closed the connection"),
                 Err(error) => Status::from(error),
             };
             tell.send_replace(Some(status));
         });
-        let crowd = Arc::new(Mutex::new((Crowd::new(settings), window)));
         ping.ping(h2::Ping::opaque()).await.map_err(|error| unavailable(&error))?;
-        Ok(Connection { requests, settings: settings.clone(), token, closed, crowd })
+        Ok(Connection { requests, settings: settings.clone(), token, closed, tenants: Tenants::default() })
     }
 
     /// Opens an `Execute` stream, waiting while the worker has no place for another. `deadline` becomes gRPC's own.
@@ -132,7 +121,18 @@ impl Connection {
     /// # Cancel safety
     /// Dropping the future opens nothing.
     pub async fn execute(&self, deadline: Option<Duration>) -> Result<Duplex, Status> {
+        self.execute_as(self.tenants.enter(), false, deadline).await
+    }
+
+    /// The same for a tenant that was counted before. `apart`: the worker announced `stream_windows` (M6).
+    pub(crate) async fn execute_as(
+        &self,
+        tenant: Tenant,
+        apart: bool,
+        deadline: Option<Duration>,
+    ) -> Result<Duplex, Status> {
         let mut request = self.request(EXECUTE);
+        request.headers_mut().insert(FEATURES, HeaderValue::from_static(STREAM_WINDOWS));
         if let Some(deadline) = deadline {
             let millis = deadline.as_millis().clamp(1, 99_999_999);
             let value = HeaderValue::try_from(format!("{millis}m")).expect("digits");
@@ -140,9 +140,9 @@ impl Connection {
         }
         let mut requests = self.requests.clone().ready().await?;
         let (response, stream) = requests.send_request(request, false)?;
-        let writer = Writer::new(stream, &self.settings);
+        let writer = Writer::new(stream, &self.settings, apart, tenant);
         let headers = Headers { response, settings: self.settings.clone() };
-        Ok(Duplex { reader: Source::Headers(headers), writer, server: false, tenant: self.enter() })
+        Ok(Duplex { reader: Source::Headers(headers), writer, server: false })
     }
 
     /// Asks the worker as a whole (M1).
@@ -183,13 +183,9 @@ impl Connection {
         self.closed.borrow().is_some()
     }
 
-    fn enter(&self) -> Tenant {
-        let (crowd, window) = &mut *self.crowd.lock().expect("nothing panics while it is held");
-        let tenant = crowd.enter();
-        if let Some(wanted) = crowd.change(&self.settings) {
-            window.send_replace(wanted);
-        }
-        tenant
+    /// The executions on it.
+    pub(crate) fn tenants(&self) -> &Tenants {
+        &self.tenants
     }
 
     fn request(&self, path: &'static str) -> Request<()> {

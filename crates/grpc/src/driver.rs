@@ -22,7 +22,6 @@ use tokio::time::{Instant, Sleep};
 
 use crate::outgoing::Outgoing;
 use crate::reader::{Credit, Malformed, Parse, Read, Reader};
-use crate::settings::Tenant;
 use crate::status::Status;
 use crate::writer::Writer;
 
@@ -72,6 +71,12 @@ pub trait Role {
     /// is still here.
     fn outbox(&mut self) -> &mut VecDeque<Outgoing>;
 
+    /// Whether messages are of no more use, those included whose [`Credit`] somebody still holds: their room goes back
+    /// to the peer at once, so that its last words come through whoever reads no more (E9).
+    fn discards(&self) -> bool {
+        false
+    }
+
     /// When [`Event::Elapsed`] is wanted.
     fn deadline(&self) -> Option<Instant>;
 
@@ -89,7 +94,6 @@ pub struct Duplex {
     pub(crate) writer: Writer,
     /// Whether our side ends with trailers (the worker) or by closing (the engine).
     pub(crate) server: bool,
-    pub(crate) tenant: Tenant,
 }
 
 /// Where messages come from: on the engine's side only after the response headers.
@@ -134,6 +138,13 @@ impl Source {
         }
     }
 
+    /// See [`Role::discards`].
+    fn discard(&mut self) {
+        if let Source::Messages(reader) = self {
+            reader.discard();
+        }
+    }
+
     /// Whether a reset would go unheard here.
     fn is_deaf(&self) -> bool {
         match self {
@@ -164,7 +175,7 @@ impl Source {
 /// # Cancel safety
 /// Dropping the future drops the stream, which the peer sees as a reset.
 pub async fn drive<R: Role>(mut role: R, duplex: Duplex) -> R {
-    let Duplex { mut reader, mut writer, server, tenant: _tenant } = duplex;
+    let Duplex { mut reader, mut writer, server } = duplex;
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     let mut reset_seen = false;
     let ending = poll_fn(|cx| {
@@ -172,6 +183,9 @@ pub async fn drive<R: Role>(mut role: R, duplex: Duplex) -> R {
             let mut idle = true;
             if role.poll_asked(cx, Instant::now()).is_ready() {
                 idle = false;
+            }
+            if role.discards() {
+                reader.discard();
             }
             if let Poll::Ready(event) = reader.poll(cx) {
                 role.handle(event, Instant::now());

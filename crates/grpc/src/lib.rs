@@ -35,6 +35,8 @@ mod queue;
 
 mod client;
 
+mod connections;
+
 mod server;
 
 mod bridge;
@@ -48,6 +50,7 @@ mod generated {
 
 pub use authority::AnyAuthority;
 pub use client::Connection;
+pub use connections::Connections;
 pub use driver::{Duplex, Ending, Event, Role, drive};
 pub use endpoint::{Endpoint, EndpointError};
 pub use listener::Listener;
@@ -55,6 +58,6 @@ pub use outgoing::Outgoing;
 pub use queue::{Closed, Receiver, Sender, queue};
 pub use reader::{Credit, Malformed, Parse};
 pub use server::{BoxFuture, Call, Server, ServerHandle, Service};
-pub use settings::Settings;
+pub use settings::{STREAM_WINDOWS, Settings};
 pub use status::Status;
 pub use tonic::Code;

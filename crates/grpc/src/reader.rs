@@ -14,7 +14,7 @@ use h2::RecvStream;
 use http::HeaderMap;
 use tonic::Code;
 
-use crate::outgoing::PREFIX;
+use crate::outgoing::{Outgoing, PREFIX};
 use crate::settings::Settings;
 use crate::status::Status;
 
@@ -22,7 +22,7 @@ use crate::status::Status;
 /// handles.
 const SMALL_PIECE: usize = 4 << 10;
 
-/// Where the data of an assembled message begins is a multiple of this, as Arrow likes it.
+/// An assembled message is placed in memory relative to a multiple of this, as Arrow likes it.
 const ALIGNMENT: usize = 64;
 
 /// A message of one direction, parsed once at the edge.
@@ -106,7 +106,7 @@ impl Drop for Credit {
 /// What the credits of one stream share with its reader.
 #[derive(Debug)]
 struct Ledger {
-    /// Gone with the reader: a credit that outlives its stream has nothing to give back any more.
+    /// Gone once everything was given back: a credit that outlives its stream has nothing to give back any more.
     flow: Mutex<Option<h2::FlowControl>>,
     /// A message larger than the window waits for its consumer.
     advanced: AtomicBool,
@@ -116,6 +116,15 @@ struct Ledger {
 }
 
 impl Ledger {
+    /// Gives everything back that is held. What is released later was part of it.
+    fn settle(&self) {
+        let flow = self.flow.lock().expect("nothing panics while it is held").take();
+        if let Some(mut flow) = flow {
+            // Fails only when the stream is gone, and its share with it.
+            let _ = flow.release_capacity(flow.used_capacity());
+        }
+    }
+
     fn release(&self, bytes: usize) {
         if bytes > 0 {
             // Fails only when the stream is gone, and then there is nobody to tell.
@@ -155,6 +164,8 @@ pub(crate) struct Reader {
     arrived: Bytes,
     partial: Option<Partial>,
     ended: bool,
+    /// Room goes back as soon as bytes arrive, whoever holds credits.
+    discarding: bool,
 }
 
 /// A message of which only a part has arrived.
@@ -201,9 +212,15 @@ impl Partial {
             return self.pieces.pop_front().unwrap_or_default();
         }
         let first = &self.pieces[0];
-        let data = envelope::data_offset(&first[..first.len().min(envelope::DataHead::MAX)], self.len).unwrap_or(0);
+        let head = &first[..first.len().min(envelope::DataHead::MAX)];
+        // Our own sender lays data out for the place that it has behind the head of a frame, others for none.
+        let before = match envelope::data_offset(head, self.len) {
+            Some(envelope::DataHead::WIDE) => envelope::DataHead::WIDE.wrapping_sub(Outgoing::LEAD),
+            Some(data) => data,
+            None => 0,
+        };
         let mut whole: Vec<u8> = Vec::with_capacity(self.len + ALIGNMENT);
-        let shift = (whole.as_ptr() as usize + data).wrapping_neg() % ALIGNMENT;
+        let shift = (whole.as_ptr() as usize).wrapping_add(before).wrapping_neg() % ALIGNMENT;
         whole.resize(shift, 0);
         for piece in self.pieces.drain(..) {
             whole.extend_from_slice(&piece);
@@ -230,6 +247,7 @@ impl Reader {
             arrived: Bytes::new(),
             partial: None,
             ended: false,
+            discarding: false,
         }
     }
 
@@ -239,9 +257,9 @@ impl Reader {
     /// Dropping a pending poll loses nothing.
     pub(crate) fn poll<M: Parse>(&mut self, cx: &mut Context<'_>) -> Poll<Read<M>> {
         loop {
-            if self.ledger.inflated.load(Ordering::Acquire) > self.window {
+            if self.is_paused() {
                 self.ledger.reader.register(cx.waker());
-                if self.ledger.inflated.load(Ordering::Acquire) > self.window {
+                if self.is_paused() {
                     return Poll::Pending;
                 }
             }
@@ -260,7 +278,13 @@ impl Reader {
                 return self.poll_end(cx);
             }
             match ready!(self.stream.poll_data(cx)) {
-                Some(Ok(bytes)) => self.arrived = bytes,
+                Some(Ok(bytes)) => {
+                    if self.discarding {
+                        // Fails only when the stream is gone, and then there is nobody to tell.
+                        let _ = self.stream.flow_control().release_capacity(bytes.len());
+                    }
+                    self.arrived = bytes;
+                }
                 Some(Err(error)) => return Poll::Ready(Read::Broken(error.into())),
                 None => self.ended = true,
             }
@@ -269,15 +293,24 @@ impl Reader {
 
     /// Whether it has stopped reading until inflated messages are taken, so that not even a reset is heard here.
     pub(crate) fn is_paused(&self) -> bool {
-        self.ledger.inflated.load(Ordering::Acquire) > self.window
+        !self.discarding && self.ledger.inflated.load(Ordering::Acquire) > self.window
+    }
+
+    /// From now on nothing that arrives takes up room, nor does what arrived before, whoever still holds it.
+    pub(crate) fn discard(&mut self) {
+        if !std::mem::replace(&mut self.discarding, true) {
+            self.ledger.settle();
+        }
     }
 
     /// Drops whatever still arrives and gives its room back; ready when the peer's side has ended, however.
     pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let left = std::mem::take(&mut self.arrived).len() + self.partial.take().map_or(0, |partial| partial.held);
-        self.ledger.release(left);
+        self.discard();
+        self.arrived.clear();
+        self.partial = None;
         while let Some(Ok(bytes)) = ready!(self.stream.poll_data(cx)) {
-            self.ledger.release(bytes.len());
+            // Fails only when the stream is gone, and then there is nobody to tell.
+            let _ = self.stream.flow_control().release_capacity(bytes.len());
         }
         Poll::Ready(())
     }
@@ -389,11 +422,7 @@ impl Drop for Reader {
     /// Nothing more comes on this stream, so its share of the connection's window goes back at once, whoever still
     /// holds messages: a function that hangs on them must not stop others (M2).
     fn drop(&mut self) {
-        let flow = self.ledger.flow.lock().expect("nothing panics while it is held").take();
-        if let Some(mut flow) = flow {
-            // Fails only when the stream is gone, and its share with it.
-            let _ = flow.release_capacity(flow.used_capacity());
-        }
+        self.ledger.settle();
     }
 }
 

@@ -22,14 +22,14 @@ use tower_service::Service as _;
 
 use crate::authority::AnyAuthority;
 use crate::bridge;
-use crate::client::{EXECUTE, GRPC_ACCEPT_ENCODING, GRPC_ENCODING, TOKEN};
+use crate::client::{EXECUTE, FEATURES, GRPC_ACCEPT_ENCODING, GRPC_ENCODING, TOKEN};
 use crate::driver::{Duplex, Source};
 use crate::generated::udf_worker_server::{UdfWorker, UdfWorkerServer};
 use crate::io::Io;
 use crate::listener::Listener;
 use crate::outgoing::Outgoing;
 use crate::reader::Reader;
-use crate::settings::{Crowd, Settings, Tenant};
+use crate::settings::{Crowd, STREAM_WINDOWS, Settings, Tenant};
 use crate::status::Status;
 use crate::writer::Writer;
 
@@ -218,9 +218,9 @@ impl Shared {
         if request.uri().path() == EXECUTE {
             let (head, stream) = request.into_parts();
             match check(&head.headers) {
-                Ok(Checked { gzip, deadline }) => {
+                Ok(Checked { gzip, deadline, apart }) => {
                     let (settings, tenant) = (self.settings.clone(), crowd.enter());
-                    self.service.execute(Call { stream, respond, gzip, settings, deadline, tenant });
+                    self.service.execute(Call { stream, respond, gzip, settings, deadline, apart, tenant });
                 }
                 Err(response) => {
                     let mut respond = respond;
@@ -274,6 +274,8 @@ fn refuse(mut respond: SendResponse<Outgoing>, status: &Status) {
 struct Checked {
     gzip: bool,
     deadline: Option<Instant>,
+    /// The engine announced `stream_windows` (M6).
+    apart: bool,
 }
 
 /// Checks the headers of an `Execute` call; what is wrong is answered with the response given back.
@@ -299,7 +301,8 @@ fn check(headers: &HeaderMap) -> Result<Checked, Box<Response<()>>> {
     };
     let timeout = std::str::from_utf8(header(http::HeaderName::from_static("grpc-timeout"))).ok();
     let deadline = timeout.and_then(parse_timeout).and_then(|timeout| Instant::now().checked_add(timeout));
-    Ok(Checked { gzip, deadline })
+    let apart = header(FEATURES).split(|&byte| byte == b',').any(|word| word.trim_ascii() == STREAM_WINDOWS.as_bytes());
+    Ok(Checked { gzip, deadline, apart })
 }
 
 /// An `Execute` call that was neither accepted nor refused yet. Dropping it resets the stream.
@@ -310,6 +313,7 @@ pub struct Call {
     gzip: bool,
     settings: Settings,
     deadline: Option<Instant>,
+    apart: bool,
     tenant: Tenant,
 }
 
@@ -328,9 +332,10 @@ impl Call {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
-        let writer = Writer::new(self.respond.send_response(response, false)?, &self.settings);
+        let stream = self.respond.send_response(response, false)?;
+        let writer = Writer::new(stream, &self.settings, self.apart, self.tenant);
         let reader = Source::Messages(Reader::new(self.stream, self.gzip, &self.settings));
-        Ok(Duplex { reader, writer, server: true, tenant: self.tenant })
+        Ok(Duplex { reader, writer, server: true })
     }
 
     /// Ends the call with nothing but a status (R14).

@@ -1,17 +1,23 @@
 //! The sizes of a connection: windows, frames, limits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The feature of a peer whose streams never wait for each other (M6): its connection's window is larger than all its
+/// streams' together. A worker announces it in its heartbeat, an engine in the metadata `anyudf-features` of Execute.
+pub const STREAM_WINDOWS: &str = "stream_windows";
 
 /// How much may be under way, per stream and in one message. The defaults were chosen by measurement; see `docs/data-path.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Bytes a peer may have under way on one stream before its reader takes some (E5). 8 MiB by default.
+    /// Bytes a peer may have under way on one stream before its reader takes some (E5). 16 MiB by default, so that
+    /// messages of several MiB find room as a whole and arrive in one frame.
     pub stream_window: u32,
-    /// How many executions one connection carries with the full stream window; from there on all of them get
-    /// [`crowded_window`](Settings::crowded_window), so that together they never fill the connection's. 64 by default.
+    /// How many executions one connection carries with the full stream window. An engine of ours opens another
+    /// connection for more; on one from an engine that does not, all get [`crowded_window`](Settings::crowded_window)
+    /// from there on, so that together they never fill the connection's. 32 by default.
     pub crowd: usize,
-    /// The stream window on a crowded connection. 3 MiB by default: a sender of ours asks for half of that at most
-    /// before it begins a message, whatever the window was when it measured it.
+    /// The stream window on a crowded connection. 2.5 MiB by default.
     pub crowded_window: u32,
     /// Bytes a peer may have under way on all streams of a connection together. Far more than any number of stalled
     /// streams can hold, so that none of them stops another or Manage (E5, M2). 2 GiB - 1 by default, the most HTTP/2 has.
@@ -21,7 +27,7 @@ pub struct Settings {
     pub max_frame: u32,
     /// The largest message we accept, in bytes (P7). 128 MiB by default.
     pub max_message: usize,
-    /// Bytes handed to HTTP/2 and not yet on the socket before we wait. 8 MiB by default.
+    /// Bytes handed to HTTP/2 and not yet on the socket before we wait. 16 MiB by default, as the stream's window.
     pub send_buffer: usize,
     /// The most streams a peer may have open at once on one connection. 320 by default: the 256 that a worker serves at
     /// once (P10), and some that wait.
@@ -31,24 +37,28 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            stream_window: 8 << 20,
-            crowd: 64,
-            crowded_window: 3 << 20,
+            stream_window: 16 << 20,
+            crowd: 32,
+            crowded_window: 5 << 19,
             connection_window: (1 << 31) - 1,
             max_frame: 8 << 20,
             max_message: 128 << 20,
-            send_buffer: 8 << 20,
+            send_buffer: 16 << 20,
             max_streams: 320,
         }
     }
 }
 
 impl Settings {
-    /// The same for a worker that serves `sessions` at once (P10). Above 256 every stream gets an equal, smaller share
-    /// of the connection from the start.
+    /// The most executions that one worker can serve at once: each of their windows has the 64 KiB that HTTP/2 begins
+    /// with, and one connection could have to carry them all (M2, P10).
+    pub const MOST_SESSIONS: usize = 16_384;
+
+    /// The same for a worker that serves `sessions` at once (P10), at most [`MOST_SESSIONS`](Settings::MOST_SESSIONS).
+    /// Above 256 every stream gets an equal, smaller share of the connection from the start.
     pub fn for_sessions(self, sessions: usize) -> Self {
         let waiting = 64;
-        let streams = u32::try_from(sessions).unwrap_or(u32::MAX).saturating_add(waiting);
+        let streams = u32::try_from(sessions.min(Self::MOST_SESSIONS)).unwrap_or(u32::MAX).saturating_add(waiting);
         if streams <= self.max_streams {
             return self;
         }
@@ -61,27 +71,27 @@ impl Settings {
 /// The executions that one connection carries, and the window that each of them gets (E5, M2).
 ///
 /// HTTP/2 opens a connection's window again in steps of up to a third of it, so stalled streams may hold two thirds:
-/// 1,365 MiB. 64 streams of 8 MiB and 256 of 3 MiB hold 1,280 MiB.
+/// 1,365 MiB. 32 streams of 16 MiB and 288 of 2.5 MiB hold 1,232 MiB.
 #[derive(Debug)]
 pub(crate) struct Crowd {
-    tenants: Arc<()>,
+    tenants: Tenants,
     window: u32,
 }
 
 impl Crowd {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Crowd { tenants: Arc::new(()), window: settings.stream_window }
+        Crowd { tenants: Tenants::default(), window: settings.stream_window }
     }
 
     /// Takes one more in; it leaves when the tenant is dropped.
     pub(crate) fn enter(&self) -> Tenant {
-        Tenant { _counted: Arc::clone(&self.tenants) }
+        self.tenants.enter()
     }
 
     /// The window that streams should have now, when it is not the one they have. Falls at `crowd` and rises again at
     /// half of it, so that it does not flutter.
     pub(crate) fn change(&mut self, settings: &Settings) -> Option<u32> {
-        let streams = Arc::strong_count(&self.tenants) - 1;
+        let streams = self.tenants.count();
         let crowded = settings.crowded_window.min(settings.stream_window);
         let window = match streams {
             many if many > settings.crowd => crowded,
@@ -92,10 +102,37 @@ impl Crowd {
     }
 }
 
+/// Counts the executions on a connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tenants(Arc<AtomicUsize>);
+
+impl Tenants {
+    /// Takes one more in; it leaves when the tenant is dropped.
+    pub(crate) fn enter(&self) -> Tenant {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Tenant(self.clone())
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// One execution on a connection.
 #[derive(Debug)]
-pub(crate) struct Tenant {
-    _counted: Arc<()>,
+pub(crate) struct Tenant(Tenants);
+
+impl Tenant {
+    /// Whether the connection has no other execution now.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.0.count() == 1
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]
@@ -110,18 +147,18 @@ mod tests {
         let mut tenants: Vec<_> = (0..4).map(|_| crowd.enter()).collect();
         assert_eq!(crowd.change(&settings), None);
         tenants.push(crowd.enter());
-        assert_eq!(crowd.change(&settings), Some(3 << 20));
+        assert_eq!(crowd.change(&settings), Some(5 << 19));
         assert_eq!(crowd.change(&settings), None, "said once");
         tenants.truncate(3);
         assert_eq!(crowd.change(&settings), None, "not yet");
         tenants.truncate(2);
-        assert_eq!(crowd.change(&settings), Some(8 << 20));
+        assert_eq!(crowd.change(&settings), Some(16 << 20));
     }
 
     /// M2: by default all streams together can't fill the connection's window.
     #[test]
     fn m2_stalled_streams_leave_room_on_the_connection() {
-        for sessions in [1, 256, 257, 1_000, 10_000] {
+        for sessions in [1, 256, 257, 1_000, Settings::MOST_SESSIONS] {
             let settings = Settings::default().for_sessions(sessions);
             assert!(settings.max_streams as usize > sessions);
             let full = settings.crowd as u64 * u64::from(settings.stream_window);

@@ -8,15 +8,11 @@ use h2::SendStream;
 use http::HeaderMap;
 
 use crate::outgoing::Outgoing;
-use crate::settings::Settings;
+use crate::settings::{Settings, Tenant};
 use crate::status::Status;
 
 /// Bytes of the peer's window that data leaves free for Cancel and other control messages (E9).
 const RESERVE: usize = 64 << 10;
-
-/// The most room that is asked for before a message is begun: half the window that a crowded connection leaves, since
-/// this one may become crowded while we wait.
-const MOST: usize = 3 << 19;
 
 /// A peer whose window is smaller than this gets data as room appears; holding room back would only starve it.
 const SMALL_WINDOW: usize = 256 << 10;
@@ -26,31 +22,47 @@ const SMALL_WINDOW: usize = 256 << 10;
 pub(crate) struct Writer {
     stream: SendStream<Outgoing>,
     send_buffer: usize,
-    /// Room asked for before a message as large as this or larger is begun; unknown until the first one.
-    most: Option<usize>,
+    /// Half the peer's window, once it is known.
+    half: Option<usize>,
+    /// The peer keeps its streams' windows apart: whatever the others hold, this one's can open (`stream_windows`).
+    apart: bool,
+    tenant: Tenant,
     waiting: bool,
 }
 
 impl Writer {
-    pub(crate) fn new(stream: SendStream<Outgoing>, settings: &Settings) -> Self {
-        Writer { stream, send_buffer: settings.send_buffer, most: None, waiting: false }
+    pub(crate) fn new(stream: SendStream<Outgoing>, settings: &Settings, apart: bool, tenant: Tenant) -> Self {
+        Writer { stream, send_buffer: settings.send_buffer, half: None, apart, tenant, waiting: false }
     }
 
-    /// Learns the peer's window while nearly nothing was sent, so that all of it is free. A stream that is not on the
-    /// wire yet has none, and is asked again.
+    /// How much room is needed at most before a message may begin, however large.
+    ///
+    /// Room that waits is kept from the other streams of the connection. Where these share one small window, as most
+    /// gRPC libraries have it, several that wait would starve each other; there data goes as room appears (E5).
     fn most(&mut self) -> usize {
-        if let Some(most) = self.most {
-            return most;
+        if !self.apart && !self.tenant.is_alone() {
+            return 1;
+        }
+        match self.half() {
+            half if half < SMALL_WINDOW / 2 => 1,
+            half => half,
+        }
+    }
+
+    /// Half of the peer's window: it opens again in steps of up to a third, so that more might never be free. Learned
+    /// while nearly nothing was sent, so that all of it is. A stream that is not on the wire yet has none, and is asked
+    /// again.
+    fn half(&mut self) -> usize {
+        if let Some(half) = self.half {
+            return half;
         }
         self.stream.reserve_capacity(self.send_buffer);
         let window = self.stream.capacity();
         self.stream.reserve_capacity(0);
-        // The peer opens its window again in steps of up to a third, so that more than a half might never be free.
-        let most = if window < SMALL_WINDOW { 1 } else { (window / 2).min(MOST) };
         if window > 0 {
-            self.most = Some(most);
+            self.half = Some(window / 2);
         }
-        most
+        window / 2
     }
 
     /// Ready when a data message of `len` bytes may begin.

@@ -55,6 +55,18 @@ impl ScriptedWorker {
     /// # Panics
     /// As [`start`](ScriptedWorker::start).
     pub async fn announcing(script: &str, announces: &[(&str, &str)]) -> Self {
+        ScriptedWorker::new(script, announces, Settings::default()).await
+    }
+
+    /// The same with windows and limits of its own.
+    ///
+    /// # Panics
+    /// As [`start`](ScriptedWorker::start).
+    pub async fn with(script: &str, settings: Settings) -> Self {
+        ScriptedWorker::new(script, &[], settings).await
+    }
+
+    async fn new(script: &str, announces: &[(&str, &str)], settings: Settings) -> Self {
         drop(parse(script));
         let directory = tempfile::tempdir().expect("a temporary directory");
         let endpoint = Endpoint::Unix(directory.path().join("w"));
@@ -67,7 +79,7 @@ impl ScriptedWorker {
         });
         let listener = Listener::bind(&endpoint).await.expect("a fresh socket");
         let service = Arc::clone(&shared) as Arc<dyn Service>;
-        let server = Server::new(service, Settings::default(), None).await.expect("our descriptors decode");
+        let server = Server::new(service, settings, None).await.expect("our descriptors decode");
         let server = tokio::spawn(server.serve(listener));
         ScriptedWorker { endpoint, shared, server, _directory: directory }
     }

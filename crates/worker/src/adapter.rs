@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyudf_arrow::{Decoder, Encoder, Limits, encode_schema};
+use anyudf_grpc::Outgoing;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
@@ -13,6 +14,10 @@ use crate::function::{Function, Output};
 use crate::invocation::Invocation;
 use crate::link::Reason;
 use crate::raw::{Opened, RawFunction, RawOutput};
+
+/// Batches are split into messages of about this many bytes: under gRPC's usual limit of 4 MiB, which an engine that says
+/// nothing may have, and small enough that the engine reads one while the next is made. A single row may be larger.
+const USUAL_MESSAGE: usize = (1 << 20) + (384 << 10);
 
 /// Opens a function: checks its arguments against Init, and its output against what the engine asked for (C9).
 pub(crate) fn adapt<F: Function>(
@@ -40,6 +45,7 @@ pub(crate) fn adapt<F: Function>(
     }
     let answer = asked.is_none().then(|| encode_schema(&own));
     let encoder = Encoder::new(asked.unwrap_or(own), invocation.max_message()).map_err(unencodable)?;
+    let encoder = encoder.with_usual(USUAL_MESSAGE).with_lead(Outgoing::LEAD);
     let adapter = Adapter { definition: definition.clone(), function, decoder, encoder, arguments, batch: 0 };
     let opened = Opened::new(adapter);
     Ok(match answer {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use anyudf_grpc::Endpoint;
+use anyudf_grpc::{Endpoint, Settings};
 
 use crate::error::{Error, Result};
 
@@ -127,7 +127,7 @@ impl ServeOptions {
     }
 }
 
-const MOST_SESSIONS: usize = 1 << 16;
+const MOST_SESSIONS: usize = Settings::MOST_SESSIONS;
 const LEAST_MESSAGE: usize = 64 << 10;
 const MOST_MESSAGE: usize = 2 << 30;
 

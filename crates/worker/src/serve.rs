@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use anyudf_grpc::{BoxFuture, Call, Listener, Server, ServerHandle, Service, Settings, Status, drive};
+use anyudf_grpc::{BoxFuture, Call, Listener, STREAM_WINDOWS, Server, ServerHandle, Service, Settings, Status, drive};
 use anyudf_protocol::{ExecutionError, ManageRequest, ManageResponse, PROTOCOL_VERSION};
 use tokio::sync::{Semaphore, watch};
 
@@ -20,7 +20,7 @@ use crate::thread;
 use crate::worker::Worker;
 
 /// Extensions that an engine may use once it has read them in a heartbeat (M6).
-const FEATURES: &str = "pipelining,call_timeout,max_message_bytes";
+const FEATURES: [&str; 4] = ["pipelining", "call_timeout", "max_message_bytes", STREAM_WINDOWS];
 
 /// How far the worker has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -222,7 +222,7 @@ impl Front {
         add("protocol_versions", PROTOCOL_VERSION.to_string());
         add("max_sessions", self.max_sessions.to_string());
         add("max_message_bytes", self.common.max_message.to_string());
-        add("features", FEATURES.into());
+        add("features", FEATURES.join(","));
         metrics
     }
 }

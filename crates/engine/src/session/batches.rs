@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use anyudf_arrow::{Decoder, Encoder, Limits};
+use anyudf_grpc::Outgoing;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
@@ -31,15 +32,15 @@ pub(super) fn split(session: OpenSession) -> Result<(BatchInput, BatchOutput), E
     };
     // What HTTP/2, gRPC and the envelope add to a message's data is far below this.
     let most = session.worker.max_message_bytes().saturating_sub(64).max(1);
-    let usual = session.worker.session_config().message_bytes.clamp(1, most);
-    let encoder =
-        |limit| Encoder::new(input_schema.clone(), limit).map_err(|error| Error::from_data("the input schema", error));
-    let (usual, most) = (encoder(usual)?, encoder(most)?);
+    let encoder = Encoder::new(input_schema.clone(), most)
+        .map_err(|error| Error::from_data("the input schema", error))?
+        .with_usual(session.worker.session_config().message_bytes)
+        .with_lead(Outgoing::LEAD);
     let decoder = Decoder::new(output_schema.clone(), Limits::default())
         .map_err(|error| Error::from_data("the output schema", error))?;
     let (input, output) = session.split();
     Ok((
-        BatchInput { input, schema: input_schema, usual, most },
+        BatchInput { input, schema: input_schema, encoder },
         BatchOutput { output, schema: output_schema, decoder, ready: VecDeque::new() },
     ))
 }
@@ -49,10 +50,7 @@ pub(super) fn split(session: OpenSession) -> Result<(BatchInput, BatchOutput), E
 pub struct BatchInput {
     input: Input,
     schema: SchemaRef,
-    /// Splits into messages of the usual size.
-    usual: Encoder,
-    /// For single rows that are larger than that.
-    most: Encoder,
+    encoder: Encoder,
 }
 
 impl BatchInput {
@@ -76,21 +74,7 @@ impl BatchInput {
     /// # Cancel safety
     /// When the future is dropped, a part of a large batch may have been sent; cancel the session then.
     pub async fn send(&mut self, batch: &RecordBatch) -> Result<(), Error> {
-        let mut sent = 0;
-        for message in self.usual.encode(batch) {
-            let message = match message {
-                Ok(message) => message,
-                Err(error) if error.kind() == anyudf_arrow::Kind::TooLarge => break,
-                Err(error) => return Err(Error::from_caller_data("the input batch", error)),
-            };
-            sent += message.rows;
-            self.input.send(message.parts).await?;
-            if sent == batch.num_rows() {
-                return Ok(());
-            }
-        }
-        // A row is larger than the usual message: send what is left in as large messages as the worker takes.
-        for message in self.most.encode(&batch.slice(sent, batch.num_rows() - sent)) {
+        for message in self.encoder.encode(batch) {
             let message = message.map_err(|error| Error::from_caller_data("the input batch", error))?;
             self.input.send(message.parts).await?;
         }

@@ -262,7 +262,7 @@ impl Session {
         };
         worker.limit_output(&mut wire.session_conf);
         let began = Instant::now();
-        let opening = tokio::time::timeout(config.init_timeout, worker.connection().execute(None));
+        let opening = tokio::time::timeout(config.init_timeout, worker.execute());
         let duplex = tokio::select! {
             biased;
             _ = stops.recv() => {
@@ -579,9 +579,6 @@ impl Output {
             self.shared.stop(Stop::Cancel(None));
         }
         self.ended = true;
-        // What nobody will read holds the credit that the worker's last words may need (E6).
-        self.queue.close();
-        while self.queue.try_recv().is_ok() {}
         match self.shared.verdict().await? {
             Termination::Finished(finish) => Ok(Summary { metrics: finish.metrics, data: finish.data }),
             other => Err(Error::new(ErrorKind::Cancelled, "CANCELLED", other)),

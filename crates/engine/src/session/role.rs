@@ -354,6 +354,10 @@ impl Role for EngineRole {
         &mut self.outbox
     }
 
+    fn discards(&self) -> bool {
+        self.exchange.is_cancelled()
+    }
+
     fn deadline(&self) -> Option<Instant> {
         if self.is_over() {
             return None;

@@ -1,0 +1,94 @@
+//! All connections of an engine to one worker: one for Manage, as many as it takes for executions.
+//!
+//! ```text
+//!   Manage ──────────▶ first ═══▶ ┐
+//!   Execute 1 … 32 ──▶ first      │ a worker that announced `stream_windows`
+//!   Execute 33 … 64 ─▶ another ═▶ ┘
+//!
+//!   Manage ──────────▶ first ═══▶ ┐
+//!   Execute 1 ───────▶ another ═▶ │ any other worker
+//!   Execute 2 ───────▶ another ═▶ ┘
+//! ```
+//!
+//! Streams of one connection share its window. A worker that does not say how large that is gets a connection for each
+//! execution, so that one whose function takes nothing stops neither another nor Manage (E5, M2).
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::client::Connection;
+use crate::driver::Duplex;
+use crate::endpoint::Endpoint;
+use crate::settings::{Settings, Tenant};
+use crate::status::Status;
+
+/// The connections to one worker, opened as they are needed.
+#[derive(Debug)]
+pub struct Connections {
+    endpoint: Endpoint,
+    settings: Settings,
+    token: Option<String>,
+    first: Connection,
+    apart: bool,
+    /// Those that carry executions.
+    lanes: Mutex<Vec<Connection>>,
+}
+
+impl Connections {
+    /// `first` is where Manage goes, and executions too when the worker announced its `features` to have
+    /// [`STREAM_WINDOWS`](crate::STREAM_WINDOWS) among them. Others are made as `first` was.
+    pub fn new(
+        first: Connection,
+        endpoint: &Endpoint,
+        settings: &Settings,
+        token: Option<&str>,
+        features: &[String],
+    ) -> Self {
+        let apart = features.iter().any(|feature| feature == crate::STREAM_WINDOWS);
+        let lanes = Mutex::new(apart.then(|| first.clone()).into_iter().collect());
+        let (endpoint, settings, token) = (endpoint.clone(), settings.clone(), token.map(String::from));
+        Connections { endpoint, settings, token, first, apart, lanes }
+    }
+
+    /// Where Manage goes. While it lives the worker does.
+    pub fn first(&self) -> &Connection {
+        &self.first
+    }
+
+    /// Opens an `Execute` stream, on a new connection when none has a place. `deadline` becomes gRPC's own.
+    ///
+    /// # Errors
+    /// [`Status`] when the worker can't be reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future opens nothing.
+    pub async fn execute(&self, deadline: Option<Duration>) -> Result<Duplex, Status> {
+        let (lane, tenant) = match self.place() {
+            Some(place) => place,
+            None => {
+                let lane = Connection::connect(&self.endpoint, &self.settings, self.token.as_deref()).await?;
+                let tenant = lane.tenants().enter();
+                self.lanes().push(lane.clone());
+                (lane, tenant)
+            }
+        };
+        lane.execute_as(tenant, self.apart, deadline).await
+    }
+
+    /// A place on a connection that is there. Lets go of what is closed, and of all that carry nothing but one.
+    fn place(&self) -> Option<(Connection, Tenant)> {
+        let most = if self.apart { self.settings.crowd.max(1) } else { 1 };
+        let mut lanes = self.lanes();
+        let mut spare = false;
+        lanes.retain(|lane| {
+            let superfluous = lane.tenants().count() == 0 && std::mem::replace(&mut spare, true);
+            !lane.is_closed() && !superfluous
+        });
+        let lane = lanes.iter().find(|lane| lane.tenants().count() < most)?;
+        Some((lane.clone(), lane.tenants().enter()))
+    }
+
+    fn lanes(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.lanes.lock().expect("nothing panics while it is held")
+    }
+}
