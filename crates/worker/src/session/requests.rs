@@ -104,8 +104,9 @@ impl Session {
             (_, Ok(())) => {}
             (_, Err(violation)) => {
                 self.count_failure();
+                let error = self.first_error().unwrap_or_else(|| violation.into());
                 self.dismiss(Reason::Violation);
-                self.clean_up_error = Some(violation.into()); // R19
+                self.clean_up_error = Some(error); // R7, R19
                 self.close(now);
             }
         }
