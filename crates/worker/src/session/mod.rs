@@ -15,6 +15,7 @@
 //! states, what goes wrong and how it ends; `requests` has what the engine says, `answers` what the function says.
 
 mod answers;
+mod fitting;
 mod gathering;
 mod requests;
 #[cfg(test)]
@@ -115,6 +116,8 @@ pub(crate) struct Session {
     outbox: VecDeque<Outgoing>,
     host: Arc<dyn Host>,
     counters: Arc<Counters>,
+    /// The largest message that both sides take (P7, M6).
+    max_message: usize,
     engine: Engine,
     /// The thread of the function, from its start until it has concluded or was given up.
     user: Option<User>,
@@ -163,6 +166,7 @@ impl Session {
             exchange: Exchange::new(Side::Worker),
             state: State::Start,
             outbox: VecDeque::new(),
+            max_message: host.max_message(),
             host,
             counters,
             engine: Engine::Listening,
@@ -243,6 +247,7 @@ impl Session {
 
     /// Says an error where the stream stands (R19); the second one is folded into the first (R7).
     fn report(&mut self, error: ExecutionError) {
+        let error = fitting::error(error, self.max_message);
         if self.exchange.is_silent() {
             self.count_failure();
             self.say(Response::Init(InitResponse { data: None, error: Some(error) }));
@@ -382,7 +387,8 @@ impl Session {
     fn close(&mut self, now: Instant) {
         let metrics = self.measure(now);
         let error = self.clean_up_error.take();
-        self.say(Response::Cancel(CancelResponse { metrics, error }));
+        let cancel = fitting::cancel(CancelResponse { metrics, error }, self.max_message);
+        self.say(Response::Cancel(cancel));
         self.state = State::Over(Ending::Close(Status::ok()));
     }
 
