@@ -8,6 +8,7 @@ use anyudf_engine::{
 use anyudf_testkit::ScriptedWorker;
 use bytes::Bytes;
 use expect_test::{Expect, expect};
+use futures::FutureExt;
 
 /// For rules about silence: long enough to be told apart from nothing, short enough to wait for.
 const SHORT: Duration = Duration::from_millis(60);
@@ -104,6 +105,32 @@ async fn e1_cancel_before_init_sends_nothing() {
     assert!(matches!(control.close().await, Termination::Cancelled(_)));
     worker.heartbeat().await.expect("a round trip: a stream would have been seen by now");
     assert_eq!(scripted.heard_so_far(), "");
+}
+
+/// E1, E12: a session that is dropped before init has ended, as cancelled and without a stream.
+#[tokio::test]
+async fn e1_e12_a_session_dropped_before_init_is_cancelled() {
+    let (scripted, worker) = worker("> init < init").await;
+    let session = worker.session(init());
+    let control = session.control();
+    drop(session);
+    assert!(matches!(control.ended().await, Termination::Cancelled(_)));
+    let session = worker.session(init());
+    let control = session.control();
+    drop(session.init());
+    assert!(matches!(control.ended().await, Termination::Cancelled(_)));
+    worker.heartbeat().await.expect("a round trip: a stream would have been seen by now");
+    assert_eq!(scripted.heard_so_far(), "");
+}
+
+/// E12: an init that is dropped while it waits has ended too, wherever it was.
+#[tokio::test]
+async fn e12_a_dropped_init_is_cancelled() {
+    let (_scripted, worker) = worker("> cancel < cancel").await;
+    let session = worker.session(init());
+    let control = session.control();
+    assert!(session.init().now_or_never().is_none(), "the worker does not answer");
+    assert!(matches!(control.ended().await, Termination::Cancelled(_)));
 }
 
 /// E3: an init that is not answered in time fails, and the worker is told to stop.
