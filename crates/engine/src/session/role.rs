@@ -11,7 +11,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyudf_grpc::{Credit, Ending, Event, Outgoing, Receiver, Role, Status};
-use anyudf_protocol::{Chunk, Exchange, ExecutionError, InitResponse, Request, RequestKind, Response, Side, Violation};
+use anyudf_protocol::{
+    Chunk, Exchange, ExecutionError, InitResponse, Request, RequestKind, Response, Side, Violation, cut,
+};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -19,6 +21,9 @@ use tokio::time::Instant;
 use super::config::{Pipelining, SessionConfig};
 use super::progress::Counters;
 use super::termination::{Cause, Termination};
+
+/// The most bytes of Cancel's reason: what the window keeps free for Cancel holds it many times over (E9).
+const LONGEST_REASON: usize = 4 << 10;
 
 /// What the caller puts into the queue, in order.
 #[derive(Debug)]
@@ -171,7 +176,7 @@ impl EngineRole {
         self.input.close();
         self.output = None;
         self.opened = None;
-        self.say(Request::Cancel(reason));
+        self.say(Request::Cancel(reason.map(|reason| cut(reason, LONGEST_REASON))));
         self.patience = Some(Patience::Cancel(after(now, self.config.cancel_timeout)));
     }
 

@@ -9,6 +9,7 @@
 
 use anyudf_grpc::queue;
 use anyudf_protocol::wire;
+use bytes::Buf;
 use futures::FutureExt;
 use futures::task::noop_waker_ref;
 
@@ -18,7 +19,7 @@ use super::*;
 struct Stage {
     role: EngineRole,
     input: anyudf_grpc::Sender<FromCaller>,
-    _stops: mpsc::UnboundedSender<Stop>,
+    stops: mpsc::UnboundedSender<Stop>,
     output: mpsc::UnboundedReceiver<(Bytes, Credit)>,
     news: mpsc::UnboundedReceiver<News>,
     counters: Arc<Counters>,
@@ -37,7 +38,7 @@ impl Stage {
         let config = SessionConfig { idle_limit: Some(Duration::from_secs(1)), ..SessionConfig::default() };
         let (counters, now) = (Arc::new(Counters::default()), Instant::now());
         let role = EngineRole::new(wire::Init::default(), VecDeque::new(), config, Arc::clone(&counters), ends, now);
-        Stage { role, input, _stops: stops, output, news, counters, now }
+        Stage { role, input, stops, output, news, counters, now }
     }
 
     fn play(&mut self, script: &str) {
@@ -138,4 +139,16 @@ fn e7_r6_a_slow_source_is_not_the_workers_silence() {
 fn e7_time_in_which_the_caller_does_not_read_does_not_count() {
     idle("= < init > finish = < data < data ~ 0.9s ~ 0.9s ~ 5s ~ 0.5s > reads ~ 3s > reads ~ 0.9s ~ 0.1s");
     idle("= < init > data = < data > data ~ 5s > reads ~ 0.9s ~ 0.1s");
+}
+
+/// E9: a reason of any length fits what the window keeps free for Cancel.
+#[test]
+fn e9_a_long_reason_is_cut() {
+    let mut stage = Stage::new();
+    stage.play("= < init > data");
+    let asked = Stop::Cancel(Some("because ".repeat(100_000)));
+    stage.stops.send(asked).expect("the role listens");
+    stage.play("~ 0s");
+    let [message] = stage.role.outbox().make_contiguous() else { panic!("Cancel alone is left") };
+    assert!(message.remaining() < 5_000, "{} bytes", message.remaining());
 }
