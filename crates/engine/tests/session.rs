@@ -677,6 +677,17 @@ async fn d6_a_silent_listener_is_given_up() {
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
 }
 
+/// D7: a worker that we were given is asked, and no more: what runs in it goes on.
+#[tokio::test]
+async fn d7_a_worker_that_we_were_given_is_only_asked() {
+    let (scripted, worker) = worker("> init < init > finish < finish").await;
+    let (input, mut output) = open(&worker).await.split();
+    worker.end().await.expect("it answers");
+    input.finish().await.expect("the session is open");
+    assert_eq!(output.next().await.expect("finished"), None);
+    assert_eq!(scripted.heard().await, "init finish close");
+}
+
 /// E12: a worker that vanishes in the middle ends the session at once, with a transport error.
 #[tokio::test]
 async fn e12_a_worker_that_vanishes_fails_the_transport() {
