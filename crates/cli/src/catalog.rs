@@ -1,6 +1,5 @@
 //! What a worker offers, as its `catalog` tells: a table function whose rows are functions.
 
-use std::fmt;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -10,41 +9,13 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 
+pub(crate) use anyudf_worker::Kind;
+
 use crate::failure::{Failure, Result};
 use crate::names;
 
 /// More functions than this are no catalog, but a worker that does not stop.
 const MOST: usize = 100_000;
-
-/// What a function does with rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Kind {
-    /// A value for each row
-    Scalar,
-    /// Batches in, any batches out; or none, and a result at the end
-    Map,
-    /// No input: a generator
-    Table,
-    /// Rows in, a result at the end
-    Aggregate,
-}
-
-impl Kind {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Kind::Scalar => "scalar",
-            Kind::Map => "map",
-            Kind::Table => "table",
-            Kind::Aggregate => "aggregate",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// A function as its worker describes it.
 #[derive(Clone, Debug)]
@@ -125,15 +96,10 @@ impl Catalog {
                 true => decode_schema(&Bytes::copy_from_slice(schemas.value(row))).map(Some),
                 false => Ok(None),
             };
-            let kind = match kinds.value(row) {
-                "scalar" => Kind::Scalar,
-                "map" => Kind::Map,
-                "table" => Kind::Table,
-                "aggregate" => Kind::Aggregate,
-                other => {
-                    tracing::warn!(function = name, kind = other, "left out: a kind that this release does not know");
-                    continue;
-                }
+            let kind = kinds.value(row);
+            let Ok(kind) = kind.parse::<Kind>() else {
+                tracing::warn!(function = name, kind, "left out: a kind that this release does not know");
+                continue;
             };
             let read = |schemas, what| schema(schemas).with_context(|| format!("the {what} of `{name}`"));
             let (arguments, result) = (read(arguments, "arguments")?, read(results, "result")?);

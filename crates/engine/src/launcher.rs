@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::child::{Child, Exit};
 use crate::error::{Error, ErrorKind};
 use crate::logs::Tail;
-use crate::process::{Particulars, Process, Token, random_hex};
+use crate::process::{Bounds, Particulars, Process, Token, random_hex};
 use crate::socket_dir::SocketDir;
 
 /// The variable that carries the worker's [`Token`] (P9).
@@ -153,6 +153,10 @@ pub struct LaunchConfig {
     pub socket_base: Option<PathBuf>,
     /// How long a worker may take until it answers (D2). 10 s by default.
     pub init_timeout: Duration,
+    /// How long a worker that was asked to shut down may go on with the sessions it still has, before they are cancelled
+    /// (D7). It is over as soon as they are: only one that has sessions left takes that long. 1 s by default, which is
+    /// for the last words of sessions that are over here; longer lets neighbours finish, zero cancels them at once.
+    pub drain_timeout: Duration,
     /// How long a worker may take to answer Shutdown, and then to end after SIGTERM (D2). 5 s by default, each.
     pub termination_timeout: Duration,
     /// How long to wait for the system after SIGKILL (D2). 5 s by default.
@@ -165,6 +169,7 @@ impl Default for LaunchConfig {
             transport: Transport::Unix,
             socket_base: None,
             init_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(1),
             termination_timeout: Duration::from_secs(5),
             reap_timeout: Duration::from_secs(5),
         }
@@ -285,8 +290,9 @@ impl Launcher {
         let child = child.map_err(|error| command.cannot_start(error))?;
         let program = command.program.clone();
         tracing::debug!(worker = id, pid = child.pid(), %endpoint, program = %program.display(), "worker started");
-        let LaunchConfig { termination_timeout, reap_timeout, .. } = self.config;
-        let particulars = Particulars { socket, id, program, endpoint, token, tail, termination_timeout, reap_timeout };
+        let LaunchConfig { drain_timeout, termination_timeout, reap_timeout, .. } = self.config;
+        let bounds = Bounds { drain_timeout, termination_timeout, reap_timeout };
+        let particulars = Particulars { socket, id, program, endpoint, token, tail, bounds };
         Ok(Process::new(child, particulars))
     }
 

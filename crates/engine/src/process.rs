@@ -60,8 +60,15 @@ pub struct Process {
     endpoint: Endpoint,
     token: Token,
     tail: Tail,
-    termination_timeout: Duration,
-    reap_timeout: Duration,
+    bounds: Bounds,
+}
+
+/// How long its end may take: those of [`LaunchConfig`](crate::LaunchConfig).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) drain_timeout: Duration,
+    pub(crate) termination_timeout: Duration,
+    pub(crate) reap_timeout: Duration,
 }
 
 /// What a [`Process`] is beside its [`Child`].
@@ -72,14 +79,13 @@ pub(crate) struct Particulars {
     pub(crate) endpoint: Endpoint,
     pub(crate) token: Token,
     pub(crate) tail: Tail,
-    pub(crate) termination_timeout: Duration,
-    pub(crate) reap_timeout: Duration,
+    pub(crate) bounds: Bounds,
 }
 
 impl Process {
     pub(crate) fn new(child: Child, particulars: Particulars) -> Self {
-        let Particulars { socket, id, program, endpoint, token, tail, termination_timeout, reap_timeout } = particulars;
-        Process { child, _socket: socket, id, program, endpoint, token, tail, termination_timeout, reap_timeout }
+        let Particulars { socket, id, program, endpoint, token, tail, bounds } = particulars;
+        Process { child, _socket: socket, id, program, endpoint, token, tail, bounds }
     }
 
     /// The worker's id, the value of `--id` (P1). Log lines carry it.
@@ -127,7 +133,7 @@ impl Process {
     }
 
     /// Ends the process (D7), in this order and only as far as it takes:
-    /// 1. `asked` runs, which asks it by Shutdown; it gets the termination timeout;
+    /// 1. `asked` runs, which asks it by Shutdown and lets it drain; it gets the drain timeout and the termination timeout;
     /// 2. SIGTERM to the started process, and the termination timeout for it to end;
     /// 3. SIGKILL to its whole group, also when it ended by itself and left others behind; and its reaping.
     ///
@@ -141,14 +147,15 @@ impl Process {
     /// # Cancel safety
     /// Not resumable, and nothing leaks: dropping the future kills the group at once.
     pub async fn end(self, asked: impl Future<Output = ()>) -> Result<Exit, Error> {
+        let Bounds { drain_timeout, termination_timeout, .. } = self.bounds;
         let mut exited = pin!(self.exited());
         tokio::select! {
             biased;
             exit = &mut exited => return Ok(exit),
-            _ = timeout(self.termination_timeout, asked) => {}
+            _ = timeout(drain_timeout.saturating_add(termination_timeout), asked) => {}
         }
         self.child.terminate();
-        if let Ok(exit) = timeout(self.termination_timeout, exited).await {
+        if let Ok(exit) = timeout(termination_timeout, exited).await {
             return Ok(exit);
         }
         tracing::info!(worker = self.id, "worker ignores SIGTERM and is killed");
@@ -158,13 +165,13 @@ impl Process {
     /// The last part of [`end`](Process::end): SIGKILL to the group, and the reaping.
     pub(crate) async fn kill(&self) -> Result<Exit, Error> {
         self.child.kill();
-        timeout(self.reap_timeout, self.exited()).await.map_err(|_| {
+        timeout(self.bounds.reap_timeout, self.exited()).await.map_err(|_| {
             let text = format!(
                 "worker `{}` (pid {}) is still there {:?} after SIGKILL (D7): the system holds it, perhaps in a read from \
                  a device or a network file system",
                 self.program.display(),
                 self.pid(),
-                self.reap_timeout,
+                self.bounds.reap_timeout,
             );
             Error::new(ErrorKind::Timeout, "WORKER_NOT_REAPED", text)
         })

@@ -272,8 +272,8 @@ impl Worker {
         self.session(init).init().await
     }
 
-    /// Ends the worker: Shutdown, SIGTERM, grace, SIGKILL, as far as it takes (D7). One that we were given is only
-    /// asked. More than once is harmless.
+    /// Ends the worker: Shutdown, the drain timeout for the sessions that it still has, Shutdown that cancels them,
+    /// SIGTERM, grace, SIGKILL, as far as it takes (D7). One that we were given is only asked. More than once is harmless.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] when the system does not let go of the process, [`ErrorKind::Transport`] when a worker
@@ -282,10 +282,15 @@ impl Worker {
     /// # Cancel safety
     /// Dropping the future kills the process.
     pub async fn end(&self) -> Result<(), Error> {
-        self.stop_watching();
         let process = self.inner.process.lock().expect("nothing panics while it is held").take();
         match process {
-            Some(process) => process.end(ask(self.inner.connections.first().clone())).await.map(|_| ()),
+            Some(process) => {
+                let asked = ask(self.inner.connections.first().clone(), &self.inner.config.launch);
+                // Until then sessions may run that want to know how their worker is (E6).
+                let ended = process.end(asked).await;
+                self.inner.watchers.iter().for_each(AbortHandle::abort);
+                ended.map(|_| ())
+            }
             None if self.inner.pid.is_some() => Ok(()),
             None => {
                 let request =
@@ -293,10 +298,6 @@ impl Worker {
                 self.manage(request, "Shutdown").await.map(|_| ())
             }
         }
-    }
-
-    fn stop_watching(&self) {
-        self.inner.watchers.iter().for_each(AbortHandle::abort);
     }
 
     /// Opens a stream for a session.
@@ -353,9 +354,9 @@ impl Drop for Inner {
         self.watchers.iter().for_each(AbortHandle::abort);
         let process = self.process.get_mut().expect("nothing panics while it is held").take();
         if let Some(process) = process {
-            let connection = self.connections.first().clone();
+            let (connection, launch) = (self.connections.first().clone(), self.config.launch.clone());
             self.runtime.spawn(async move {
-                if let Err(error) = process.end(ask(connection)).await {
+                if let Err(error) = process.end(ask(connection, &launch)).await {
                     tracing::warn!(%error, "a worker could not be ended");
                 }
             });
@@ -363,14 +364,17 @@ impl Drop for Inner {
     }
 }
 
-/// Shutdown, first politely, then with the sessions that are left (D7).
-async fn ask(connection: Connection) {
-    let shutdown =
-        |cancel_sessions| ManageRequest::Shutdown { reason: Some("the engine ends".into()), cancel_sessions };
-    match connection.manage(shutdown(false)).await {
-        Ok(ManageResponse::Shutdown { sessions_settled: true }) => {}
-        // Nothing more can be asked of a worker that is gone or does not know the call.
-        _ => drop(connection.manage(shutdown(true)).await),
+/// Shutdown, first politely, then, after a bounded time, with the sessions that are left (D7). A worker whose sessions have
+/// ended meanwhile exits by itself (M3); whoever waits for that drops this.
+async fn ask(connection: Connection, launch: &LaunchConfig) {
+    let shutdown = |cancel_sessions| {
+        let request = ManageRequest::Shutdown { reason: Some("the engine ends".into()), cancel_sessions };
+        timeout(launch.termination_timeout, connection.manage(request))
+    };
+    if let Ok(Ok(ManageResponse::Shutdown { sessions_settled: false })) = shutdown(false).await {
+        tokio::time::sleep(launch.drain_timeout).await;
+        // What it answers changes nothing: SIGTERM is next.
+        let _ = shutdown(true).await;
     }
 }
 

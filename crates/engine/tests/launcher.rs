@@ -117,9 +117,15 @@ fn launcher(config: LaunchConfig) -> (TempDir, Launcher) {
     (base, Launcher::new(config).expect("a launcher"))
 }
 
-/// Timeouts that no test reaches.
+/// Timeouts that no test reaches, and nothing that drains.
 fn patient() -> LaunchConfig {
-    LaunchConfig { init_timeout: LONG, termination_timeout: LONG, reap_timeout: LONG, ..LaunchConfig::default() }
+    LaunchConfig {
+        init_timeout: LONG,
+        drain_timeout: Duration::ZERO,
+        termination_timeout: LONG,
+        reap_timeout: LONG,
+        ..LaunchConfig::default()
+    }
 }
 
 /// A probe: the worker answers when it can be connected to.

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use anyudf_engine::{
-    Error, ErrorKind, Init, OpenSession, Pipelining, SessionConfig, Settings, Termination, Worker, WorkerConfig,
-    blocking,
+    Error, ErrorKind, Init, Input, OpenSession, Output, Pipelining, SessionConfig, Settings, Termination, Worker,
+    WorkerConfig, blocking,
 };
 use anyudf_testkit::ScriptedWorker;
 use bytes::Bytes;
 use expect_test::{Expect, expect};
+use futures::FutureExt;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 /// For rules about silence: long enough to be told apart from nothing, short enough to wait for.
@@ -31,10 +33,34 @@ async fn connect(scripted: &ScriptedWorker, config: WorkerConfig) -> Worker {
     Worker::connect(scripted.endpoint(), None, config).await.expect("a scripted worker answers")
 }
 
-async fn worker(script: &str) -> (ScriptedWorker, Worker) {
+async fn started(script: &str, config: WorkerConfig) -> (ScriptedWorker, Worker) {
     let scripted = ScriptedWorker::start(script).await;
-    let worker = connect(&scripted, config()).await;
+    let worker = connect(&scripted, config).await;
     (scripted, worker)
+}
+
+async fn worker(script: &str) -> (ScriptedWorker, Worker) {
+    started(script, config()).await
+}
+
+async fn open(worker: &Worker) -> OpenSession {
+    worker.open(init()).await.expect("the script says so")
+}
+
+/// The two ends of an open session.
+async fn split(script: &str) -> (ScriptedWorker, Input, Output) {
+    let (scripted, worker) = worker(script).await;
+    let (input, output) = open(&worker).await.split();
+    (scripted, input, output)
+}
+
+/// A session of the blocking face, and what it needs to stay.
+fn blocking(script: &str) -> (Runtime, ScriptedWorker, blocking::Session) {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let scripted = runtime.block_on(ScriptedWorker::start(script));
+    let engine = blocking::Engine::new().expect("a thread");
+    let worker = engine.connect(scripted.endpoint(), None, config()).expect("a scripted worker answers");
+    (runtime, scripted, worker.session(init()))
 }
 
 fn init() -> Init {
@@ -111,11 +137,36 @@ async fn e1_cancel_before_init_sends_nothing() {
     assert_eq!(scripted.heard_so_far(), "");
 }
 
+/// E1, E12: a session that is dropped before init has ended, as cancelled and without a stream.
+#[tokio::test]
+async fn e1_e12_a_session_dropped_before_init_is_cancelled() {
+    let (scripted, worker) = worker("> init < init").await;
+    let session = worker.session(init());
+    let control = session.control();
+    drop(session);
+    assert!(matches!(control.ended().await, Termination::Cancelled(_)));
+    let session = worker.session(init());
+    let control = session.control();
+    drop(session.init());
+    assert!(matches!(control.ended().await, Termination::Cancelled(_)));
+    worker.heartbeat().await.expect("a round trip: a stream would have been seen by now");
+    assert_eq!(scripted.heard_so_far(), "");
+}
+
+/// E12: an init that is dropped while it waits has ended too, wherever it was.
+#[tokio::test]
+async fn e12_a_dropped_init_is_cancelled() {
+    let (_scripted, worker) = worker("> cancel < cancel").await;
+    let session = worker.session(init());
+    let control = session.control();
+    assert!(session.init().now_or_never().is_none(), "the worker does not answer");
+    assert!(matches!(control.ended().await, Termination::Cancelled(_)));
+}
+
 /// E3: an init that is not answered in time fails, and the worker is told to stop.
 #[tokio::test]
 async fn e3_init_times_out_and_cancels() {
-    let scripted = ScriptedWorker::start("> init").await;
-    let worker = connect(&scripted, impatient(|config| config.init_timeout = SHORT)).await;
+    let (scripted, worker) = started("> init", impatient(|config| config.init_timeout = SHORT)).await;
     let told = life(&worker, &scripted).await;
     expect![[r#"
         init: Timeout WORKER_TIMEOUT: the worker did not answer Init within 60ms
@@ -140,7 +191,7 @@ async fn e4_messages_stay_under_the_limit() {
         let announces: Vec<_> = announces.iter().map(|limit| ("max_message_bytes", *limit)).collect();
         let scripted = ScriptedWorker::announcing("> init < init", &announces).await;
         let worker = connect(&scripted, config()).await;
-        let (mut input, _output) = worker.open(init()).await.expect("the script says so").split();
+        let (mut input, _output) = open(&worker).await.split();
         input.send([Bytes::from(vec![0; fits])]).await.expect("it fits");
         let error = input.send([Bytes::from(vec![0; limit])]).await.expect_err("with its head it is larger");
         assert_eq!((error.kind(), error.condition()), (ErrorKind::Misuse, "MESSAGE_TOO_LARGE"));
@@ -152,7 +203,7 @@ async fn e4_messages_stay_under_the_limit() {
 #[tokio::test]
 async fn e5_e9_a_full_window_stops_the_caller_and_cancel_passes() {
     let (scripted, worker) = worker("> init < init > cancel < cancel").await;
-    let (mut input, output) = worker.open(init()).await.expect("the script says so").split();
+    let (mut input, output) = open(&worker).await.split();
     let control = output.control();
     let message = Bytes::from(vec![1u8; 100_000]);
     let flood = async { while input.send([message.clone()]).await.is_ok() {} };
@@ -178,7 +229,7 @@ async fn e5_e9_a_full_window_stops_the_caller_and_cancel_passes() {
 async fn e5_a_caller_that_never_reads_holds_no_more_than_the_window() {
     let script = format!("> init < init {} > cancel < cancel", "< data*1000000 ".repeat(40));
     let (scripted, worker) = worker(&script).await;
-    let open = worker.open(init()).await.expect("the script says so");
+    let open = open(&worker).await;
     let control = open.control();
     // It stands still when nothing has come across many round trips.
     let (mut held, mut still) = (0, 0);
@@ -239,9 +290,8 @@ async fn e5_m2_stalled_sessions_of_a_plain_worker_stop_no_other() {
 /// E6: silence after Cancel is a failed transport, and the stream is reset.
 #[tokio::test]
 async fn e6_silence_after_cancel_fails_the_transport() {
-    let scripted = ScriptedWorker::start("> init < init > cancel").await;
-    let worker = connect(&scripted, impatient(|config| config.cancel_timeout = SHORT)).await;
-    let open = worker.open(init()).await.expect("the script says so");
+    let (scripted, worker) = started("> init < init > cancel", impatient(|config| config.cancel_timeout = SHORT)).await;
+    let open = open(&worker).await;
     let termination = open.close().await;
     assert!(!termination.is_salvageable(), "{termination}");
     expect!["the transport failed: the worker did not answer Cancel within 60ms"].assert_eq(&termination.to_string());
@@ -251,11 +301,10 @@ async fn e6_silence_after_cancel_fails_the_transport() {
 /// E6: after Finish a worker may be silent as long as its heartbeats are answered; when they are not, it is lost.
 #[tokio::test]
 async fn e6_after_finish_heartbeats_decide() {
-    let scripted = ScriptedWorker::start("> init < init > finish > never").await;
     let mut config = impatient(|config| config.cancel_timeout = SHORT);
     config.heartbeat_interval = Duration::from_millis(10);
-    let worker = connect(&scripted, config).await;
-    let (input, mut output) = worker.open(init()).await.expect("the script says so").split();
+    let (scripted, worker) = started("> init < init > finish > never", config).await;
+    let (input, mut output) = open(&worker).await.split();
     input.finish().await.expect("the session is open");
     scripted.hears("finish").await;
     scripted.beats(8).await;
@@ -269,8 +318,8 @@ async fn e6_after_finish_heartbeats_decide() {
 /// E7: with an idle limit a hung function becomes an error that says so.
 #[tokio::test]
 async fn e7_an_idle_limit_ends_a_hung_function() {
-    let scripted = ScriptedWorker::start("> init < init > data > finish > never").await;
-    let worker = connect(&scripted, impatient(|config| config.idle_limit = Some(SHORT))).await;
+    let (scripted, worker) =
+        started("> init < init > data > finish > never", impatient(|config| config.idle_limit = Some(SHORT))).await;
     let told = life(&worker, &scripted).await;
     assert!(told.contains("Timeout WORKER_IDLE: the worker was silent for 60ms with data outstanding"), "{told}");
     assert!(told.ends_with("heard: init data finish cancel close"), "{told}");
@@ -279,11 +328,10 @@ async fn e7_an_idle_limit_ends_a_hung_function() {
 /// E7: while the caller has something to read, the silence is its own.
 #[tokio::test]
 async fn e7_time_in_which_the_caller_does_not_read_does_not_count() {
-    let scripted = ScriptedWorker::start("> init < init > data < data:read_me > finish > never").await;
     let mut config = impatient(|config| config.idle_limit = Some(SHORT));
     config.heartbeat_interval = SHORT / 4;
-    let worker = connect(&scripted, config).await;
-    let (mut input, mut output) = worker.open(init()).await.expect("the script says so").split();
+    let (scripted, worker) = started("> init < init > data < data:read_me > finish > never", config).await;
+    let (mut input, mut output) = open(&worker).await.split();
     input.send([Bytes::from_static(b"batch")]).await.expect("the session is open");
     input.finish().await.expect("the session is open");
     scripted.hears("finish").await;
@@ -296,8 +344,7 @@ async fn e7_time_in_which_the_caller_does_not_read_does_not_count() {
 /// E8: the caller's input fails: the wire shows Cancel, and the caller gets its own error back.
 #[tokio::test]
 async fn e8_a_failing_input_cancels_and_keeps_its_error() {
-    let (scripted, worker) = worker("> init < init > cancel < cancel").await;
-    let (input, mut output) = worker.open(init()).await.expect("the script says so").split();
+    let (scripted, input, mut output) = split("> init < init > cancel < cancel").await;
     assert_eq!(input.fail("line 7 is no number"), "line 7 is no number");
     assert_eq!(output.next().await.expect_err("cancelled").kind(), ErrorKind::Cancelled);
     assert_eq!(scripted.heard().await, "init cancel close");
@@ -307,13 +354,12 @@ async fn e8_a_failing_input_cancels_and_keeps_its_error() {
 #[tokio::test]
 async fn e8_e12_a_dropped_end_cancels() {
     let (scripted, worker) = worker("> init < init > cancel < cancel").await;
-    let (input, mut output) = worker.open(init()).await.expect("the script says so").split();
+    let (input, mut output) = open(&worker).await.split();
     drop(input);
     assert_eq!(output.next().await.expect_err("cancelled").kind(), ErrorKind::Cancelled);
     assert_eq!(scripted.heard().await, "init cancel close");
 
-    let (scripted, worker) = self::worker("> init < init > cancel < cancel").await;
-    let (mut input, output) = worker.open(init()).await.expect("the script says so").split();
+    let (scripted, mut input, output) = split("> init < init > cancel < cancel").await;
     drop(output);
     while input.send([Bytes::from_static(b"more")]).await.is_ok() {}
     assert!(scripted.heard().await.ends_with("cancel close"));
@@ -323,7 +369,7 @@ async fn e8_e12_a_dropped_end_cancels() {
 #[tokio::test]
 async fn e9_cancel_goes_once() {
     let (scripted, worker) = worker("> init < init > cancel < cancel").await;
-    let open = worker.open(init()).await.expect("the script says so");
+    let open = open(&worker).await;
     let control = open.control();
     let threads: Vec<_> = (0..8)
         .map(|number| {
@@ -358,8 +404,7 @@ async fn e10_errors_by_precedence() {
         heard: init data finish close"#]],
     )
     .await;
-    let (_scripted, worker) = worker("> init < init > cancel < cancel-error").await;
-    let (_input, output) = worker.open(init()).await.expect("the script says so").split();
+    let (_scripted, _input, output) = split("> init < init > cancel < cancel-error").await;
     let error = output.close().await.expect_err("the callback failed");
     assert_eq!(describe(&error), "User SCRIPTED: [SCRIPTED] scripted cancel-error");
 }
@@ -439,8 +484,7 @@ async fn e11_misbehaving_before_init_response() {
 /// E11, R16: after InitResponse.
 #[tokio::test]
 async fn e11_r16_misbehaving_after_init_response() {
-    let (scripted, worker) = worker("> init < init < finish").await;
-    let (_input, mut output) = worker.open(init()).await.expect("the script says so").split();
+    let (scripted, _input, mut output) = split("> init < init < finish").await;
     let error = output.next().await.expect_err("a failure, not a short result");
     assert_eq!(
         describe(&error),
@@ -516,8 +560,7 @@ async fn r14_a_status_is_a_failed_transport() {
 /// R13, E11: the first terminal wins: a terminator behind a terminator changes nothing, and asking again says the same.
 #[tokio::test]
 async fn r13_e11_the_first_terminal_wins() {
-    let (scripted, worker) = worker("> init < init > finish < finish:1 < cancel").await;
-    let (input, mut output) = worker.open(init()).await.expect("the script says so").split();
+    let (scripted, input, mut output) = split("> init < init > finish < finish:1 < cancel").await;
     input.finish().await.expect("the session is open");
     for _ in 0..3 {
         assert_eq!(output.next().await.expect("finished"), None);
@@ -534,11 +577,11 @@ async fn r13_e11_the_first_terminal_wins() {
 #[tokio::test]
 async fn e12_close_without_process_cancels() {
     let (scripted, worker) = worker("> init < init > cancel < cancel").await;
-    let open = worker.open(init()).await.expect("the script says so");
+    let open = open(&worker).await;
     assert!(matches!(open.close().await, Termination::Cancelled(_)));
     assert_eq!(scripted.heard().await, "init cancel close");
     let (scripted, worker) = self::worker("> init < init > cancel < cancel").await;
-    drop(worker.open(init()).await.expect("the script says so"));
+    drop(self::open(&worker).await);
     assert_eq!(scripted.heard().await, "init cancel close", "dropping does the same in the background");
 }
 
@@ -577,9 +620,8 @@ async fn c3_a_late_init_response_is_accepted() {
 #[tokio::test]
 async fn e13_e14_interrupt_waits_for_the_acknowledgement() {
     for (script, acknowledged) in [("> init < init > cancel < cancel", true), ("> init < init > cancel", false)] {
-        let scripted = ScriptedWorker::start(script).await;
-        let worker = connect(&scripted, impatient(|config| config.interrupt_timeout = SHORT)).await;
-        let open = worker.open(init()).await.expect("the script says so");
+        let (_scripted, worker) = started(script, impatient(|config| config.interrupt_timeout = SHORT)).await;
+        let open = open(&worker).await;
         let control = open.control();
         control.interrupt();
         let termination = control.ended().await;
@@ -591,8 +633,7 @@ async fn e13_e14_interrupt_waits_for_the_acknowledgement() {
 /// E13: an interrupt during init.
 #[tokio::test]
 async fn e13_interrupt_during_init() {
-    let scripted = ScriptedWorker::start("> init > cancel").await;
-    let worker = connect(&scripted, impatient(|config| config.interrupt_timeout = SHORT)).await;
+    let (scripted, worker) = started("> init > cancel", impatient(|config| config.interrupt_timeout = SHORT)).await;
     let session = worker.session(init());
     let control = session.control();
     let interrupting = async {
@@ -648,12 +689,7 @@ async fn c1_m6_pipelining_is_negotiated() {
 /// E2: misuse is an error of the caller's kind at run time too, never a hang.
 #[test]
 fn e2_misuse_of_the_blocking_face_is_an_error() {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let scripted = runtime.block_on(ScriptedWorker::start("> init < init > finish < finish"));
-    let engine = blocking::Engine::new().expect("a thread");
-    let worker = engine.connect(scripted.endpoint(), None, config()).expect("a scripted worker answers");
-    let session = worker.session(init());
+    let (_runtime, _scripted, session) = blocking("> init < init > finish < finish");
     let misuse = |error: Error| {
         assert_eq!(error.kind(), ErrorKind::Misuse);
         error.condition().to_string()
@@ -672,12 +708,7 @@ fn e2_misuse_of_the_blocking_face_is_an_error() {
 /// E2: a session whose init failed can't be processed.
 #[test]
 fn e2_process_needs_a_good_init() {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let scripted = runtime.block_on(ScriptedWorker::start("> init < init-error > cancel < cancel"));
-    let engine = blocking::Engine::new().expect("a thread");
-    let worker = engine.connect(scripted.endpoint(), None, config()).expect("a scripted worker answers");
-    let session = worker.session(init());
+    let (_runtime, _scripted, session) = blocking("> init < init-error > cancel < cancel");
     assert_eq!(session.init().expect_err("refused").kind(), ErrorKind::User);
     assert_eq!(session.process().expect_err("not open").kind(), ErrorKind::Misuse);
     assert!(matches!(session.close(), Termination::Cancelled(_)));
@@ -695,11 +726,21 @@ async fn d6_a_silent_listener_is_given_up() {
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
 }
 
+/// D7: a worker that we were given is asked, and no more: what runs in it goes on.
+#[tokio::test]
+async fn d7_a_worker_that_we_were_given_is_only_asked() {
+    let (scripted, worker) = worker("> init < init > finish < finish").await;
+    let (input, mut output) = open(&worker).await.split();
+    worker.end().await.expect("it answers");
+    input.finish().await.expect("the session is open");
+    assert_eq!(output.next().await.expect("finished"), None);
+    assert_eq!(scripted.heard().await, "init finish close");
+}
+
 /// E12: a worker that vanishes in the middle ends the session at once, with a transport error.
 #[tokio::test]
 async fn e12_a_worker_that_vanishes_fails_the_transport() {
-    let (scripted, worker) = worker("> init < init > data < data:part > never").await;
-    let (mut input, mut output) = worker.open(init()).await.expect("the script says so").split();
+    let (scripted, mut input, mut output) = split("> init < init > data < data:part > never").await;
     input.send([Bytes::from_static(b"batch")]).await.expect("the session is open");
     assert_eq!(output.next().await.expect("it came").as_deref(), Some(&b"part"[..]));
     scripted.vanish();

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::cut::cut;
 use crate::violation::Violation;
 use crate::wire;
 
@@ -69,6 +70,17 @@ impl ExecutionError {
     pub fn with_traceback(mut self, traceback: impl Into<String>) -> Self {
         self.traceback = Some(traceback.into());
         self
+    }
+
+    /// The same error with each of its texts in at most `most` bytes; one that was cut says so (P7).
+    pub fn cut(self, most: usize) -> Self {
+        let ExecutionError { blame, message, traceback, error_class } = self;
+        ExecutionError {
+            blame,
+            message: cut(message, most),
+            traceback: traceback.map(|text| cut(text, most)),
+            error_class: error_class.map(|text| cut(text, most)),
+        }
     }
 
     /// The name of the condition: `error_class`, or the name in brackets that leads the message (C12).

@@ -179,11 +179,6 @@ impl Exchange {
         matches!(self.requests, Requests::Cancelled { .. })
     }
 
-    /// Whether nothing was asked yet, not even Init.
-    pub fn is_untouched(&self) -> bool {
-        self.requests == Requests::Start
-    }
-
     /// At the worker, what comes after Cancel or the terminator is dropped unread (C4).
     fn drops_requests(&self) -> bool {
         self.side == Side::Worker && (self.is_cancelled() || self.is_closed())

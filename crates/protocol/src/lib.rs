@@ -37,10 +37,13 @@ mod payload;
 
 mod error;
 
+mod cut;
+
 mod metrics;
 
 pub mod envelope;
 
+pub use cut::{LONGEST_TEXT, cut};
 pub use error::{Blame, ExecutionError};
 pub use exchange::{Exchange, Side};
 pub use init::{PROTOCOL_VERSION, check_init};

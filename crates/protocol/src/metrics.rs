@@ -129,6 +129,11 @@ impl Metrics {
         self
     }
 
+    /// The counters alone, without the values that the protocol has no name for.
+    pub fn without_others(self) -> Self {
+        Metrics { others: BTreeMap::new(), ..self }
+    }
+
     /// The value under a name, as text.
     pub fn get(&self, name: &str) -> Option<String> {
         match self.others.get(name) {

@@ -61,11 +61,12 @@ impl World {
                 }
             }
         }
-        if self.responses.len() < DEPTH {
+        // R19: before anything came a worker only answers violations and shutdowns.
+        let begun = self.worker != Exchange::new(Side::Worker);
+        if begun && self.responses.len() < DEPTH {
             for kind in RESPONSES {
                 let mut world = self.clone();
-                // R19: before anything came a worker only answers violations and shutdowns.
-                if !world.worker.is_untouched() && world.worker.response(kind).is_ok() {
+                if world.worker.response(kind).is_ok() {
                     world.responses.push_back(kind);
                     next.push(world);
                 }

@@ -1,6 +1,7 @@
 //! What a worker says about a function, and how it is opened.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -12,6 +13,15 @@ use crate::invocation::Invocation;
 use crate::raw::Opened;
 
 /// What a function does with rows. An engine tells by it how the function may be called.
+///
+/// ```
+/// use anyudf_worker::Kind;
+///
+/// assert_eq!("table".parse::<Kind>()?, Kind::Table);
+/// let error = "oracle".parse::<Kind>().unwrap_err();
+/// assert_eq!(error.to_string(), "`oracle` is no kind of function; there are scalar, map, table, aggregate");
+/// # Ok::<(), anyudf_worker::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Row for row: one column out, as long as the batch that came in, in the same order.
@@ -25,6 +35,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 4] = [Kind::Scalar, Kind::Map, Kind::Table, Kind::Aggregate];
+
     /// As the catalog writes it, such as `scalar`.
     pub fn name(self) -> &'static str {
         match self {
@@ -39,6 +52,18 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = Error;
+
+    /// Reads what [`Kind::name`] writes.
+    fn from_str(name: &str) -> Result<Self> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            let known = Kind::ALL.map(Kind::name).join(", ");
+            Error::misuse(format_args!("`{name}` is no kind of function; there are {known}"))
+        })
     }
 }
 

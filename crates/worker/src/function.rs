@@ -141,7 +141,8 @@ impl<'a> Output<'a> {
         self.raw.metric(name, value);
     }
 
-    /// Sets what `FinishResponse.data` will be: the result of a function that emits no batches (R10).
+    /// Sets what `FinishResponse.data` will be: the result of a function that emits no batches (R10). One that is over
+    /// the message limit is not sent; `FinishResponse.error` then says `MESSAGE_TOO_LARGE` (P7).
     pub fn set_result(&mut self, data: impl Into<Bytes>) {
         self.raw.set_result(data);
     }

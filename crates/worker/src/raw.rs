@@ -27,7 +27,8 @@ impl Opened {
         Opened { function: Box::new(function), data: None }
     }
 
-    /// The same with `InitResponse.data` (R4).
+    /// The same with `InitResponse.data` (R4). Data over the message limit fails the opening, with the condition
+    /// `MESSAGE_TOO_LARGE` (P7).
     pub fn with_data(mut self, data: impl Into<Bytes>) -> Self {
         self.data = Some(data.into());
         self
@@ -134,7 +135,8 @@ impl<'a> RawOutput<'a> {
         self.desk.metrics.set_other(name, value.to_string());
     }
 
-    /// Sets what `FinishResponse.data` will be: the result of a function that answers no batches (R10).
+    /// Sets what `FinishResponse.data` will be: the result of a function that answers no batches (R10). One that is over
+    /// the message limit is not sent; `FinishResponse.error` then says `MESSAGE_TOO_LARGE` (P7).
     pub fn set_result(&mut self, data: impl Into<Bytes>) {
         self.desk.data = Some(data.into());
     }

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::invocation::Invocation;
 use crate::link::{Conclusion, Ends, FromUser, Outcome, Reason, ToUser};
 use crate::panics::{self, Caught};
-use crate::raw::{PayloadFormat, RawFunction, RawOutput};
+use crate::raw::{Opened, PayloadFormat, RawFunction, RawOutput};
 
 /// Runs one execution to its end.
 pub(crate) fn run(mut ends: Ends, format: &PayloadFormat, mut invocation: Invocation) {
@@ -68,8 +68,14 @@ fn execute(ends: &mut Ends, desk: &mut Desk, format: &PayloadFormat, invocation:
             return nothing;
         }
     };
-    let mut function = opened.function;
-    let _ = ends.send(FromUser::Opened(Ok(opened.data)), 1);
+    let Opened { mut function, data } = opened;
+    let bytes = data.as_ref().map_or(0, Bytes::len);
+    if bytes > desk.max_message {
+        let error = too_large("what InitResponse is to carry", bytes, desk.max_message, "return less");
+        let _ = ends.send(FromUser::Opened(Err(error.into())), 1);
+        return cancel(ends, desk, function, &Reason::Failed);
+    }
+    let _ = ends.send(FromUser::Opened(Ok(data)), 1);
     if let Err(trouble) = call(ends, desk, Phase::Start, |out| function.start(out)) {
         return fail(ends, desk, function, trouble);
     }
@@ -163,6 +169,11 @@ fn panicked(call: Call, caught: Caught) -> ExecutionError {
     }
 }
 
+fn too_large(what: &str, bytes: usize, limit: usize, instead: &str) -> Error {
+    let text = format!("{what} of {bytes} bytes is over the message limit of {limit}; {instead} (P7)");
+    Error::user(text).with_class("MESSAGE_TOO_LARGE")
+}
+
 /// Processor time of this thread so far.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
@@ -189,10 +200,7 @@ impl RawOutput<'_> {
             return Err(Error::cancelled());
         }
         if bytes > desk.max_message {
-            let limit = desk.max_message;
-            let text =
-                format!("an output of {bytes} bytes is over the message limit of {limit}; emit it in parts (P7)");
-            return Err(Error::user(text).with_class("MESSAGE_TOO_LARGE"));
+            return Err(too_large("an output", bytes, desk.max_message, "emit it in parts"));
         }
         let began = Instant::now();
         ends.shared.clock.pause(began);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use anyudf_protocol::wire;
 use anyudf_worker::{Error, Invocation, Opened, RawFunction, RawOutput, Reason, Result, Worker};
 use bytes::Bytes;
+use prost::Message;
 use support::{Gate, Served, init};
 
 /// Tells a test what is called, in order.
@@ -239,6 +240,96 @@ async fn r18_everything_in_init_reaches_the_function() {
          {\"partition\": \"secret 3\"}/{\"unheard.of\": \"secret x\"}"
     );
     dialogue.play("> finish < finish").await;
+}
+
+/// Says more than fits, where its payload tells it to.
+struct Talker(Bytes);
+
+impl Talker {
+    /// What the engine takes.
+    const LIMIT: usize = 100_000;
+
+    fn open(invocation: &mut Invocation) -> Result<Opened> {
+        let opened = Opened::new(Talker(invocation.payload().clone()));
+        Ok(if invocation.payload() == "init" { opened.with_data(vec![0; Talker::LIMIT]) } else { opened })
+    }
+
+    fn error() -> Error {
+        Error::user("m".repeat(4 * Talker::LIMIT)).with_traceback("t".repeat(4 * Talker::LIMIT))
+    }
+
+    async fn talks(client: &support::Client, where_to: &'static str, script: &str) -> support::Dialogue {
+        let mut asked = init("talker");
+        asked.udf.as_mut().unwrap().payload = where_to.into();
+        asked.session_conf.insert("anyudf.max_message_bytes".into(), Talker::LIMIT.to_string());
+        let mut dialogue = client.execute().await.with_init(asked);
+        dialogue.play(script).await;
+        let bytes = wire::UdfResponse::from(dialogue.last().clone()).encoded_len();
+        assert!(bytes <= Talker::LIMIT, "{bytes} bytes do not fit");
+        dialogue
+    }
+}
+
+impl RawFunction for Talker {
+    fn process(&mut self, _: Bytes, out: &mut RawOutput<'_>) -> Result<()> {
+        match &self.0[..] {
+            b"data" => out.send([vec![0; Talker::LIMIT].into()]),
+            _ => Err(Talker::error()),
+        }
+    }
+
+    fn finish(self: Box<Self>, out: &mut RawOutput<'_>) -> Result<()> {
+        match &self.0[..] {
+            b"error" => return Err(Talker::error()),
+            b"metric" => out.metric("story", "x".repeat(Talker::LIMIT)),
+            // As large as a batch may be; the counters beside it are what is too much.
+            b"result" => out.set_result(vec![0; out.max_message_bytes()]),
+            _ => out.set_result(vec![0; out.max_message_bytes() - 1_000]),
+        }
+        Ok(())
+    }
+
+    fn cancel(self: Box<Self>, _: &Reason) -> Result<()> {
+        Err(Talker::error())
+    }
+}
+
+/// P7: the engine's message limit holds for everything that is said, not for batches alone; what is too large is an
+/// error that says how large it is.
+#[tokio::test]
+async fn p7_last_words_respect_the_message_limit() {
+    let served = Served::start(Worker::new().with_format("talker", Talker::open)).await;
+    let client = &served.client().await;
+    let dialogue = Talker::talks(client, "init", "> init < init[MESSAGE_TOO_LARGE]").await;
+    assert!(dialogue.error().message.contains("of 100000 bytes"), "{}", dialogue.error());
+    let dialogue = Talker::talks(client, "data", "> init < init > data:x < error[MESSAGE_TOO_LARGE]").await;
+    assert!(dialogue.error().message.contains("of 100000 bytes"), "{}", dialogue.error());
+    let dialogue = Talker::talks(client, "result", "> init < init > finish < finish[MESSAGE_TOO_LARGE] < end:Ok").await;
+    assert!(dialogue.error().message.contains("has 99936 bytes"), "{}", dialogue.error());
+    let dialogue = Talker::talks(client, "fits", "> init < init > finish < finish").await;
+    assert_eq!(dialogue.data().len(), 98_936);
+    let dialogue = Talker::talks(client, "metric", "> init < init > finish < finish").await;
+    assert_eq!(dialogue.metrics().get("story"), None, "metrics never fail an execution (C8)");
+    assert_eq!(dialogue.metrics().get("bytes_in").as_deref(), Some("0"));
+}
+
+/// P7, R7: an error always fits: its texts are cut, and say so.
+#[tokio::test]
+async fn p7_r7_long_errors_are_cut() {
+    let served = Served::start(Worker::new().with_format("talker", Talker::open)).await;
+    let client = &served.client().await;
+    let failing = "> init < init > data:x < error[FUNCTION_FAILED]";
+    let cancelled = format!("{failing} > cancel < cancel[FUNCTION_FAILED] < end:Ok");
+    for (where_to, script) in [
+        ("process", failing),
+        ("process", &cancelled),
+        ("error", "> init < init > finish < finish[FUNCTION_FAILED] < end:Ok"),
+    ] {
+        let dialogue = Talker::talks(client, where_to, script).await;
+        let error = dialogue.error();
+        assert!(error.message.starts_with("mmm") && error.message.ends_with("(cut from 400000 bytes)"), "{script}");
+        assert!(error.traceback.as_ref().is_some_and(|text| text.ends_with("(cut from 400000 bytes)")), "{script}");
+    }
 }
 
 /// C8: time in the function, waits for input and waits to send are told apart.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::catalog::Kind;
 use crate::files::{Format, Types};
@@ -40,7 +41,7 @@ pub(crate) struct RunArguments {
     /// What kind of function it is, for a worker that has no catalog; `map` without it
     ///
     /// Nothing is coerced and nothing checked before it runs then.
-    #[arg(long, value_enum, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = kind())]
     pub(super) kind: Option<Kind>,
 
     /// How long each call into the function may take, such as 30s
@@ -95,6 +96,19 @@ pub(crate) struct RunArguments {
     pub(super) worker: StartArguments,
 }
 
+/// Reads a kind, and lists them in the help.
+fn kind() -> impl TypedValueParser<Value = Kind> {
+    let value = |kind: Kind| {
+        PossibleValue::new(kind.name()).help(match kind {
+            Kind::Scalar => "A value for each row",
+            Kind::Map => "Batches in, any batches out; or none, and a result at the end",
+            Kind::Table => "No input: a generator",
+            Kind::Aggregate => "Rows in, a result at the end",
+        })
+    };
+    PossibleValuesParser::new(Kind::ALL.map(value)).try_map(|name| name.parse())
+}
+
 /// Names of columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Columns(pub(super) Vec<String>);
@@ -125,6 +139,21 @@ fn columns(text: &str) -> Result<Columns, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_is_known_by_its_name() {
+        #[derive(clap::Parser)]
+        struct Flags {
+            #[arg(value_parser = kind())]
+            kind: Kind,
+        }
+        let parse = |name| <Flags as clap::Parser>::try_parse_from(["run", name]).map(|flags| flags.kind);
+        for kind in Kind::ALL {
+            assert_eq!(parse(kind.name()).expect("it is a kind"), kind);
+        }
+        let refusal = parse("oracle").map(|_| ()).expect_err("there is no such kind").to_string();
+        assert!(refusal.contains("[possible values: scalar, map, table, aggregate]"), "{refusal}");
+    }
 
     #[test]
     fn names_are_split_at_commas_outside_of_quotes() {

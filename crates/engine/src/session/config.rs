@@ -11,7 +11,12 @@ pub struct SessionConfig {
     pub cancel_timeout: Duration,
     /// How long an interrupted session waits for CancelResponse (E13). 2 s by default.
     pub interrupt_timeout: Duration,
-    /// The longest silence while data is outstanding (E7). Time in which our own caller does not read does not count.
+    /// The longest silence of a worker whose turn it is (E7): after Finish, or while it does not take the input that
+    /// waits. Neither the time counts in which our own caller does not read, nor that in which all input was taken and
+    /// the caller has not finished: a slow source is no fault of the worker. So a function that hangs over the input it
+    /// took is found when the caller finishes or the window is full; who keeps the input open and waits for answers
+    /// limits the calls instead, with [`Init::with_call_timeout`](crate::Init::with_call_timeout) (C11).
+    ///
     /// None by default: slow functions are welcome.
     pub idle_limit: Option<Duration>,
     /// Whether data may go before InitResponse (C1). Never by default.

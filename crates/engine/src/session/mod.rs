@@ -45,10 +45,14 @@ struct State {
     termination: Option<Termination>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How far init has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     #[default]
     Created,
+    /// The stream is being opened, by whoever holds the only [`Guard`].
+    Opening,
+    /// A task carries the stream, and listens to what is asked of it.
     Running,
 }
 
@@ -70,16 +74,20 @@ impl Shared {
 
     fn stop(&self, stop: Stop) {
         // Before init there is no stream to end (E1), after the end nothing listens.
-        let created = self.state.send_if_modified(|state| {
-            let created = state.stage == Stage::Created && state.termination.is_none();
-            if created {
-                state.termination = Some(Termination::Cancelled(CancelResponse::default()));
-            }
-            created
-        });
-        if !created {
+        if !self.cancel_within(Stage::Created) {
             let _ = self.stops.send(stop);
         }
+    }
+
+    /// Cancels without a stream (E1) if init has come no further than `stage`; says whether that was so.
+    fn cancel_within(&self, stage: Stage) -> bool {
+        self.state.send_if_modified(|state| {
+            let early = state.stage <= stage && state.termination.is_none();
+            if early {
+                state.termination = Some(Termination::Cancelled(CancelResponse::default()));
+            }
+            early
+        })
     }
 
     async fn termination(&self) -> Termination {
@@ -174,16 +182,20 @@ struct Guard(Arc<Shared>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.stop(Stop::Cancel(Some("the session's handles were dropped".into())));
+        // While the stream is being opened only who opens it listens, and that is who is dropped.
+        if !self.0.cancel_within(Stage::Opening) {
+            self.0.stop(Stop::Cancel(Some("the session's handles were dropped".into())));
+        }
     }
 }
 
-/// An execution that has not begun: no stream is open (E1).
+/// An execution that has not begun: no stream is open (E1). Dropping it ends it as cancelled (E12).
 #[derive(Debug)]
 pub struct Session {
     worker: Worker,
     init: Init,
     shared: Arc<Shared>,
+    guard: Guard,
     stops: mpsc::UnboundedReceiver<Stop>,
 }
 
@@ -192,7 +204,8 @@ impl Session {
         let (stop, stops) = mpsc::unbounded_channel();
         let shared =
             Shared { stops: stop, state: watch::channel(State::default()).0, counters: Arc::new(Counters::default()) };
-        Session { worker, init, shared: Arc::new(shared), stops }
+        let shared = Arc::new(shared);
+        Session { worker, init, guard: Guard(Arc::clone(&shared)), shared, stops }
     }
 
     /// A handle for other threads.
@@ -241,17 +254,16 @@ impl Session {
     }
 
     async fn begin(self) -> Result<Begun, Error> {
-        let Session { worker, init, shared, mut stops } = self;
+        let Session { worker, init, shared, guard, mut stops } = self;
         shared.state.send_if_modified(|state| {
             if state.termination.is_none() {
-                state.stage = Stage::Running;
+                state.stage = Stage::Opening;
             }
             false
         });
         if let Some(termination) = shared.state.borrow().termination.clone() {
             verdict(termination)?;
         }
-        let guard = Guard(Arc::clone(&shared));
         let config = worker.session_config();
         let (mut wire, chunks) = match init.to_wire(config.chunk_bytes, worker.max_message_bytes()) {
             Ok(parts) => parts,
@@ -289,6 +301,7 @@ impl Session {
         let ends = Ends { input: from_caller, stops, output: to_caller, opened, news: tell };
         let watch_taken = config.idle_limit.is_some();
         let role = EngineRole::new(wire, chunks, config, Arc::clone(&shared.counters), ends, began);
+        shared.state.send_modify(|state| state.stage = Stage::Running);
         tokio::spawn(supervise(worker.clone(), Arc::clone(&shared), role, duplex, news));
         let guard = Arc::new(guard);
         let open = OpenSession { worker, init, data: None, shared, guard, input, output, watch_taken };

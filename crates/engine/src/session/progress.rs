@@ -60,10 +60,6 @@ impl Counters {
         self.messages_taken.load(Acquire) >= self.messages_received.load(Relaxed)
     }
 
-    pub(crate) fn has_sent(&self) -> bool {
-        self.messages_sent.load(Relaxed) > 0
-    }
-
     pub(crate) fn snapshot(&self) -> Progress {
         Progress {
             bytes_sent: self.bytes_sent.load(Relaxed),

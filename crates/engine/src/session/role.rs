@@ -2,13 +2,18 @@
 //!
 //! Does no I/O. The table is [`Exchange`]; this file acts on its answers (E1-E14).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyudf_grpc::{Credit, Ending, Event, Outgoing, Receiver, Role, Status};
-use anyudf_protocol::{Chunk, Exchange, ExecutionError, InitResponse, Request, RequestKind, Response, Side, Violation};
+use anyudf_protocol::{
+    Chunk, Exchange, ExecutionError, InitResponse, Request, RequestKind, Response, Side, Violation, cut,
+};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -16,6 +21,9 @@ use tokio::time::Instant;
 use super::config::{Pipelining, SessionConfig};
 use super::progress::Counters;
 use super::termination::{Cause, Termination};
+
+/// The most bytes of Cancel's reason: what the window keeps free for Cancel holds it many times over (E9).
+const LONGEST_REASON: usize = 4 << 10;
 
 /// What the caller puts into the queue, in order.
 #[derive(Debug)]
@@ -78,7 +86,7 @@ pub(crate) struct EngineRole {
     config: SessionConfig,
     init_deadline: Instant,
     patience: Option<Patience>,
-    /// The last time anything moved, for the idle limit (E7).
+    /// The last time a message came or one of ours was begun, for the idle limit (E7).
     moved: Instant,
     /// The error the worker reported first (E10).
     error: Option<ExecutionError>,
@@ -168,7 +176,7 @@ impl EngineRole {
         self.input.close();
         self.output = None;
         self.opened = None;
-        self.say(Request::Cancel(reason));
+        self.say(Request::Cancel(reason.map(|reason| cut(reason, LONGEST_REASON))));
         self.patience = Some(Patience::Cancel(after(now, self.config.cancel_timeout)));
     }
 
@@ -259,8 +267,14 @@ impl EngineRole {
         if self.exchange.is_silent() && now >= self.init_deadline {
             return self.give_up(Cause::Timeout("Init", self.config.init_timeout), now); // E3
         }
-        if let (Some(limit), true) = (self.config.idle_limit, self.is_idle_since(now)) {
-            self.give_up(Cause::Idle(limit), now); // E7
+        // Before the deadline, which the time of what was taken is a part of.
+        let drained = self.counters.is_drained();
+        if let (Some(limit), true) = (self.config.idle_limit, self.idle_deadline().is_some_and(|at| now >= at)) {
+            match drained {
+                true => self.give_up(Cause::Idle(limit), now), // E7
+                // What the caller has not read comes before the worker's silence.
+                false => self.moved = now,
+            }
         }
     }
 
@@ -270,16 +284,17 @@ impl EngineRole {
         self.fail_transport(cause, Ending::Close(Status::ok()));
     }
 
-    /// Whether data is outstanding, the caller has read all there was, and nothing moved for the idle limit (E7).
-    fn is_idle_since(&self, now: Instant) -> bool {
-        self.idle_deadline().is_some_and(|deadline| now >= deadline) && self.counters.is_drained()
+    /// Whether it is the worker's turn for certain: it has heard Finish, or does not take the input that waits. Input that
+    /// it has taken owes nothing (R6): a sink that waits for more looks like a function that hangs (E7).
+    fn is_workers_turn(&self) -> bool {
+        self.exchange.is_open() && (self.exchange.is_finished() || !self.outbox.is_empty())
     }
 
+    /// When nothing has moved for the idle limit: no message came or went, and the caller took none (E7).
     fn idle_deadline(&self) -> Option<Instant> {
-        let limit = self.config.idle_limit?;
-        let outstanding = self.exchange.is_open() && (self.counters.has_sent() || self.exchange.is_finished());
+        let limit = self.config.idle_limit?.max(Duration::from_millis(1));
         let since = self.counters.last_taken().map_or(self.moved, |taken| taken.max(self.moved));
-        outstanding.then(|| after(since, limit))
+        self.is_workers_turn().then(|| after(since, limit))
     }
 
     /// Moves the next thing the caller asked for into the outbox, once the outbox is empty, so that Cancel never has
@@ -365,20 +380,11 @@ impl Role for EngineRole {
         match self.patience {
             Some(Patience::Cancel(until) | Patience::Interrupt(until)) => Some(until),
             None if self.exchange.is_silent() => Some(self.init_deadline),
-            // While the caller has something to read its time does not count; look again a limit later.
-            None => self.idle_deadline().map(|at| if self.counters.is_drained() { at } else { at.max(self.recheck()) }),
+            None => self.idle_deadline(),
         }
     }
 
     fn ending(&self) -> Option<Ending> {
         self.ending.clone()
-    }
-}
-
-impl EngineRole {
-    /// When to look again whether the caller has caught up.
-    fn recheck(&self) -> Instant {
-        let step = self.config.idle_limit.map_or(Duration::from_secs(1), |limit| limit / 4);
-        Instant::now() + step.max(Duration::from_millis(1))
     }
 }

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::gathering::Place;
-use super::{CLEAN_UP, OUTBOX_MESSAGES, OUTBOX_ROOM, Session, State};
+use super::{CLEAN_UP, OUTBOX_MESSAGES, OUTBOX_ROOM, Session, State, fitting};
 use crate::clock::Reading;
 use crate::link::{Conclusion, FromUser, Outcome, Reason};
 
@@ -41,11 +41,12 @@ impl Session {
         });
         match (outcome, &self.state) {
             (Some(Outcome::Finished { data, error }), State::Running) => {
-                if error.is_some() {
+                let metrics = self.measure(now);
+                let finish = fitting::finish(FinishResponse { metrics, data, error }, self.max_message);
+                if finish.error.is_some() {
                     self.count_failure();
                 }
-                let metrics = self.measure(now);
-                self.say(Response::Finish(FinishResponse { metrics, data, error })); // R10
+                self.say(Response::Finish(finish)); // R10
                 self.state = State::Over(Ending::Close(Status::ok()));
             }
             (outcome, State::Cleaning { .. }) => {

@@ -57,6 +57,11 @@ impl Gathering {
         Ok(Gathering { init, payload, budget, max_message, place, early, credits })
     }
 
+    /// The largest message that both take, when we take `ours`.
+    pub(super) fn max_message(&self, ours: usize) -> usize {
+        self.max_message.map_or(ours, |theirs| theirs.min(ours))
+    }
+
     /// Adds a chunk; the last one completes the payload (R2, R3). To be dropped when this fails.
     pub(super) fn push(self: Box<Self>, chunk: Chunk, credit: Credit) -> Result<Box<Self>, ExecutionError> {
         let mut this = *self;
@@ -78,6 +83,7 @@ impl Gathering {
     }
 
     /// What the function is opened with, if the payload is whole and there is a place; otherwise all of it again.
+    /// `max_message` is the largest message that both take.
     pub(super) fn start(self: Box<Self>, max_message: usize) -> Result<Start, Box<Self>> {
         if self.place == Place::Wanted {
             return Err(self);
@@ -88,14 +94,13 @@ impl Gathering {
             payload @ Payload::Arriving(_) => return Err(Box::new(Gathering { payload, ..this })),
         };
         // The envelope around the data counts as well.
-        let max_message = this.max_message.map_or(max_message, |theirs| theirs.min(max_message));
         let invocation = Invocation::new(this.init, payload, max_message.saturating_sub(ENVELOPE));
         Ok(Start { invocation, budget: this.budget, early: this.early })
     }
 }
 
 /// No envelope of a batch is longer, gRPC's prefix included.
-const ENVELOPE: usize = 64;
+pub(super) const ENVELOPE: usize = 64;
 
 /// What a thread is started with.
 pub(super) struct Start {

@@ -15,6 +15,7 @@
 //! states, what goes wrong and how it ends; `requests` has what the engine says, `answers` what the function says.
 
 mod answers;
+mod fitting;
 mod gathering;
 mod requests;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use anyudf_grpc::{Ending, Event, Outgoing, Role, Status};
@@ -38,7 +39,7 @@ use self::gathering::Gathering;
 use crate::clock::Call;
 use crate::counters::{Counters, Overdue, Totals};
 use crate::invocation::Invocation;
-use crate::link::{Ends, Reason, User};
+use crate::link::{Ends, FromUser, Reason, User};
 
 /// How long an error waits for the engine's Cancel (C2).
 const CANCEL_WAIT: Duration = Duration::from_secs(10);
@@ -115,6 +116,8 @@ pub(crate) struct Session {
     outbox: VecDeque<Outgoing>,
     host: Arc<dyn Host>,
     counters: Arc<Counters>,
+    /// The largest message that both sides take (P7, M6).
+    max_message: usize,
     engine: Engine,
     /// The thread of the function, from its start until it has concluded or was given up.
     user: Option<User>,
@@ -163,6 +166,7 @@ impl Session {
             exchange: Exchange::new(Side::Worker),
             state: State::Start,
             outbox: VecDeque::new(),
+            max_message: host.max_message(),
             host,
             counters,
             engine: Engine::Listening,
@@ -223,7 +227,8 @@ impl Session {
         if self.is_over() || self.exchange.is_cancelled() {
             return; // C4
         }
-        self.report(violation.into());
+        let error = self.first_error().unwrap_or_else(|| violation.into());
+        self.report(error);
         self.dismiss(Reason::Violation);
         self.close(now);
     }
@@ -242,6 +247,7 @@ impl Session {
 
     /// Says an error where the stream stands (R19); the second one is folded into the first (R7).
     fn report(&mut self, error: ExecutionError) {
+        let error = fitting::error(error, self.max_message);
         if self.exchange.is_silent() {
             self.count_failure();
             self.say(Response::Init(InitResponse { data: None, error: Some(error) }));
@@ -249,6 +255,22 @@ impl Session {
             self.count_failure();
             self.say(Response::Error(error));
         }
+    }
+
+    /// The error that processing has failed with already, if it has, taken from behind the data that it waits for: it
+    /// comes before any that is found now (R7). To be asked when that data will not be sent any more and nothing further
+    /// is heard from the function.
+    fn first_error(&mut self) -> Option<ExecutionError> {
+        let mut cx = Context::from_waker(Waker::noop());
+        while self.failure.is_none()
+            && let Some(user) = &mut self.user
+            && let Poll::Ready(Some(answer)) = user.poll_output(&mut cx)
+        {
+            if let FromUser::Failed(error) | FromUser::Opened(Err(error)) = answer {
+                self.failure = Some(error);
+            }
+        }
+        self.failure.take()
     }
 
     fn count_failure(&self) {
@@ -276,7 +298,8 @@ impl Session {
         let text = "the worker is shutting down; run the query again on another one";
         if !self.exchange.is_cancelled() {
             self.drop_output();
-            self.report(ExecutionError::worker("SHUTTING_DOWN", text));
+            let error = self.first_error().unwrap_or_else(|| ExecutionError::worker("SHUTTING_DOWN", text));
+            self.report(error);
         }
         self.clean_up(Reason::Shutdown, now + CLEAN_UP_HURRIED, now);
     }
@@ -291,14 +314,20 @@ impl Session {
         );
         let error = ExecutionError::user(text).with_class("CALL_TIMEOUT");
         self.drop_output();
+        let first = self.first_error();
         self.give_up(Reason::Failed);
-        match self.state {
-            State::Cleaning { .. } => {
+        match (&self.state, first) {
+            (State::Cleaning { .. }, _) => {
                 self.clean_up_error = Some(error);
                 self.close(now);
             }
-            State::Failed { .. } => self.clean_up_error = Some(error),
-            _ => self.fail(error, now),
+            (State::Failed { .. }, _) => self.clean_up_error = Some(error),
+            // It failed before, and now its clean-up takes too long.
+            (_, Some(first)) => {
+                self.clean_up_error = Some(error);
+                self.fail(first, now);
+            }
+            (_, None) => self.fail(error, now),
         }
     }
 
@@ -358,7 +387,8 @@ impl Session {
     fn close(&mut self, now: Instant) {
         let metrics = self.measure(now);
         let error = self.clean_up_error.take();
-        self.say(Response::Cancel(CancelResponse { metrics, error }));
+        let cancel = fitting::cancel(CancelResponse { metrics, error }, self.max_message);
+        self.say(Response::Cancel(cancel));
         self.state = State::Over(Ending::Close(Status::ok()));
     }
 

@@ -57,7 +57,10 @@ impl Session {
     fn init(&mut self, init: wire::Init, now: Instant) {
         self.init_at = Some(now);
         match Gathering::new(init, &*self.host) {
-            Ok(gathering) => self.launch_when_ready(Box::new(gathering), now),
+            Ok(gathering) => {
+                self.max_message = gathering.max_message(self.max_message);
+                self.launch_when_ready(Box::new(gathering), now);
+            }
             Err(error) => self.fail(error, now), // R3, R15, R17, R18
         }
     }
@@ -75,7 +78,7 @@ impl Session {
 
     /// Starts the thread once the payload is whole and there is a place (R4, P10).
     pub(super) fn launch_when_ready(&mut self, gathering: Box<Gathering>, now: Instant) {
-        let Start { invocation, budget, early } = match gathering.start(self.host.max_message()) {
+        let Start { invocation, budget, early } = match gathering.start(self.max_message) {
             Ok(start) => start,
             Err(gathering) => {
                 self.state = State::Gathering(gathering);
@@ -104,8 +107,9 @@ impl Session {
             (_, Ok(())) => {}
             (_, Err(violation)) => {
                 self.count_failure();
+                let error = self.first_error().unwrap_or_else(|| violation.into());
                 self.dismiss(Reason::Violation);
-                self.clean_up_error = Some(violation.into()); // R19
+                self.clean_up_error = Some(error); // R7, R19
                 self.close(now);
             }
         }

@@ -421,6 +421,26 @@ fn r7_r11_r12_the_last_words_wait_for_the_data() {
     check("> init ! opened * stall ! emits:a > finish ! finishes | * flow", expect!["init | data:a finish end:Ok"]);
 }
 
+/// R7: an error that waits for the data before it is the first one: what is found meanwhile, and takes that data back,
+/// does not replace it.
+#[test]
+fn r7_the_first_error_is_the_one_that_is_told() {
+    let failed = "> init ! opened * stall ! emits:a ! fails";
+    check(&format!("{failed} ! cancels > empty"), expect!["init error[FAILED] cancel end:Ok"]);
+    check(&format!("{failed} > init"), expect!["init error[FAILED] cancel end:Ok"]);
+    check(&format!("{failed} * hurry | ! cancels"), expect!["init error[FAILED] | cancel end:Ok"]);
+    check(&format!("{failed} > close"), expect!["init cancel[FAILED] end:Ok"]);
+    let limit = |init: &mut wire::Init| {
+        init.session_conf.insert(crate::invocation::CALL_TIMEOUT_KEY.into(), "1000".into());
+    };
+    let overdue = format!("{failed} ! calls ~ 1s | > cancel");
+    check_init(limit, &overdue, expect!["init error[FAILED] | cancel[CALL_TIMEOUT] end:Ok"]);
+    // Nor does it matter whether the session had room for it yet.
+    let full = "> init ! opened * stall".to_owned() + &" ! emits:x".repeat(OUTBOX_MESSAGES + 1) + " ! fails";
+    check(&format!("{full} > empty"), expect!["init error[FAILED] cancel end:Ok"]);
+    check(&format!("{full} * hurry ! cancels"), expect!["init error[FAILED] cancel end:Ok"]);
+}
+
 /// R11: Cancel after Finish, before FinishResponse went: CancelResponse. After it: ignored.
 #[test]
 fn r11_cancel_after_finish() {
