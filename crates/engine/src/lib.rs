@@ -27,6 +27,9 @@ mod worker;
 
 mod session;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the dispatcher comes next"))]
+mod pool;
+
 mod error;
 
 pub mod blocking;
@@ -36,6 +39,7 @@ pub use anyudf_protocol::{Blame, CancelResponse, Counter, ExecutionError, Finish
 pub use child::Exit;
 pub use error::{Error, ErrorKind};
 pub use launcher::{LaunchConfig, Launcher, Transport, WorkerCommand};
+pub use pool::{PoolConfig, Scope};
 pub use process::{Process, Token};
 pub use session::{
     BatchInput, BatchOutput, Cause, Control, Init, Input, OpenSession, Opening, Output, Pipelining, Progress, Session,
