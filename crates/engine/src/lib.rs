@@ -13,6 +13,8 @@
 //!
 //! Everything is async on tokio; [`blocking`] is the same for programs without a runtime.
 
+mod specification;
+
 mod launcher;
 
 mod process;
@@ -45,4 +47,5 @@ pub use session::{
     BatchInput, BatchOutput, Cause, Control, Init, Input, OpenSession, Opening, Output, Pipelining, Progress, Session,
     SessionConfig, Summary, Termination,
 };
+pub use specification::{Clamped, DEFAULT_MAX_TIMEOUT, Fault, WorkerEnvironment, WorkerPlan, WorkerSpecification};
 pub use worker::{Announced, Worker, WorkerConfig};
