@@ -54,7 +54,7 @@ pub(crate) struct Child {
 
 impl Child {
     /// Starts `command` in a process group of its own, with an empty stdin and its output drained into `tail`. `remains`
-    /// is swept after its death.
+    /// knows of the group while it lives, and is swept after its death.
     ///
     /// # Errors
     /// Those of starting a process, and of running out of threads or descriptors.
@@ -171,10 +171,20 @@ fn own(
         }
     };
     let (exit, seen) = watch::channel(None);
+    if let Some(remains) = &remains {
+        remains.born(pid);
+    }
     // If nobody waits for it any more the handle is dropped here and now, which kills the child.
     drop(started.send(Ok(Child { pid, leader: Arc::clone(&leader), exit: seen })));
 
     let ended = retry_on_intr(|| waitid(WaitId::Pid(leader_id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
+    if ended.is_ok() {
+        // All of it is dead before the number is forgotten, and it is forgotten before it can be a stranger's.
+        leader.signal(|leader| kill_process_group(leader, Signal::KILL));
+    }
+    if let Some(remains) = &remains {
+        remains.dead(pid);
+    }
     let ended = match ended {
         Ok(_) => leader.reap(),
         // The host reaped it. Its id may be anybody's, so the group cannot be killed.

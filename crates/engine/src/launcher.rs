@@ -55,53 +55,71 @@ impl WorkerCommand {
         }
     }
 
-    /// The process to start, as `id`, listening at `endpoint`, for callers who know `token`.
-    fn to_command(&self, id: &str, endpoint: &Endpoint, token: &Token) -> Result<Command, Error> {
-        self.check()?;
-        // What a path with a slash is relative to after a change of directory differs between systems.
-        let program = match self.program.components().nth(1) {
-            Some(_) => std::path::absolute(&self.program).map_err(|error| self.cannot_start(error))?,
-            None => self.program.clone(),
-        };
-        let mut command = Command::new(program);
-        command.args(&self.arguments).args(["--id", id, "--connection"]);
+    /// The worker to start, as `id`, listening at `endpoint`, for callers who know `token`.
+    fn to_worker(&self, id: &str, endpoint: &Endpoint, token: &Token) -> Result<Command, Error> {
+        self.check(Role::Worker)?;
+        let mut command = self.to_command().map_err(|error| self.cannot_start(error))?;
+        command.args(["--id", id, "--connection"]);
         match endpoint {
             Endpoint::Unix(path) => command.arg(path),
             Endpoint::Tcp(port) => command.arg(port.to_string()),
         };
-        command.envs(self.environment.iter().map(|(name, value)| (name, value))).env(TOKEN_VARIABLE, token.expose());
+        command.env(TOKEN_VARIABLE, token.expose());
+        Ok(command)
+    }
+
+    /// The process to start, with nothing added.
+    ///
+    /// # Errors
+    /// When this process has no working directory that a relative path could be one from.
+    pub(crate) fn to_command(&self) -> io::Result<Command> {
+        let mut command = Command::new(self.absolute_program()?);
+        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
         Ok(command)
     }
 
+    /// The program, whatever the working directory: what a path with a slash is relative to after a change of directory
+    /// differs between systems. A mere name stays one.
+    pub(crate) fn absolute_program(&self) -> io::Result<PathBuf> {
+        match self.program.components().nth(1) {
+            Some(_) => std::path::absolute(&self.program),
+            None => Ok(self.program.clone()),
+        }
+    }
+
     /// Refuses what no process can be given, by position, because the text may hold secrets (D13).
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self, role: Role) -> Result<(), Error> {
         let zero = |text: &OsString| text.as_encoded_bytes().contains(&0);
         let odd_name = |name: &OsString| name.is_empty() || zero(name) || name.as_encoded_bytes().contains(&b'=');
-        let refuse = |text: String| Err(Error::new(ErrorKind::Misuse, "INVALID_WORKER_COMMAND", text));
+        let refuse = |text: String| Err(Error::new(ErrorKind::Misuse, role.invalid(), text));
+        let program = self.program.display();
         if self.program.as_os_str().is_empty() {
-            return refuse("the worker command has no program; name the program that serves the functions".into());
+            return refuse(format!("the {role} command has no program; name the program {}", role.purpose()));
         }
         if let Some(place) = self.arguments.iter().position(zero) {
-            return refuse(format!(
-                "argument {} of worker `{}` contains a zero byte",
-                place + 1,
-                self.program.display()
-            ));
+            return refuse(format!("argument {} of {role} `{program}` contains a zero byte", place + 1));
         }
         if let Some(place) = self.environment.iter().position(|(name, value)| odd_name(name) || zero(value)) {
             let text = "is empty, contains `=` or a zero byte in its name, or a zero byte in its value";
-            return refuse(format!("variable {} of worker `{}` {text}", place + 1, self.program.display()));
+            return refuse(format!("variable {} of {role} `{program}` {text}", place + 1));
         }
         Ok(())
     }
 
-    /// Says why the system did not start it, and what to try.
+    /// Says that the system did not start the worker.
     fn cannot_start(&self, error: io::Error) -> Error {
+        let (reason, text) = self.why_not_started(&error);
+        let text = format!("cannot start worker `{}`: {text}", self.program.display());
+        Error::with_source(ErrorKind::Launch, reason, text, error)
+    }
+
+    /// Why the system did not start it, as a worker's condition (C12), and as a text that says what to try.
+    pub(crate) fn why_not_started(&self, error: &io::Error) -> (&'static str, &'static str) {
         let there = self.program.components().nth(1).is_some() && self.program.exists();
-        let (condition, text) = match error.kind() {
+        match error.kind() {
             _ if self.directory.as_ref().is_some_and(|directory| !directory.is_dir()) => {
                 ("WORKER_DIRECTORY_NOT_FOUND", "its working directory is not there, or is not a directory")
             }
@@ -121,9 +139,51 @@ impl WorkerCommand {
                 "it is no program of this machine; if it is a script, its first line must name what runs it",
             ),
             _ => ("WORKER_NOT_STARTED", "the system refused; check the limits on processes, memory and arguments"),
-        };
-        let text = format!("cannot start worker `{}`: {text}", self.program.display());
-        Error::with_source(ErrorKind::Launch, condition, text, error)
+        }
+    }
+}
+
+/// What a [`WorkerCommand`] is started as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A worker (P1).
+    Worker,
+    /// Tells whether the workers' environment is installed (D3).
+    Verification,
+    /// Installs it (D3).
+    Installation,
+    /// Removes it (D3).
+    CleanUp,
+}
+
+impl Role {
+    fn purpose(self) -> &'static str {
+        match self {
+            Role::Worker => "that serves the functions",
+            Role::Verification => "that tells, by ending with 0, that the environment is installed",
+            Role::Installation => "that installs the environment",
+            Role::CleanUp => "that removes the environment",
+        }
+    }
+
+    /// The condition of a command that no process can be given (C12).
+    pub(crate) fn invalid(self) -> &'static str {
+        match self {
+            Role::Worker => "INVALID_WORKER_COMMAND",
+            Role::Verification | Role::Installation | Role::CleanUp => "INVALID_ENVIRONMENT_COMMAND",
+        }
+    }
+}
+
+/// As texts and log lines name it.
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Worker => "worker",
+            Role::Verification => "environment verification",
+            Role::Installation => "environment installation",
+            Role::CleanUp => "environment clean-up",
+        })
     }
 }
 
@@ -285,7 +345,7 @@ impl Launcher {
         };
         let tail = Tail::default();
         let remains = socket.as_ref().map(|socket| socket.remains());
-        let child = command.to_command(&id, &endpoint, &token)?;
+        let child = command.to_worker(&id, &endpoint, &token)?;
         let child = Child::start(child, id.clone(), tail.clone(), remains).await;
         let child = child.map_err(|error| command.cannot_start(error))?;
         let program = command.program.clone();

@@ -25,6 +25,9 @@ mod logs;
 
 mod socket_dir;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the dispatcher will use it"))]
+mod environment;
+
 mod worker;
 
 mod session;

@@ -1,0 +1,37 @@
+//! The lock that says that a directory's engine lives (D3).
+//!
+//! It is on the directory itself, and not on a file in it: so there is no moment at which the file is not there yet,
+//! nothing that could be planted or replaced, and cleaners of temporary files that respect locks, as systemd's does,
+//! leave the directory alone however old it is. The system lets go of it when the last process that holds it ends.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock, fstat, lstat};
+use rustix::io::Errno;
+
+/// What came of taking a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Locking {
+    /// It is ours.
+    Locked,
+    /// Somebody else has it.
+    Busy,
+    /// This file system has none.
+    Unknown,
+}
+
+/// Takes the lock of an open directory, if nobody has it. It is held until the last copy of the descriptor is closed.
+pub(super) fn lock(directory: &OwnedFd) -> Locking {
+    match rustix::io::retry_on_intr(|| flock(directory, FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => Locking::Locked,
+        Err(Errno::WOULDBLOCK) => Locking::Busy,
+        Err(_) => Locking::Unknown,
+    }
+}
+
+/// Whether the open directory is still the one at `path`: whoever had its lock before may have removed it.
+pub(super) fn is_at(directory: &OwnedFd, path: &Path) -> bool {
+    let (Ok(open), Ok(there)) = (fstat(directory), lstat(path)) else { return false };
+    (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino)
+}
