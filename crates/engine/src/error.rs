@@ -93,6 +93,8 @@ impl Error {
             Cause::Timeout(..) => (ErrorKind::Timeout, "WORKER_TIMEOUT"),
             Cause::Idle(_) => (ErrorKind::Timeout, "WORKER_IDLE"),
             Cause::Lost(_) => (ErrorKind::Timeout, "WORKER_LOST"),
+            Cause::Memory { .. } => (ErrorKind::Worker, "WORKER_MEMORY_LIMIT"),
+            Cause::Drained => (ErrorKind::Worker, "WORKER_DRAINED"),
         };
         Error::new(kind, condition, cause)
     }
@@ -110,6 +112,13 @@ impl Error {
     /// Data of the caller's that can't be sent.
     pub(crate) fn from_caller_data(what: &str, error: anyudf_arrow::Error) -> Self {
         Error::new(ErrorKind::Misuse, error.condition(), format!("{what}: {error}"))
+    }
+
+    /// The same of the last of several attempts (D10).
+    pub(crate) fn after_attempts(&self, attempts: u32) -> Self {
+        let text = format!("{self} (the last of {attempts} attempts)");
+        let Inner { kind, condition, .. } = &*self.inner;
+        Error::build(*kind, condition.clone(), text, self.inner.source.is_some().then(|| self.clone().into()))
     }
 
     /// What the worker reported, if it was the worker who did: blame, message, traceback (R14).

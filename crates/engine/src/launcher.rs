@@ -279,6 +279,22 @@ impl Launcher {
         Ok(Launcher { config, sockets })
     }
 
+    /// A launcher whose private directory is there whatever the transport, guarded by a watchdog: an environment may owe
+    /// it a clean-up (D3). What dead engines have left beside it is swept in the background.
+    ///
+    /// # Errors
+    /// Those of [`new`](Launcher::new).
+    pub(crate) fn with_private_directory(config: LaunchConfig) -> Result<(Self, Arc<SocketDir>), Error> {
+        let dir = SocketDir::new(config.socket_base.as_deref(), 2 * ID_BYTES)?;
+        dir.guard();
+        dir.sweep_beside();
+        let sockets = match config.transport {
+            Transport::Unix => Some(Arc::clone(&dir)),
+            Transport::Tcp => None,
+        };
+        Ok((Launcher { config, sockets }, dir))
+    }
+
     /// How workers are started and ended.
     pub fn config(&self) -> &LaunchConfig {
         &self.config

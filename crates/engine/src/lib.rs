@@ -25,15 +25,15 @@ mod logs;
 
 mod socket_dir;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the dispatcher will use it"))]
 mod environment;
 
 mod worker;
 
 mod session;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the dispatcher comes next"))]
 mod pool;
+
+mod dispatcher;
 
 mod error;
 
@@ -42,6 +42,7 @@ pub mod blocking;
 pub use anyudf_grpc::{Endpoint, EndpointError, Settings, Status};
 pub use anyudf_protocol::{Blame, CancelResponse, Counter, ExecutionError, FinishResponse, Metrics, Rule, Violation};
 pub use child::Exit;
+pub use dispatcher::{Dispatcher, DispatcherConfig, DispatcherStats, WorkerState, WorkerStats};
 pub use error::{Error, ErrorKind};
 pub use launcher::{LaunchConfig, Launcher, Transport, WorkerCommand};
 pub use pool::{PoolConfig, Scope};

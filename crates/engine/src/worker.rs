@@ -115,6 +115,7 @@ struct Inner {
     announced: Announced,
     config: WorkerConfig,
     process: Mutex<Option<Process>>,
+    id: Option<String>,
     pid: Option<u32>,
     /// Where the process is ended when the last handle goes, on whatever thread that is.
     runtime: Handle,
@@ -136,6 +137,24 @@ impl Worker {
     /// Dropping the future ends the process.
     pub async fn start(command: &WorkerCommand, config: WorkerConfig) -> Result<Self, Error> {
         let launcher = Launcher::new(config.launch.clone())?;
+        Worker::launch(&launcher, command, config, Heartbeats::Watched).await
+    }
+
+    /// A worker of a pool, which asks for its heartbeats itself (D10).
+    pub(crate) async fn pooled(
+        launcher: &Launcher,
+        command: &WorkerCommand,
+        config: WorkerConfig,
+    ) -> Result<Self, Error> {
+        Worker::launch(launcher, command, config, Heartbeats::LeftToThePool).await
+    }
+
+    async fn launch(
+        launcher: &Launcher,
+        command: &WorkerCommand,
+        config: WorkerConfig,
+        heartbeats: Heartbeats,
+    ) -> Result<Self, Error> {
         let settings = config.settings.clone();
         let probe = |process: &Process| {
             let (endpoint, token) = (process.endpoint().clone(), process.token().clone());
@@ -154,7 +173,7 @@ impl Worker {
         let announced = announced(answer);
         let (endpoint, token) = (process.endpoint(), Some(process.token().expose()));
         let connections = Connections::new(connection, endpoint, &config.settings, token, &announced.features);
-        Worker::new(connections, announced, Some(process), config)
+        Worker::new(connections, announced, Some(process), config, heartbeats)
     }
 
     /// Uses a worker that somebody else started. It is never ended by this handle; [`end`](Worker::end) asks it to.
@@ -189,7 +208,7 @@ impl Worker {
         };
         let announced = announced(answer);
         let connections = Connections::new(connection, endpoint, &config.settings, token, &announced.features);
-        Worker::new(connections, announced, None, config)
+        Worker::new(connections, announced, None, config, Heartbeats::Watched)
     }
 
     fn new(
@@ -197,6 +216,7 @@ impl Worker {
         announced: Announced,
         process: Option<Process>,
         config: WorkerConfig,
+        heartbeats: Heartbeats,
     ) -> Result<Self, Error> {
         let mut watchers = Vec::new();
         let (tell_exit, exited) = watch::channel(None);
@@ -210,19 +230,27 @@ impl Worker {
             watchers.push(tokio::spawn(watch).abort_handle());
         }
         let (tell_lost, lost) = watch::channel(None);
-        let beat =
-            watch_heartbeat(connections.first().clone(), config.heartbeat_interval, config.heartbeat_misses, tell_lost);
-        watchers.push(tokio::spawn(beat).abort_handle());
+        if let Heartbeats::Watched = heartbeats {
+            let (interval, misses) = (config.heartbeat_interval, config.heartbeat_misses);
+            let beat = watch_heartbeat(connections.first().clone(), interval, misses, tell_lost);
+            watchers.push(tokio::spawn(beat).abort_handle());
+        }
+        let id = process.as_ref().map(|process| process.id().to_owned());
         let pid = process.as_ref().map(Process::pid);
         let process = Mutex::new(process);
         let runtime = Handle::current();
-        let inner = Inner { connections, announced, config, process, pid, runtime, exited, lost, watchers };
+        let inner = Inner { connections, announced, config, process, id, pid, runtime, exited, lost, watchers };
         Ok(Worker { inner: Arc::new(inner) })
     }
 
     /// What the worker said of itself in its first heartbeat (M6).
     pub fn announced(&self) -> &Announced {
         &self.inner.announced
+    }
+
+    /// Its id, the value of `--id`, if we started it (P1). Log lines carry it.
+    pub fn id(&self) -> Option<&str> {
+        self.inner.id.as_deref()
     }
 
     /// The process, if we started it.
@@ -258,7 +286,7 @@ impl Worker {
 
     /// A session in which nothing was said yet (E1).
     pub fn session(&self, init: Init) -> Session {
-        Session::new(self.clone(), init)
+        Session::new(self.clone(), init, None)
     }
 
     /// A session whose function is open.
@@ -298,6 +326,35 @@ impl Worker {
                 self.manage(request, "Shutdown").await.map(|_| ())
             }
         }
+    }
+
+    /// Ends the process without asking it (D7): the last part of [`end`](Worker::end) alone. A worker that we were given is
+    /// left alone.
+    ///
+    /// # Errors
+    /// Those of [`end`](Worker::end).
+    pub(crate) async fn kill(&self) -> Result<(), Error> {
+        let process = self.inner.process.lock().expect("nothing panics while it is held").take();
+        match process {
+            Some(process) => process.kill().await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the process that we started is dead and reaped.
+    pub(crate) fn exited(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut exited = self.inner.exited.clone();
+        async move {
+            // An error means that nobody watches it any more, because it is being ended.
+            if exited.wait_for(Option::is_some).await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Whether there is nobody left to answer.
+    pub(crate) fn is_disconnected(&self) -> bool {
+        self.inner.connections.first().is_closed()
     }
 
     /// Opens a stream for a session.
@@ -383,6 +440,14 @@ fn announced(answer: Result<ManageResponse, Status>) -> Announced {
         Ok(ManageResponse::Heartbeat(metrics)) => Announced::from_heartbeat(&metrics),
         _ => Announced::default(),
     }
+}
+
+/// Who asks a worker for its heartbeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heartbeats {
+    /// A task of its own.
+    Watched,
+    LeftToThePool,
 }
 
 /// Asks every `interval`; a worker that is silent for `misses` in a row is lost (E6).

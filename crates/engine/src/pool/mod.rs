@@ -34,7 +34,8 @@ use std::time::Instant;
 pub use config::{PoolConfig, Scope};
 
 use backoff::Backoff;
-use config::{Terms, Traits};
+use config::Terms;
+pub(crate) use config::Traits;
 use words::{Action, Cover, Event, Manner, Outcome, PoolSnapshot, Prospect, Refusal, RequestId, Totals, WorkerId};
 use worker::{Fate, Pulse, State, Worker};
 

@@ -73,6 +73,11 @@ impl Init {
         self
     }
 
+    /// What the function is called, for people and for blame.
+    pub(crate) fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| format!("a function of format `{}`", self.format))
+    }
+
     /// The wire's Init, and the chunks of a payload that is larger than `chunk_bytes` (E4).
     pub(super) fn to_wire(
         &self,

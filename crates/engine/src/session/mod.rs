@@ -31,6 +31,7 @@ pub use init::Init;
 pub use progress::Progress;
 pub use termination::{Cause, Termination};
 
+use crate::dispatcher::Lease;
 use crate::error::{Error, ErrorKind};
 use crate::worker::Worker;
 use progress::Counters;
@@ -81,10 +82,15 @@ impl Shared {
 
     /// Cancels without a stream (E1) if init has come no further than `stage`; says whether that was so.
     fn cancel_within(&self, stage: Stage) -> bool {
+        self.end_within(stage, || Termination::Cancelled(CancelResponse::default()))
+    }
+
+    /// Ends it without a stream (E1) if init has come no further than `stage`; says whether that was so.
+    fn end_within(&self, stage: Stage, termination: impl FnOnce() -> Termination) -> bool {
         self.state.send_if_modified(|state| {
             let early = state.stage <= stage && state.termination.is_none();
             if early {
-                state.termination = Some(Termination::Cancelled(CancelResponse::default()));
+                state.termination = Some(termination());
             }
             early
         })
@@ -170,6 +176,13 @@ impl Control {
         self.shared.state.borrow().termination.clone()
     }
 
+    /// Ends the session as a failed transport, at once.
+    pub(crate) fn fail(&self, cause: Cause) {
+        if !self.shared.end_within(Stage::Created, || Termination::TransportFailed(cause.clone())) {
+            self.shared.stop(Stop::Fail(cause));
+        }
+    }
+
     /// What moved so far.
     pub fn progress(&self) -> Progress {
         self.shared.counters.snapshot()
@@ -197,15 +210,17 @@ pub struct Session {
     shared: Arc<Shared>,
     guard: Guard,
     stops: mpsc::UnboundedReceiver<Stop>,
+    /// The seat in a pooled worker (D8).
+    lease: Option<Lease>,
 }
 
 impl Session {
-    pub(crate) fn new(worker: Worker, init: Init) -> Self {
+    pub(crate) fn new(worker: Worker, init: Init, lease: Option<Lease>) -> Self {
         let (stop, stops) = mpsc::unbounded_channel();
         let shared =
             Shared { stops: stop, state: watch::channel(State::default()).0, counters: Arc::new(Counters::default()) };
         let shared = Arc::new(shared);
-        Session { worker, init, guard: Guard(Arc::clone(&shared)), shared, stops }
+        Session { worker, init, guard: Guard(Arc::clone(&shared)), shared, stops, lease }
     }
 
     /// A handle for other threads.
@@ -254,7 +269,7 @@ impl Session {
     }
 
     async fn begin(self) -> Result<Begun, Error> {
-        let Session { worker, init, shared, guard, mut stops } = self;
+        let Session { worker, init, shared, guard, mut stops, mut lease } = self;
         shared.state.send_if_modified(|state| {
             if state.termination.is_none() {
                 state.stage = Stage::Opening;
@@ -277,22 +292,22 @@ impl Session {
         let opening = tokio::time::timeout(config.init_timeout, worker.execute());
         let duplex = tokio::select! {
             biased;
-            _ = stops.recv() => {
-                shared.end(Termination::Cancelled(CancelResponse::default()));
-                return Err(verdict(shared.termination().await).expect_err("it was cancelled"));
-            }
+            stop = stops.recv() => Err(match stop {
+                Some(Stop::Fail(cause)) => Termination::TransportFailed(cause),
+                Some(Stop::Cancel(_) | Stop::Interrupt) | None => Termination::Cancelled(CancelResponse::default()),
+            }),
             opened = opening => match opened {
-                Ok(Ok(duplex)) => duplex,
-                Ok(Err(status)) => {
-                    shared.end(Termination::TransportFailed(worker.explain(Cause::Broken(status)).await));
-                    return Err(verdict(shared.termination().await).expect_err("the transport failed"));
-                }
-                Err(_) => {
-                    let cause = Cause::Timeout("Init", config.init_timeout);
-                    shared.end(Termination::TransportFailed(cause));
-                    return Err(verdict(shared.termination().await).expect_err("it took too long"));
-                }
+                Ok(Ok(duplex)) => Ok(duplex),
+                Ok(Err(status)) => Err(Termination::TransportFailed(worker.explain(Cause::Broken(status)).await)),
+                Err(_) => Err(Termination::TransportFailed(Cause::Timeout("Init", config.init_timeout))),
             },
+        };
+        let duplex = match duplex {
+            Ok(duplex) => duplex,
+            Err(termination) => {
+                conclude(&shared, lease.take(), termination);
+                return Err(verdict(shared.termination().await).expect_err("it did not finish"));
+            }
         };
         let (input, from_caller) = queue(config.input_bytes);
         let (to_caller, output) = mpsc::unbounded_channel();
@@ -302,7 +317,7 @@ impl Session {
         let watch_taken = config.idle_limit.is_some();
         let role = EngineRole::new(wire, chunks, config, Arc::clone(&shared.counters), ends, began);
         shared.state.send_modify(|state| state.stage = Stage::Running);
-        tokio::spawn(supervise(worker.clone(), Arc::clone(&shared), role, duplex, news));
+        tokio::spawn(supervise(worker.clone(), Arc::clone(&shared), lease, role, duplex, news));
         let guard = Arc::new(guard);
         let open = OpenSession { worker, init, data: None, shared, guard, input, output, watch_taken };
         Ok(Begun { open, init_response })
@@ -351,10 +366,19 @@ impl Opening {
     }
 }
 
+/// Gives the seat back, and then tells everybody how it ended: whoever knows that it did can have the seat.
+fn conclude(shared: &Shared, lease: Option<Lease>, termination: Termination) {
+    if let Some(mut lease) = lease {
+        lease.settle(&termination);
+    }
+    shared.end(termination);
+}
+
 /// Carries one execution and tells everybody how it goes.
 async fn supervise(
     worker: Worker,
     shared: Arc<Shared>,
+    mut lease: Option<Lease>,
     role: EngineRole,
     duplex: anyudf_grpc::Duplex,
     mut news: mpsc::UnboundedReceiver<News>,
@@ -373,9 +397,10 @@ async fn supervise(
             match news {
                 News::Failed(error) => shared.state.send_modify(|state| state.error = Some(error)),
                 News::Ended(Termination::TransportFailed(cause)) => {
-                    shared.end(Termination::TransportFailed(worker.explain(cause).await));
+                    let termination = Termination::TransportFailed(worker.explain(cause).await);
+                    conclude(&shared, lease.take(), termination);
                 }
-                News::Ended(termination) => shared.end(termination),
+                News::Ended(termination) => conclude(&shared, lease.take(), termination),
             }
         }
     };
@@ -385,7 +410,7 @@ async fn supervise(
     let lost = async {
         let why = worker.lost().await;
         // The role may have ended already.
-        let _ = shared.stops.send(Stop::Lost(why));
+        let _ = shared.stops.send(Stop::Fail(Cause::Lost(why)));
         std::future::pending::<()>().await;
     };
     tokio::select! { _ = run => {}, () = lost => {} }

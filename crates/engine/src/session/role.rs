@@ -39,8 +39,8 @@ pub(crate) enum Stop {
     Cancel(Option<String>),
     /// The host wants its thread back (E13).
     Interrupt,
-    /// The worker no longer answers its heartbeat (E6).
-    Lost(String),
+    /// The worker no longer answers its heartbeat, or is ended under the session (E6, D10, D11).
+    Fail(Cause),
 }
 
 /// What the role tells those who wait, as soon as it knows.
@@ -191,7 +191,7 @@ impl EngineRole {
                     Some(Patience::Cancel(_)) => self.patience = Some(Patience::Interrupt(until)),
                 }
             }
-            Stop::Lost(why) => self.fail_transport(Cause::Lost(why), Ending::Reset),
+            Stop::Fail(cause) => self.fail_transport(cause, Ending::Reset),
         }
     }
 

@@ -69,6 +69,16 @@ pub enum Cause {
     Idle(Duration),
     /// The worker no longer answers its heartbeat (E6).
     Lost(String),
+    /// The worker held more memory than it may, and was ended (D10): the functions that it ran, and the most that it held,
+    /// in bytes.
+    Memory {
+        /// What the functions are called, separated by commas.
+        functions: String,
+        /// Resident memory in bytes, as the last heartbeat told.
+        peak: u64,
+    },
+    /// A call in the same worker hung, and the time for its neighbours to finish has passed (D11).
+    Drained,
 }
 
 impl fmt::Display for Cause {
@@ -87,6 +97,16 @@ impl fmt::Display for Cause {
                  idle limit (E7)"
             ),
             Cause::Lost(why) => write!(f, "worker does not answer: {why}"),
+            Cause::Memory { functions, peak } => write!(
+                f,
+                "the worker held {} MiB of memory, more than it may, and was ended while it ran {functions} (D10); send \
+                 smaller batches, or allow it more",
+                peak >> 20
+            ),
+            Cause::Drained => f.write_str(
+                "the worker was ended, because a call of another session in it hangs and this one did not finish within \
+                 the time for that (D11)",
+            ),
         }
     }
 }

@@ -154,7 +154,6 @@ impl SocketDir {
 
     /// Clears up in the background what dead engines left in the same base directory (D3). Its failure is a line in the
     /// log.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the dispatcher will call it"))]
     pub(crate) fn sweep_beside(&self) {
         if let Some(base) = self.dir.path().parent() {
             sweep::in_background(base);

@@ -1,0 +1,4 @@
+//! The dispatcher over real worker processes: this very binary, started again as a worker (D1-D13).
+
+mod sharing;
+mod support;

@@ -1,0 +1,74 @@
+//! Who gets which worker (D8, D9, D12).
+
+use anyudf_engine::{ErrorKind, Scope};
+use tokio::task::JoinSet;
+
+use crate::support::*;
+
+/// D8: a worker that may be shared and reused serves all sessions, at once and one after the other.
+#[tokio::test]
+async fn d8_sessions_share_a_worker() {
+    let (dispatcher, base) = dispatcher(&specification(), |_| {});
+    let mut sessions = Vec::new();
+    for _ in 0..4 {
+        sessions.push(dispatcher.open(echo()).await.expect("it opens"));
+    }
+    assert_eq!(stats(&dispatcher).await.workers.len(), 1);
+    for session in sessions {
+        assert_eq!(echoed(session, "here").await.expect("it echoes"), "here");
+    }
+    for _ in 0..10 {
+        let session = dispatcher.open(echo()).await.expect("it opens");
+        assert_eq!(echoed(session, "again").await.expect("it echoes"), "again");
+    }
+    let now = stats(&dispatcher).await;
+    assert_eq!((now.starts, now.granted, now.sessions), (1, 14, 0));
+    close(dispatcher, &base).await;
+}
+
+/// D8: without reuse and sharing it is one process a session, as with Spark; eight at once are eight processes.
+#[tokio::test]
+async fn d8_a_process_a_session() {
+    let (dispatcher, base) = dispatcher(&plain(), |config| config.pool.max_workers = 8);
+    let mut opening = JoinSet::new();
+    for _ in 0..8 {
+        let dispatcher = dispatcher.clone();
+        opening.spawn(async move { dispatcher.open(echo()).await });
+    }
+    let sessions: Vec<_> = soon("all open", opening.join_all()).await;
+    assert_eq!(stats(&dispatcher).await.workers.len(), 8);
+    for session in sessions {
+        assert_eq!(echoed(session.expect("it opens"), "here").await.expect("it echoes"), "here");
+    }
+    eventually(&dispatcher, "they end with their sessions", |now| now.workers.is_empty()).await;
+    close(dispatcher, &base).await;
+}
+
+/// D9: a worker serves one scope in its life; when there is no slot for another, an idle one makes room.
+#[tokio::test]
+async fn d9_scopes_do_not_share() {
+    let (dispatcher, base) = dispatcher(&specification(), |config| config.pool.max_workers = 1);
+    let alice = dispatcher.session(echo(), Scope::new("alice")).await.expect("a worker");
+    let alice = alice.init().await.expect("it opens");
+    let pid = stats(&dispatcher).await.workers[0].pid;
+    assert_eq!(echoed(alice, "hers").await.expect("it echoes"), "hers");
+    let bob = dispatcher.session(echo(), Scope::new("bob")).await.expect("a worker").init().await.expect("it opens");
+    assert_ne!(stats(&dispatcher).await.workers.last().expect("his").pid, pid);
+    assert_eq!(echoed(bob, "his").await.expect("it echoes"), "his");
+    close(dispatcher, &base).await;
+}
+
+/// D12: closing cancels what runs, ends everything, and nothing more is given; twice is harmless.
+#[tokio::test]
+async fn d12_close_ends_everything() {
+    let (dispatcher, base) = dispatcher(&specification(), |_| {});
+    let session = dispatcher.open(echo()).await.expect("it opens");
+    let control = session.control();
+    let again = dispatcher.clone();
+    close(dispatcher, &base).await;
+    assert!(control.termination().is_some(), "it was ended");
+    again.close().await;
+    let refused = again.open(echo()).await.expect_err("it is closed");
+    assert_eq!((refused.kind(), refused.condition()), (ErrorKind::Misuse, "DISPATCHER_CLOSED"));
+    drop(session);
+}

@@ -1,0 +1,420 @@
+//! The task that owns the pool: hears what happens, and does what the pool decides.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep_until, timeout};
+
+use super::lease::Lease;
+use super::stats::{DispatcherStats, WorkerState, WorkerStats};
+use crate::environment::Environment;
+use crate::error::{Error, ErrorKind};
+use crate::launcher::{Launcher, WorkerCommand};
+use crate::pool::words::{
+    Action, Cover, Event, Failure, Manner, Outcome, Prospect, Refusal, RequestId, Vitals, WorkerId,
+};
+use crate::pool::{Pool, Scope};
+use crate::session::{Cause, Control};
+use crate::worker::{Worker, WorkerConfig};
+
+/// What the keeper hears.
+#[derive(Debug)]
+pub(super) enum Message {
+    Event(Event),
+    /// A caller wants a session.
+    Request {
+        id: RequestId,
+        scope: Scope,
+        reply: oneshot::Sender<Result<Granted, Error>>,
+    },
+    /// It does not want it any more.
+    Abandoned(RequestId),
+    /// A caller has made a session of what it was granted.
+    Opened {
+        worker: WorkerId,
+        request: RequestId,
+        control: Control,
+        label: String,
+    },
+    /// That session is over.
+    Released {
+        worker: WorkerId,
+        request: RequestId,
+        outcome: Outcome,
+    },
+    /// A worker answers.
+    Started(WorkerId, Worker),
+    /// A worker did not start.
+    StartFailed(WorkerId, Error),
+    /// Everything is to be ended, and this caller waits for it.
+    Close(oneshot::Sender<()>),
+    Stats(oneshot::Sender<DispatcherStats>),
+}
+
+/// What a caller gets.
+#[derive(Debug)]
+pub(super) struct Granted {
+    pub(super) worker: Worker,
+    pub(super) lease: Lease,
+}
+
+/// All it takes to start a worker.
+#[derive(Debug)]
+pub(super) struct Starter {
+    pub(super) launcher: Launcher,
+    pub(super) environment: Environment,
+    pub(super) runner: WorkerCommand,
+    pub(super) config: WorkerConfig,
+    pub(super) heartbeat_interval: Duration,
+}
+
+impl Starter {
+    async fn start(&self) -> Result<Worker, Error> {
+        self.environment.ready().await?;
+        Worker::pooled(&self.launcher, &self.runner, self.config.clone()).await
+    }
+}
+
+/// A worker of the pool.
+#[derive(Debug)]
+enum Member {
+    Starting(JoinHandle<()>),
+    Ready(Ready),
+    Ending { id: Option<String>, pid: Option<u32> },
+}
+
+#[derive(Debug)]
+struct Ready {
+    worker: Worker,
+    resident: Option<u64>,
+    sessions: HashMap<RequestId, Seated>,
+}
+
+/// A session of a worker.
+#[derive(Debug)]
+struct Seated {
+    control: Control,
+    /// What its function is called.
+    label: String,
+}
+
+/// See the module's page.
+pub(super) struct Keeper {
+    pool: Pool,
+    starter: Arc<Starter>,
+    /// For the tasks that it starts. It ends when the pool says that all is gone, not when nobody is left to tell it.
+    tell: mpsc::UnboundedSender<Message>,
+    waiting: HashMap<RequestId, oneshot::Sender<Result<Granted, Error>>>,
+    members: BTreeMap<WorkerId, Member>,
+    /// Why the last start failed that did.
+    failed_start: Option<Error>,
+    closing: Vec<oneshot::Sender<()>>,
+}
+
+impl Keeper {
+    pub(super) fn new(pool: Pool, starter: Starter, tell: mpsc::UnboundedSender<Message>) -> Self {
+        Keeper {
+            pool,
+            starter: Arc::new(starter),
+            tell,
+            waiting: HashMap::new(),
+            members: BTreeMap::new(),
+            failed_start: None,
+            closing: Vec::new(),
+        }
+    }
+
+    /// Runs until all is closed.
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
+        loop {
+            while let Some(action) = self.pool.poll_action() {
+                if self.act(action).is_break() {
+                    return self.closed().await;
+                }
+            }
+            let message = match self.pool.deadline() {
+                Some(deadline) => tokio::select! {
+                    biased;
+                    message = inbox.recv() => message,
+                    () = sleep_until(deadline.into()) => Some(Message::Event(Event::Elapsed)),
+                },
+                None => inbox.recv().await,
+            };
+            // Never `None`: the keeper holds a sender itself.
+            let Some(message) = message else { return };
+            self.hear(message);
+        }
+    }
+
+    /// The last worker is gone: what it needed goes, too (D3).
+    async fn closed(self) {
+        // What went wrong is logged there; nothing can be done about it here.
+        let _ = self.starter.environment.clean_up().await;
+        drop(self.starter);
+        for caller in self.closing {
+            let _ = caller.send(());
+        }
+    }
+
+    fn hear(&mut self, message: Message) {
+        let now = Instant::now();
+        let event = match message {
+            Message::Event(event) => {
+                self.note(&event);
+                event
+            }
+            Message::Request { id, scope, reply } => {
+                self.waiting.insert(id, reply);
+                Event::Requested(id, scope)
+            }
+            Message::Abandoned(id) => {
+                self.waiting.remove(&id);
+                Event::Abandoned(id)
+            }
+            Message::Opened { worker, request, control, label } => return self.opened(worker, request, control, label),
+            Message::Released { worker, request, outcome } => {
+                if let Some(Member::Ready(ready)) = self.members.get_mut(&worker) {
+                    ready.sessions.remove(&request);
+                }
+                Event::Released(worker, outcome)
+            }
+            Message::Started(id, worker) => self.started(id, worker),
+            Message::StartFailed(id, error) => {
+                self.members.remove(&id);
+                let prospect = prospect(&error);
+                tracing::debug!(condition = error.condition(), "a worker did not start: {error}");
+                self.failed_start = Some(error);
+                Event::StartFailed(id, prospect)
+            }
+            Message::Close(done) => {
+                self.closing.push(done);
+                Event::Close
+            }
+            Message::Stats(reply) => {
+                let _ = reply.send(self.stats());
+                return;
+            }
+        };
+        self.pool.handle(event, now);
+    }
+
+    /// Keeps the members as the pool's workers are.
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Beat(id, vitals) => {
+                if let Some(Member::Ready(ready)) = self.members.get_mut(id) {
+                    ready.resident = vitals.resident;
+                }
+            }
+            Event::Ended(id) => drop(self.members.remove(id)),
+            _ => {}
+        }
+    }
+
+    /// A worker answers: its death is watched from now on.
+    fn started(&mut self, id: WorkerId, worker: Worker) -> Event {
+        let max_sessions = worker.announced().max_sessions;
+        let (tell, exited) = (self.tell.clone(), worker.exited());
+        tokio::spawn(async move {
+            exited.await;
+            // Nobody listens when all is closed.
+            let _ = tell.send(Message::Event(Event::Died(id)));
+        });
+        self.members.insert(id, Member::Ready(Ready { worker, resident: None, sessions: HashMap::new() }));
+        Event::Started { worker: id, max_sessions }
+    }
+
+    /// A session that its worker's end, or the dispatcher's, has overtaken is ended when it is heard of.
+    fn opened(&mut self, worker: WorkerId, request: RequestId, control: Control, label: String) {
+        match self.members.get_mut(&worker) {
+            Some(Member::Ready(ready)) => {
+                // One that is over already has said so before.
+                if control.termination().is_none() {
+                    ready.sessions.insert(request, Seated { control, label });
+                }
+            }
+            _ => control.fail(Cause::Lost("it was ended before the session began".into())),
+        }
+    }
+
+    fn act(&mut self, action: Action) -> std::ops::ControlFlow<()> {
+        match action {
+            Action::Start(id) => self.start(id),
+            Action::Beat(id) => self.beat(id),
+            Action::Grant(request, id) => self.grant(request, id),
+            Action::Refuse(request, refusal) => {
+                if let Some(reply) = self.waiting.remove(&request) {
+                    // Whoever does not wait any longer need not know.
+                    let _ = reply.send(Err(self.refusal(refusal)));
+                }
+            }
+            Action::FailSessions(id, failure) => self.fail_sessions(id, failure),
+            Action::CancelSessions(id) => {
+                if let Some(Member::Ready(ready)) = self.members.get(&id) {
+                    ready.sessions.values().for_each(|session| session.control.cancel("the dispatcher closes"));
+                }
+            }
+            Action::End(id, manner) => self.end(id, manner),
+            Action::Closed => return std::ops::ControlFlow::Break(()),
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn start(&mut self, id: WorkerId) {
+        let (starter, tell) = (Arc::clone(&self.starter), self.tell.clone());
+        let starting = tokio::spawn(async move {
+            let message = match starter.start().await {
+                Ok(worker) => Message::Started(id, worker),
+                Err(error) => Message::StartFailed(id, error),
+            };
+            drop(starter);
+            let _ = tell.send(message);
+        });
+        self.members.insert(id, Member::Starting(starting));
+    }
+
+    fn beat(&self, id: WorkerId) {
+        let Some(Member::Ready(Ready { worker, .. })) = self.members.get(&id) else { return };
+        let (worker, tell, interval) = (worker.clone(), self.tell.clone(), self.starter.heartbeat_interval);
+        tokio::spawn(async move {
+            let event = match timeout(interval, worker.heartbeat()).await {
+                Ok(Ok(metrics)) => Event::Beat(id, vitals(&metrics, worker.pid())),
+                // An answer all the same (D6), unless there was nobody to answer.
+                Ok(Err(_)) if !worker.is_disconnected() => Event::Beat(id, Vitals::default()),
+                Ok(Err(_)) | Err(_) => Event::Silent(id),
+            };
+            let _ = tell.send(Message::Event(event));
+        });
+    }
+
+    fn grant(&mut self, request: RequestId, id: WorkerId) {
+        // Dropping it gives the seat back, whether or not anybody has taken it.
+        let lease = Lease::new(self.tell.clone(), id, request);
+        let (Some(reply), Some(Member::Ready(ready))) = (self.waiting.remove(&request), self.members.get(&id)) else {
+            return;
+        };
+        let _ = reply.send(Ok(Granted { worker: ready.worker.clone(), lease }));
+    }
+
+    fn fail_sessions(&mut self, id: WorkerId, failure: Failure) {
+        let Some(Member::Ready(ready)) = self.members.get(&id) else { return };
+        let mut functions: Vec<_> = ready.sessions.values().map(|session| session.label.as_str()).collect();
+        functions.sort_unstable();
+        functions.dedup();
+        let cause = match failure {
+            Failure::Memory { peak } => Cause::Memory { peak, functions: functions.join(", ") },
+            Failure::Silent { misses } => Cause::Lost(format!("{misses} heartbeats in a row went unanswered")),
+            Failure::DrainBound => Cause::Drained,
+        };
+        ready.sessions.values().for_each(|session| session.control.fail(cause.clone()));
+    }
+
+    fn end(&mut self, id: WorkerId, manner: Manner) {
+        let tell = self.tell.clone();
+        let ended = move || drop(tell.send(Message::Event(Event::Ended(id))));
+        match self.members.remove(&id) {
+            Some(Member::Ready(Ready { worker, sessions, .. })) => {
+                // Whoever is left has a worker that is going away.
+                for session in sessions.into_values() {
+                    session.control.fail(Cause::Lost("it was ended".into()));
+                }
+                let ending = Member::Ending { id: worker.id().map(String::from), pid: worker.pid() };
+                self.members.insert(id, ending);
+                tokio::spawn(async move {
+                    let outcome = match manner {
+                        Manner::Politely => worker.end().await,
+                        Manner::AtOnce => worker.kill().await,
+                    };
+                    if let Err(error) = outcome {
+                        tracing::warn!("{error}");
+                    }
+                    ended();
+                });
+            }
+            Some(Member::Starting(starting)) => {
+                self.members.insert(id, Member::Ending { id: None, pid: None });
+                // Dropping what it does kills the process (D7).
+                starting.abort();
+                tokio::spawn(async move {
+                    let _ = starting.await;
+                    ended();
+                });
+            }
+            Some(Member::Ending { .. }) | None => ended(),
+        }
+    }
+
+    fn refusal(&self, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Closed => super::closed(),
+            Refusal::StartFailed { attempts } => match &self.failed_start {
+                Some(error) if attempts > 1 => error.after_attempts(attempts),
+                Some(error) => error.clone(),
+                None => Error::new(ErrorKind::Launch, "WORKER_NOT_STARTED", "no worker could be started"),
+            },
+            Refusal::Timeout(cover) => {
+                let why = match cover {
+                    Cover::Seat => "all workers are busy; allow more of them, or wait longer",
+                    Cover::Room => "all workers serve other security scopes (D9); allow more of them, or wait longer",
+                    Cover::Pause => "workers keep failing, and the next start has to wait (D10)",
+                    Cover::Start => "a worker was being started; it may need a longer wait",
+                    Cover::Check => "a worker was asked whether it is there, and did not answer in time",
+                };
+                let text = format!("no worker became free in time: {why}");
+                match (&self.failed_start, cover) {
+                    (Some(error), Cover::Pause | Cover::Start) => {
+                        Error::with_source(ErrorKind::Timeout, "POOL_TIMEOUT", text, error.clone())
+                    }
+                    _ => Error::new(ErrorKind::Timeout, "POOL_TIMEOUT", text),
+                }
+            }
+        }
+    }
+
+    fn stats(&self) -> DispatcherStats {
+        let workers = self.members.values().map(|member| match member {
+            Member::Starting(_) => {
+                WorkerStats { id: None, pid: None, state: WorkerState::Starting, sessions: 0, resident: None }
+            }
+            Member::Ready(ready) => WorkerStats {
+                id: ready.worker.id().map(String::from),
+                pid: ready.worker.pid(),
+                state: WorkerState::Ready,
+                sessions: ready.sessions.len(),
+                resident: ready.resident,
+            },
+            Member::Ending { id, pid } => {
+                WorkerStats { id: id.clone(), pid: *pid, state: WorkerState::Ending, sessions: 0, resident: None }
+            }
+        });
+        DispatcherStats::new(self.pool.snapshot(), workers.collect())
+    }
+}
+
+/// What a heartbeat says (M2). Of a worker that does not say how large it is, the system does.
+fn vitals(metrics: &BTreeMap<String, String>, pid: Option<u32>) -> Vitals {
+    let number = |name: &str| metrics.get(name).and_then(|value| value.parse().ok());
+    let resident = number("memory_rss_bytes").or_else(|| pid.and_then(resident_bytes));
+    Vitals { resident, overdue: number("calls_overdue").unwrap_or(0) }
+}
+
+/// Resident memory of a process, where there is procfs.
+fn resident_bytes(pid: u32) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Whether another start could go better.
+fn prospect(error: &Error) -> Prospect {
+    match error.condition() {
+        "WORKER_NOT_FOUND" | "WORKER_NOT_EXECUTABLE" | "WORKER_DIRECTORY_NOT_FOUND" | "INVALID_WORKER_COMMAND" => {
+            Prospect::Hopeless
+        }
+        condition if condition.starts_with("ENVIRONMENT_") => Prospect::Hopeless, // D3
+        _ => Prospect::Open,
+    }
+}
