@@ -31,9 +31,12 @@ use bytes::Bytes;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+use crate::dispatcher::{self, DispatcherConfig, DispatcherStats};
 use crate::error::{Error, ErrorKind};
 use crate::launcher::WorkerCommand;
+use crate::pool::Scope;
 use crate::session::{self, Control, Init, Summary, Termination};
+use crate::specification::WorkerSpecification;
 use crate::worker::{self, Announced, WorkerConfig};
 
 /// The thread that reads and writes, and everything that is started through it. Clones are the same engine; the last
@@ -103,8 +106,49 @@ impl Engine {
         Ok(Worker { worker, engine: self.clone() })
     }
 
+    /// [`dispatcher::Dispatcher::new`], blocking.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn dispatcher(
+        &self,
+        specification: &WorkerSpecification,
+        config: DispatcherConfig,
+    ) -> Result<Dispatcher, Error> {
+        let dispatcher = self.run(async { dispatcher::Dispatcher::new(specification, config) })?;
+        Ok(Dispatcher { dispatcher, engine: self.clone() })
+    }
+
     fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.io.handle.block_on(future)
+    }
+}
+
+/// [`dispatcher::Dispatcher`], blocking. Any number of threads may call it.
+#[derive(Clone, Debug)]
+pub struct Dispatcher {
+    dispatcher: dispatcher::Dispatcher,
+    engine: Engine,
+}
+
+impl Dispatcher {
+    /// A session in which nothing was said yet (E1), on a worker that serves `scope` and no other (D9). Waits for a worker.
+    ///
+    /// # Errors
+    /// Those of [`dispatcher::Dispatcher::session`].
+    pub fn session(&self, init: Init, scope: Scope) -> Result<Session, Error> {
+        let session = self.engine.run(self.dispatcher.session(init, scope))?;
+        Ok(Session::new(session, self.engine.clone()))
+    }
+
+    /// How things stand; `None` when it is closed.
+    pub fn stats(&self) -> Option<DispatcherStats> {
+        self.engine.run(self.dispatcher.stats())
+    }
+
+    /// Ends everything (D12). Twice is harmless.
+    pub fn close(&self) {
+        self.engine.run(self.dispatcher.close());
     }
 }
 
@@ -136,9 +180,7 @@ impl Worker {
 
     /// A session in which nothing was said yet (E1).
     pub fn session(&self, init: Init) -> Session {
-        let session = self.worker.session(init);
-        let control = session.control();
-        Session { stage: Mutex::new(Stage::Created(session)), control, engine: self.engine.clone() }
+        Session::new(self.worker.session(init), self.engine.clone())
     }
 
     /// Ends the worker (D7).
@@ -169,6 +211,11 @@ enum Stage {
 }
 
 impl Session {
+    fn new(session: session::Session, engine: Engine) -> Self {
+        let control = session.control();
+        Session { stage: Mutex::new(Stage::Created(session)), control, engine }
+    }
+
     /// [`session::Session::init`], blocking: opens the function. Returns what InitResponse carried.
     ///
     /// # Errors

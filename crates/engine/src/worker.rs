@@ -1,6 +1,7 @@
 //! A worker: a process we started, or one we were given; the connection to it, and what it announced (M6).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -116,6 +117,7 @@ struct Inner {
     config: WorkerConfig,
     process: Mutex<Option<Process>>,
     id: Option<String>,
+    sessions: AtomicU64,
     pid: Option<u32>,
     /// Where the process is ended when the last handle goes, on whatever thread that is.
     runtime: Handle,
@@ -239,7 +241,19 @@ impl Worker {
         let pid = process.as_ref().map(Process::pid);
         let process = Mutex::new(process);
         let runtime = Handle::current();
-        let inner = Inner { connections, announced, config, process, id, pid, runtime, exited, lost, watchers };
+        let inner = Inner {
+            connections,
+            announced,
+            config,
+            process,
+            id,
+            sessions: AtomicU64::new(0),
+            pid,
+            runtime,
+            exited,
+            lost,
+            watchers,
+        };
         Ok(Worker { inner: Arc::new(inner) })
     }
 
@@ -350,6 +364,11 @@ impl Worker {
                 std::future::pending().await
             }
         }
+    }
+
+    /// The number of the next session, from 1, for logs.
+    pub(crate) fn next_session(&self) -> u64 {
+        self.inner.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Whether there is nobody left to answer.

@@ -16,6 +16,10 @@ use crate::error::{Error, Result, undecodable};
 /// The key of `session_conf` that gives each call into user code its time (C11).
 pub(crate) const CALL_TIMEOUT_KEY: &str = "anyudf.call_timeout_ms";
 
+/// The key of `session_conf` with the caller's place in a distributed trace, a W3C `traceparent`. It is in the span in which
+/// the function runs.
+pub(crate) const TRACEPARENT_KEY: &str = "anyudf.traceparent";
+
 /// The key of `session_conf` with which an engine says how large a message it takes.
 pub(crate) const MAX_MESSAGE_KEY: &str = "anyudf.max_message_bytes";
 

@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::clock::{Call, Phase};
 use crate::error::{Error, ErrorKind, Result};
-use crate::invocation::Invocation;
+use crate::invocation::{Invocation, TRACEPARENT_KEY};
 use crate::link::{Conclusion, Ends, FromUser, Outcome, Reason, ToUser};
 use crate::panics::{self, Caught};
 use crate::raw::{Opened, PayloadFormat, RawFunction, RawOutput};
@@ -186,7 +186,9 @@ fn cpu_time() -> Duration {
 /// When the system gives no more threads.
 pub(crate) fn spawn(ends: Ends, format: Arc<PayloadFormat>, invocation: Invocation) -> std::io::Result<()> {
     let name = format!("udf {}", invocation.name().unwrap_or(invocation.format()).replace('\0', ""));
-    let body = move || run(ends, &*format, invocation);
+    let traceparent = invocation.session_conf().get(TRACEPARENT_KEY).cloned();
+    let span = tracing::info_span!("execution", function = invocation.name(), traceparent);
+    let body = move || span.in_scope(|| run(ends, &*format, invocation));
     // Detached: a function that never returns must not be waited for. Its end is its conclusion.
     std::thread::Builder::new().name(name).spawn(body).map(drop)
 }

@@ -1,6 +1,8 @@
 //! Who gets which worker (D8, D9, D12).
 
-use anyudf_engine::{ErrorKind, Scope};
+use anyudf_engine::blocking::Engine;
+use anyudf_engine::{DispatcherConfig, Dispatchers, ErrorKind, Scope};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tokio::task::JoinSet;
 
 use crate::support::*;
@@ -71,4 +73,71 @@ async fn d12_close_ends_everything() {
     let refused = again.open(echo()).await.expect_err("it is closed");
     assert_eq!((refused.kind(), refused.condition()), (ErrorKind::Misuse, "DISPATCHER_CLOSED"));
     drop(session);
+}
+
+/// D8: the same or an equal specification has the same dispatcher, a different one another; closing closes all.
+#[tokio::test]
+async fn d8_equal_specifications_share_a_dispatcher() {
+    let dispatchers = Dispatchers::new(DispatcherConfig::default());
+    let one = dispatchers.of(&specification()).expect("a dispatcher");
+    let same = dispatchers.of(&specification()).expect("a dispatcher");
+    let other = dispatchers.of(&plain()).expect("a dispatcher");
+    for dispatcher in [&one, &same, &other] {
+        assert_eq!(echoed(dispatcher.open(echo()).await.expect("it opens"), "here").await.expect("it echoes"), "here");
+    }
+    assert_eq!((stats(&one).await.granted, stats(&same).await.granted, stats(&other).await.granted), (2, 2, 1));
+    soon("they close", dispatchers.close()).await;
+    for dispatcher in [one, same, other] {
+        assert_eq!(dispatcher.open(echo()).await.expect_err("it is closed").condition(), "DISPATCHER_CLOSED");
+    }
+    assert_eq!(dispatchers.of(&specification()).expect_err("they are closed").condition(), "DISPATCHER_CLOSED");
+}
+
+/// D8, E2: the same without a runtime, from several threads.
+#[test]
+fn d8_the_blocking_face_dispatches() {
+    let engine = Engine::new().expect("a thread");
+    let dispatcher =
+        engine.dispatcher(&specification(), DispatcherConfig::default()).expect("the specification is good");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let dispatcher = dispatcher.clone();
+            scope.spawn(move || {
+                let session = dispatcher.session(echo(), Scope::default()).expect("a worker");
+                session.init().expect("it opens");
+                let (mut input, mut output) = session.process().expect("it is open");
+                input.send(["here".into()]).expect("it is sent");
+                input.finish().expect("it is sent");
+                assert_eq!(output.next().expect("it echoes").as_deref(), Some(&b"here"[..]));
+                assert_eq!(output.next().expect("it finishes"), None);
+            });
+        }
+    });
+    assert_eq!(dispatcher.stats().expect("it is open").granted, 4);
+    dispatcher.close();
+    assert!(dispatcher.stats().is_none());
+}
+
+/// D10: what a dispatcher does is seen through the `metrics` facade.
+#[tokio::test]
+async fn d10_the_pool_is_measured() {
+    let recorder = DebuggingRecorder::new();
+    let seen = recorder.snapshotter();
+    let _installed = metrics::set_default_local_recorder(&recorder);
+    let (dispatcher, base) = dispatcher(&specification(), |_| {});
+    let session = dispatcher.open(echo()).await.expect("it opens");
+    assert_eq!(echoed(session, "here").await.expect("it echoes"), "here");
+    stats(&dispatcher).await;
+    let seen = seen.snapshot().into_vec();
+    let value = |name: &str| {
+        seen.iter().find(|(key, ..)| key.key().name() == name).map(|(_, _, _, value)| match value {
+            DebugValue::Counter(count) => *count as f64,
+            DebugValue::Gauge(value) => value.into_inner(),
+            DebugValue::Histogram(values) => values.len() as f64,
+        })
+    };
+    assert_eq!(value("anyudf_pool_granted_total"), Some(1.0));
+    assert_eq!(value("anyudf_pool_starts_total"), Some(1.0));
+    assert_eq!(value("anyudf_pool_waiting"), Some(0.0));
+    close(dispatcher, &base).await;
 }

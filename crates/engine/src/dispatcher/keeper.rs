@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 
 use super::lease::Lease;
+use super::metrics;
 use super::stats::{DispatcherStats, WorkerState, WorkerStats};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind};
@@ -105,6 +106,8 @@ struct Seated {
 pub(super) struct Keeper {
     pool: Pool,
     starter: Arc<Starter>,
+    /// What the metrics are told of.
+    program: String,
     /// For the tasks that it starts. It ends when the pool says that all is gone, not when nobody is left to tell it.
     tell: mpsc::UnboundedSender<Message>,
     waiting: HashMap<RequestId, oneshot::Sender<Result<Granted, Error>>>,
@@ -118,6 +121,7 @@ impl Keeper {
     pub(super) fn new(pool: Pool, starter: Starter, tell: mpsc::UnboundedSender<Message>) -> Self {
         Keeper {
             pool,
+            program: starter.runner.program.display().to_string(),
             starter: Arc::new(starter),
             tell,
             waiting: HashMap::new(),
@@ -135,6 +139,7 @@ impl Keeper {
                     return self.closed().await;
                 }
             }
+            metrics::record(&self.program, &self.pool.snapshot());
             let message = match self.pool.deadline() {
                 Some(deadline) => tokio::select! {
                     biased;

@@ -14,6 +14,8 @@
 mod config;
 mod keeper;
 mod lease;
+mod metrics;
+mod registry;
 mod stats;
 
 pub(crate) use lease::Lease;
@@ -24,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 pub use config::DispatcherConfig;
+pub use registry::Dispatchers;
 pub use stats::{DispatcherStats, WorkerState, WorkerStats};
 
 use crate::environment::{Environment, EnvironmentConfig};

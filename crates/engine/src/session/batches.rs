@@ -77,6 +77,7 @@ impl BatchInput {
         for message in self.encoder.encode(batch) {
             let message = message.map_err(|error| Error::from_caller_data("the input batch", error))?;
             self.input.send(message.parts).await?;
+            self.input.shared.counters.rows_sent(message.rows);
         }
         Ok(())
     }
@@ -129,6 +130,7 @@ impl BatchOutput {
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
         loop {
             if let Some(batch) = self.ready.pop_front() {
+                self.output.shared.counters.rows_taken(batch.num_rows());
                 return Ok(Some(batch));
             }
             let Some((data, credit)) = self.output.take().await? else { return Ok(None) };

@@ -73,6 +73,13 @@ impl Init {
         self
     }
 
+    /// The same with the caller's place in a distributed trace, a W3C `traceparent`. A worker of ours names it in the span
+    /// of the execution; others ignore the key.
+    pub fn with_traceparent(mut self, traceparent: impl Into<String>) -> Self {
+        self.session_conf.insert("anyudf.traceparent".into(), traceparent.into());
+        self
+    }
+
     /// What the function is called, for people and for blame.
     pub(crate) fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| format!("a function of format `{}`", self.format))

@@ -24,6 +24,7 @@ use anyudf_protocol::{CancelResponse, ExecutionError, Metrics};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 pub use batches::{BatchInput, BatchOutput};
 pub use config::{Pipelining, SessionConfig};
@@ -185,7 +186,7 @@ impl Control {
 
     /// What moved so far.
     pub fn progress(&self) -> Progress {
-        self.shared.counters.snapshot()
+        self.shared.counters.snapshot(Instant::now())
     }
 }
 
@@ -217,8 +218,11 @@ pub struct Session {
 impl Session {
     pub(crate) fn new(worker: Worker, init: Init, lease: Option<Lease>) -> Self {
         let (stop, stops) = mpsc::unbounded_channel();
-        let shared =
-            Shared { stops: stop, state: watch::channel(State::default()).0, counters: Arc::new(Counters::default()) };
+        let shared = Shared {
+            stops: stop,
+            state: watch::channel(State::default()).0,
+            counters: Arc::new(Counters::new(Instant::now())),
+        };
         let shared = Arc::new(shared);
         Session { worker, init, guard: Guard(Arc::clone(&shared)), shared, stops, lease }
     }
@@ -317,7 +321,8 @@ impl Session {
         let watch_taken = config.idle_limit.is_some();
         let role = EngineRole::new(wire, chunks, config, Arc::clone(&shared.counters), ends, began);
         shared.state.send_modify(|state| state.stage = Stage::Running);
-        tokio::spawn(supervise(worker.clone(), Arc::clone(&shared), lease, role, duplex, news));
+        let supervised = supervise(worker.clone(), Arc::clone(&shared), lease, role, duplex, news);
+        tokio::spawn(supervised.instrument(span(&worker, &init)));
         let guard = Arc::new(guard);
         let open = OpenSession { worker, init, data: None, shared, guard, input, output, watch_taken };
         Ok(Begun { open, init_response })
@@ -364,6 +369,19 @@ impl Opening {
         let data = opened(self.init_response, &self.shared).await?;
         Ok((data, self.output))
     }
+}
+
+/// The span in which an execution is carried: which worker, which session of it, what for (D13: nothing of the payload).
+fn span(worker: &Worker, init: &Init) -> tracing::Span {
+    let context: Vec<_> = init.task_context.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    tracing::info_span!(
+        "session",
+        worker = worker.id(),
+        session = worker.next_session(),
+        function = init.label(),
+        context = (!context.is_empty()).then(|| context.join(" ")),
+        traceparent = init.session_conf.get("anyudf.traceparent"),
+    )
 }
 
 /// Gives the seat back, and then tells everybody how it ended: whoever knows that it did can have the seat.

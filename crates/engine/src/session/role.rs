@@ -214,7 +214,7 @@ impl EngineRole {
                 self.cancel(None, now); // R8
             }
             Response::Data(data) => {
-                self.counters.received(data.len());
+                self.counters.received(data.len(), now);
                 if let Some(output) = &self.output {
                     // Dropped with its credit when the caller no longer reads.
                     let _ = output.send((data, credit));
@@ -315,7 +315,7 @@ impl EngineRole {
         match std::task::ready!(self.input.poll_recv(cx)) {
             Some(FromCaller::Data(message, bytes)) => {
                 self.exchange.request(RequestKind::Data).expect("it was tried just now");
-                self.counters.sent(bytes);
+                self.counters.sent(bytes, now);
                 self.moved = now;
                 self.outbox.push_back(message);
                 Poll::Ready(())

@@ -36,7 +36,7 @@ impl Stage {
         let (tell, news) = mpsc::unbounded_channel();
         let ends = Ends { input: from_caller, stops: stopped, output: to_caller, opened, news: tell };
         let config = SessionConfig { idle_limit: Some(Duration::from_secs(1)), ..SessionConfig::default() };
-        let (counters, now) = (Arc::new(Counters::default()), Instant::now());
+        let (counters, now) = (Arc::new(Counters::new(Instant::now())), Instant::now());
         let role = EngineRole::new(wire::Init::default(), VecDeque::new(), config, Arc::clone(&counters), ends, now);
         Stage { role, input, stops, output, news, counters, now }
     }
