@@ -119,6 +119,8 @@ pub(crate) struct Session {
     /// The largest message that both sides take (P7, M6).
     max_message: usize,
     engine: Engine,
+    /// What the function is called, for error texts. Empty until its thread runs.
+    function: String,
     /// The thread of the function, from its start until it has concluded or was given up.
     user: Option<User>,
     /// A thread that was given up, counted as overdue until it ends (R12, C11).
@@ -170,6 +172,7 @@ impl Session {
             host,
             counters,
             engine: Engine::Listening,
+            function: String::new(),
             user: None,
             abandoned: None,
             failure: None,
@@ -308,7 +311,8 @@ impl Session {
     fn overdue(&mut self, call: Call, now: Instant) {
         let budget = self.user.as_ref().and_then(|user| user.shared.clock.budget()).unwrap_or_default();
         let text = format!(
-            "the function did not return from {call} within {} ms; raise {} or send smaller batches (C11)",
+            "{} did not return from {call} within {} ms; raise {} or send smaller batches (C11)",
+            self.function,
             budget.as_millis(),
             crate::invocation::CALL_TIMEOUT_KEY,
         );

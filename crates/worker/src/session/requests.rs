@@ -88,6 +88,10 @@ impl Session {
         self.state = State::Running;
         let (user, ends) = link(CallClock::new(budget, now.into_std()), Arc::clone(&self.counters), OUTPUT_ROOM);
         early.into_iter().for_each(|what| user.tell(what));
+        self.function = match invocation.name() {
+            Some(name) => format!("`{name}`"),
+            None => format!("the function of format `{}`", invocation.format()),
+        };
         match self.host.launch(ends, invocation) {
             Ok(()) => {
                 self.look = budget.map(|budget| now + budget);

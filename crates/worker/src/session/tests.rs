@@ -575,10 +575,11 @@ fn c11_calls_have_a_limit() {
     expect!["init cancel[CALL_TIMEOUT] end:Ok"].assert_eq(&cancel.transcript());
 }
 
-/// C11: the error is the user's and names phase, batch and limit.
+/// C11: the error is the user's and names function, phase, batch and limit.
 #[test]
-fn c11_the_error_names_phase_and_batch() {
+fn c11_the_error_names_function_phase_and_batch() {
     let mut init = init();
+    init.udf.as_mut().expect("it is there").name = Some("slow_one".into());
     init.session_conf.insert(crate::invocation::CALL_TIMEOUT_KEY.into(), "250".into());
     let mut stage = Stage::new(init, 1);
     stage.play("> init ! opened ! calls");
@@ -589,7 +590,7 @@ fn c11_the_error_names_phase_and_batch() {
     bytes.advance(5);
     let Ok(Response::Error(error)) = Response::parse(bytes) else { panic!("no ErrorResponse") };
     assert_eq!(error.blame, Blame::User);
-    let start = "the function did not return from process, batch 7 within 250 ms";
+    let start = "`slow_one` did not return from process, batch 7 within 250 ms";
     assert!(error.message.starts_with(start), "{}", error.message);
 }
 
