@@ -126,6 +126,14 @@ impl Error {
         self.inner.execution.as_ref()
     }
 
+    /// Whether the worker was gone before the execution was over: it died, was killed, stopped answering, or was ended for
+    /// what others did in it. A repeatable execution can be run again on another one.
+    pub fn is_worker_gone(&self) -> bool {
+        const GONE: [&str; 4] = ["TRANSPORT_FAILED", "WORKER_DIED", "WORKER_LOST", "WORKER_DRAINED"];
+        // What the worker itself reported is an answer, whatever it is called.
+        self.execution().is_none() && GONE.contains(&self.condition())
+    }
+
     /// Whose fault it was.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind

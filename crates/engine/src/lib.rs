@@ -42,7 +42,7 @@ pub mod blocking;
 pub use anyudf_grpc::{Endpoint, EndpointError, Settings, Status};
 pub use anyudf_protocol::{Blame, CancelResponse, Counter, ExecutionError, FinishResponse, Metrics, Rule, Violation};
 pub use child::Exit;
-pub use dispatcher::{Dispatcher, DispatcherConfig, DispatcherStats, Dispatchers, WorkerState, WorkerStats};
+pub use dispatcher::{Dispatcher, DispatcherConfig, DispatcherStats, Dispatchers, Replayed, WorkerState, WorkerStats};
 pub use error::{Error, ErrorKind};
 pub use launcher::{LaunchConfig, Launcher, Transport, WorkerCommand};
 pub use pool::{PoolConfig, Scope};

@@ -16,6 +16,7 @@ mod keeper;
 mod lease;
 mod metrics;
 mod registry;
+mod replay;
 mod stats;
 
 pub(crate) use lease::Lease;
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use config::DispatcherConfig;
 pub use registry::Dispatchers;
+pub use replay::Replayed;
 pub use stats::{DispatcherStats, WorkerState, WorkerStats};
 
 use crate::environment::{Environment, EnvironmentConfig};
