@@ -43,6 +43,8 @@ use lock::{Locking, is_at, lock};
 use watchdog::Watchdog;
 
 pub(crate) use debt::{Debt, shell_can_set};
+#[cfg(test)]
+pub(crate) use sweep::sweep;
 
 /// The longest path that a socket address holds, in bytes without its closing zero (D5).
 const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
@@ -163,6 +165,12 @@ impl SocketDir {
     /// What is to be done for a process that has no socket here.
     pub(crate) fn remains(self: &Arc<Self>) -> Remains {
         Remains { socket: None, path: self.dir.path().to_owned(), dir: Arc::downgrade(self) }
+    }
+
+    /// The watchdog's process.
+    #[cfg(test)]
+    pub(crate) fn watchdog(&self) -> Option<u32> {
+        self.watch().watchdog.as_ref().map(Watchdog::pid)
     }
 
     fn watch(&self) -> MutexGuard<'_, Watch> {
