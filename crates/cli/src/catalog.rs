@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use anyudf_arrow::decode_schema;
-use anyudf_engine::{Init, Worker};
+use anyudf_engine::{Dispatcher, Init};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
@@ -41,7 +41,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the worker fails, or answers something that is no catalog.
-    pub(crate) async fn read(worker: &Worker) -> Result<Option<Self>> {
+    pub(crate) async fn read(worker: &Dispatcher) -> Result<Option<Self>> {
         let init = Init::new("catalog", Bytes::new()).with_input_schema(Arc::new(Schema::empty()));
         let session = match worker.open(init).await {
             Ok(session) => session,

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use anyudf_engine::Worker;
 use arrow::datatypes::SchemaRef;
 use clap::Args;
 use serde::Serialize;
@@ -10,7 +9,7 @@ use serde::Serialize;
 use crate::catalog::{Catalog, Function};
 use crate::failure::{Failure, Result};
 use crate::io::Io;
-use crate::start::{Start, StartArguments};
+use crate::start::StartArguments;
 
 #[derive(Debug, Args)]
 pub(crate) struct FunctionsArguments {
@@ -24,19 +23,18 @@ pub(crate) struct FunctionsArguments {
 
 /// Runs `anyudf functions`.
 pub(crate) fn functions(arguments: &FunctionsArguments) -> Result {
-    let Start { command, config } = arguments.worker.start()?;
-    let io = Io::start()?;
+    let start = arguments.worker.start(1)?;
+    let (program, io) = (start.program(), Io::start()?);
     let catalog = io.wait_or_interrupt(async {
-        let worker = Worker::start(&command, config).await?;
-        let catalog = Catalog::read(&worker).await;
-        worker.end().await?;
+        let dispatcher = start.dispatcher()?;
+        let catalog = Catalog::read(&dispatcher).await;
+        dispatcher.close().await;
         catalog
     })??;
     let Some(catalog) = catalog else {
         return Err(Failure::failed(format_args!(
-            "the worker `{}` has no catalog, so it can't say what it offers; its functions run all the same with \
+            "the worker `{program}` has no catalog, so it can't say what it offers; its functions run all the same with \
              `anyudf run --function NAME --kind KIND`",
-            command.program.display()
         )));
     };
     let mut out = io::stdout().lock();

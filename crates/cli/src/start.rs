@@ -1,12 +1,14 @@
 //! Which worker to start, and how: what `--worker` and its neighbours mean.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use anyudf_engine::{
-    DEFAULT_MAX_TIMEOUT, LaunchConfig, Settings, WorkerCommand, WorkerConfig, WorkerPlan, WorkerSpecification,
+    DEFAULT_MAX_TIMEOUT, Dispatcher, DispatcherConfig, PoolConfig, Settings, WorkerCommand, WorkerConfig, WorkerPlan,
+    WorkerSpecification,
 };
 use clap::Args;
 
@@ -28,48 +30,85 @@ pub(crate) struct StartArguments {
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub(crate) start_timeout: Option<Duration>,
 
+    /// How many sessions may share a process of the worker, if it says that they can; as many as it says without it
+    #[arg(long, value_name = "N")]
+    pub(crate) sessions_per_worker: Option<NonZeroUsize>,
+
+    /// End a process of the worker that holds more memory than this, and say which function held it
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    pub(crate) worker_memory: Option<usize>,
+
     /// The largest message to take from the worker; the bundled one takes as much
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
     pub(crate) max_message_bytes: Option<usize>,
 }
 
-/// What to start, how to start it and how to talk to it.
+/// What to start, and how many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Start {
-    pub(crate) command: WorkerCommand,
-    pub(crate) config: WorkerConfig,
+    plan: WorkerPlan,
+    config: DispatcherConfig,
 }
 
 impl StartArguments {
-    /// What to start, and how. Nothing is started yet. What was typed goes before what a specification says.
+    /// What to start, and how: at most `most` processes. Nothing is started yet. What was typed goes before what a
+    /// specification says.
     ///
     /// # Errors
-    /// [`Failure::Usage`] for a command line that is none, a file that can't be read, or an environment;
-    /// [`Failure::Failed`] for a specification that is none or has faults (D1).
-    pub(crate) fn start(&self) -> Result<Start> {
-        let (command, launch) = match self.worker.as_deref().map(Named::of).transpose()? {
+    /// [`Failure::Usage`] for a command line that is none or a file that can't be read; [`Failure::Failed`] for a
+    /// specification that is none or has faults (D1).
+    pub(crate) fn start(&self, most: usize) -> Result<Start> {
+        let mut plan = match self.worker.as_deref().map(Named::of).transpose()? {
             None => {
                 let mut command = bundled()?;
                 if let Some(bytes) = self.max_message_bytes {
                     command.arguments.extend(["--max-message-bytes".into(), OsString::from(bytes.to_string())]);
                 }
-                (command, LaunchConfig::default())
+                WorkerPlan::from(command)
             }
-            Some(Named::Command(command)) => (command, LaunchConfig::default()),
-            Some(Named::Specification(path)) => {
-                let plan = planned(&path)?;
-                (plan.runner, plan.config)
-            }
+            Some(Named::Command(command)) => WorkerPlan::from(command),
+            Some(Named::Specification(path)) => planned(&path)?,
         };
-        let init_timeout = self.start_timeout.unwrap_or(launch.init_timeout);
+        plan.config.init_timeout = self.start_timeout.unwrap_or(plan.config.init_timeout);
         let settings = Settings::default();
         let max_message = self.max_message_bytes.unwrap_or(settings.max_message);
-        let config = WorkerConfig {
-            launch: LaunchConfig { init_timeout, ..launch },
-            settings: Settings { max_message, ..settings },
-            ..WorkerConfig::default()
+        let config = DispatcherConfig {
+            pool: PoolConfig {
+                max_workers: most,
+                sessions_per_worker: self.sessions_per_worker.map(NonZeroUsize::get),
+                memory_limit: self.worker_memory.map(|bytes| bytes as u64),
+                // A worker that does not start is what the user wants to read about, and at once.
+                start_attempts: 1,
+                ..PoolConfig::default()
+            },
+            worker: WorkerConfig { settings: Settings { max_message, ..settings }, ..WorkerConfig::default() },
+            ..DispatcherConfig::default()
         };
-        Ok(Start { command, config })
+        Ok(Start { plan, config })
+    }
+}
+
+impl Start {
+    /// A failed start is tried again, for runs that may repeat what went wrong.
+    pub(crate) fn patient(mut self) -> Self {
+        self.config.pool.start_attempts = PoolConfig::default().start_attempts;
+        self
+    }
+
+    /// The program of the worker, for people.
+    pub(crate) fn program(&self) -> String {
+        self.plan.runner.program.display().to_string()
+    }
+
+    /// Gives sessions in these workers. Nothing is started before the first.
+    ///
+    /// # Errors
+    /// The directory for sockets can't be made, or the environment's commands could not be run.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub(crate) fn dispatcher(self) -> Result<Dispatcher> {
+        Ok(Dispatcher::with_plan(self.plan, self.config)?)
     }
 }
 
@@ -110,16 +149,7 @@ impl Named {
 fn planned(path: &Path) -> Result<WorkerPlan> {
     let specification = WorkerSpecification::read(path)?;
     let plan = specification.plan(DEFAULT_MAX_TIMEOUT);
-    let plan = plan.map_err(|error| Failure::failed(format_args!("--worker {}: {error}", path.display())))?;
-    // To run it without would be to run something else.
-    if !plan.environment.is_empty() {
-        return Err(Failure::usage(format_args!(
-            "--worker {}: it has an `environment`, which this command does not prepare yet; prepare it by hand, and \
-             name a specification without one",
-            path.display()
-        )));
-    }
-    Ok(plan)
+    plan.map_err(|error| Failure::failed(format_args!("--worker {}: {error}", path.display())))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod interrupts;
 mod odd;
 mod others;
 mod refusals;
+mod repeatable;
 mod results;
 mod specification;
 mod support;

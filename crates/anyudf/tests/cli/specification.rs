@@ -108,7 +108,7 @@ fn d1_check_tells_all_faults() {
     place.anyudf(["spec", "check"]).failed(2, &["<FILE>"]);
 }
 
-/// D1: nothing is started by a specification that is no good, and nothing by one whose environment nobody prepares.
+/// D1: nothing is started by a specification that is no good.
 #[test]
 fn d1_a_faulty_specification_starts_nothing() {
     let place = Place::new();
@@ -126,13 +126,30 @@ fn d1_a_faulty_specification_starts_nothing() {
         let line = command.split(' ').chain(["--worker", "nowhere.json"]);
         place.anyudf(line).failed(2, &["nowhere.json", "No such file"]);
         fs::remove_file(place.path("my worker.json")).expect("it was there");
-
-        let name = place.specification(&["--install", "touch installed"], &["touch", "started"]);
-        let line = command.split(' ').chain(["--worker", &name]);
-        place.anyudf(line).failed(2, &[&name, "`environment`", "not prepare"]);
-        assert_eq!(place.listing(), [name.as_str()], "nothing was started");
-        fs::remove_file(place.path(&name)).expect("it was there");
+        assert!(place.listing().is_empty(), "nothing was started");
     }
+}
+
+/// D3: the environment is prepared before the first worker and cleaned up after the last; a verification that succeeds
+/// spares the installation, an installation that fails is the error.
+#[test]
+fn d3_the_environment_is_prepared_and_cleaned_up() {
+    let place = Place::new();
+    let worker = [ANYUDF, "worker"];
+    let flags = ["--install", "touch installed", "--cleanup", "touch cleaned"];
+    let name = place.specification(&flags, &worker);
+    let output = place.path("out.parquet");
+    let files = ["--worker", &name, "--input", &sample(), "--output", text(&output)];
+    place.run(&DISTANCE.join(" "), &files).done();
+    assert_eq!(place.listing(), ["cleaned", "installed", "out.parquet", &name]);
+    fs::remove_file(place.path("installed")).expect("it was there");
+
+    let name = place.specification(&["--install", "touch installed", "--verify", "true"], &worker);
+    place.anyudf(["functions", "--worker", &name]).done();
+    assert!(!place.path("installed").exists(), "it was there already");
+
+    let name = place.specification(&["--install", "sh -c 'echo no such wheel; exit 7'"], &worker);
+    place.anyudf(["functions", "--worker", &name]).failed(1, &["installation", "exit status: 7", "no such wheel"]);
 }
 
 /// The worker gets the arguments, the variables and the transport that its specification names.
@@ -182,7 +199,7 @@ fn d13_no_secret_of_a_specification_is_printed() {
     let worker = place.specification(&secrets, &[ANYUDF, "worker", "--unknown=hush"]);
     let failing = place.specification(&secrets, &["sh", "-c", "exit 3", "hush"]);
     let absent = place.specification(&secrets, &["no-such-worker", "hush"]);
-    let environment = ["--install", "pip hush", "--cleanup", "rm hush"];
+    let environment = ["--install", "test hush", "--cleanup", "test hush"];
     let prepared = place.specification(&[&secrets[..], &environment].concat(), &["serve", "hush"]);
     let faulty =
         r#"{"direct": {"runner": {"command": ["serve", "--id", "hush"], "environmentVariables": {"A=hush": "hush"}}}}"#;

@@ -58,6 +58,13 @@ pub(crate) struct RunArguments {
     #[arg(long, short, value_name = "N")]
     pub(super) jobs: Option<NonZeroUsize>,
 
+    /// Run a batch again when its worker is gone: killed, crashed, or out of reach. For scalar functions that may be
+    /// called twice for the same rows
+    ///
+    /// Each batch has a session of its own then, and its rows are taken when that has finished.
+    #[arg(long)]
+    pub(super) repeatable: bool,
+
     /// How many rows a batch has at most
     #[arg(long, value_name = "N", default_value = "65536")]
     pub(super) batch_rows: NonZeroUsize,

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use anyudf_engine::{BatchOutput, Control, Summary};
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::concat;
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use tokio::sync::mpsc as channel;
 
 use super::blame::blamed;
 use super::flow::{Event, Work};
+use super::pairing::{paired, wrong_length};
 use super::plan::Plan;
 use crate::catalog::Kind;
 use crate::failure::{Failure, Result};
@@ -46,24 +45,20 @@ impl Collector {
                 _ = self.control.ended() => None,
             };
             let Some(work) = work else { break };
-            let column = self.column(&work).await?;
-            let mut columns = work.rows.columns().to_vec();
-            columns.push(column);
-            let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)
-                .with_context(|| format!("function `{}` returned an unexpected column", self.plan.function))?;
-            let event = Event::Rows { place: Some(work.place), rows, permit: Some(work.permit) };
+            let pieces = self.pieces(&work).await?;
+            let event = paired(&self.plan, &self.schema, work, &pieces)?;
             // Nobody listens after a failure.
             let _ = self.events.send(event).await;
         }
         match self.results.next().await {
-            Ok(Some(_)) => Err(self.wrong_length("more rows than it was given")),
+            Ok(Some(_)) => Err(wrong_length(&self.plan, "more rows than it was given")),
             Ok(None) => self.close().await,
             Err(error) => Err(self.blamed(&error, "")),
         }
     }
 
-    /// The result for these rows, whole, however many pieces it comes in.
-    async fn column(&mut self, work: &Work) -> Result<ArrayRef> {
+    /// The result for these rows, in the pieces that it comes in; fewer rows when nothing more comes.
+    async fn pieces(&mut self, work: &Work) -> Result<Vec<ArrayRef>> {
         let wanted = work.rows.num_rows();
         let (mut pieces, mut rows) = (Vec::new(), 0);
         while rows < wanted {
@@ -72,20 +67,11 @@ impl Collector {
                     rows += batch.num_rows();
                     pieces.push(ArrayRef::clone(batch.column(0)));
                 }
-                Ok(None) => return Err(self.wrong_length(&format!("too few rows for {}", work.location()))),
+                Ok(None) => break,
                 Err(error) => return Err(self.blamed(&error, &format!(" in {}", work.location()))),
             }
         }
-        if rows > wanted {
-            return Err(self.wrong_length(&format!("{rows} rows for the {wanted} of {}", work.location())));
-        }
-        Ok(match &pieces[..] {
-            [whole] => ArrayRef::clone(whole),
-            pieces => {
-                let pieces: Vec<_> = pieces.iter().map(|piece| &**piece).collect();
-                concat(&pieces).context("can't join the pieces of a result")?
-            }
-        })
+        Ok(pieces)
     }
 
     /// Any other function's: what comes is what is written.
@@ -109,12 +95,5 @@ impl Collector {
 
     fn blamed(&self, error: &anyudf_engine::Error, place: &str) -> Failure {
         blamed(&self.plan.function, error, place)
-    }
-
-    fn wrong_length(&self, what: &str) -> Failure {
-        Failure::failed(format_args!(
-            "function `{}` returned {what}; a scalar function returns a value for each row, others need --kind map",
-            self.plan.function
-        ))
     }
 }

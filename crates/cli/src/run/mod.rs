@@ -11,12 +11,15 @@ mod collector;
 mod crew;
 mod feeder;
 mod flow;
+mod pairing;
 mod pipeline;
 mod plan;
 mod progress;
+mod repeater;
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,29 +34,34 @@ use blame::blamed;
 use crew::Crew;
 use pipeline::{Pipe, Pipeline};
 use plan::{Call, Plan, widened};
-use progress::{Bar, Stats};
+use progress::{Bar, Stats, show_dispatcher};
+use repeater::again;
 
 use crate::catalog::{Catalog, Kind};
 use crate::failure::{Failure, Result, say};
 use crate::files::{Input, InputOptions, OutputOptions};
 use crate::io::Io;
-use crate::start::Start;
 
 /// Each job is two threads here and one or two in a worker.
 const MOST_JOBS: usize = 1_024;
 
 /// Runs `anyudf run`.
 pub(crate) fn run(arguments: &RunArguments) -> Result {
-    let Start { command, config } = arguments.worker.start()?;
+    let start = arguments.worker.start(arguments.most_jobs())?;
+    let start = if arguments.repeatable { start.patient() } else { start };
     let output = arguments.output_options();
     // An early answer; it is looked at again when it is made.
     output.check()?;
     let input = arguments.open_input()?;
     let io = Io::start()?;
     let began = Instant::now();
-    let mut crew = io.wait_or_interrupt(Crew::start(command, config))??;
-    match run_with(arguments, &io, &mut crew, input, &output, began) {
-        Ok(()) => io.wait(crew.end()),
+    // It is made where there is a runtime.
+    let crew = io.wait(async { Crew::new(start) })?;
+    match run_with(arguments, &io, &crew, input, &output, began) {
+        Ok(()) => {
+            io.wait(crew.end());
+            Ok(())
+        }
         Err(failure) => {
             io.wait_unless_insisted(crew.abandon());
             Err(failure)
@@ -64,15 +72,21 @@ pub(crate) fn run(arguments: &RunArguments) -> Result {
 fn run_with(
     arguments: &RunArguments,
     io: &Io,
-    crew: &mut Crew,
+    crew: &Crew,
     input: Option<Input>,
     output_options: &OutputOptions,
     began: Instant,
 ) -> Result {
     let plan = Arc::new(io.wait_or_interrupt(make_plan(arguments, crew, input.as_ref()))??);
     let jobs = arguments.jobs(plan.kind)?;
-    let opened = io.wait_or_interrupt(crew.open(&plan.init, jobs))?;
-    let sessions = opened.map_err(|error| blamed(&plan.function, &error, ""))?;
+    // One that may be repeated has a session for each batch, and this one only to learn what it returns.
+    let sessions = match arguments.repeatable {
+        true => io.wait_or_interrupt(again(async || Ok(crew.open(&plan.init, 1).await?)))??,
+        false => {
+            let opened = io.wait_or_interrupt(crew.open(&plan.init, jobs))?;
+            opened.map_err(|error| blamed(&plan.function, &error, ""))?
+        }
+    };
     let pipes = sessions.into_iter().map(pipe).collect::<Result<Vec<_>>>()?;
     let result = pipes.first().map(|pipe| Arc::clone(pipe.output.schema())).context("no session was opened")?;
     let schema = arguments.output_schema(&plan, input.as_ref(), &result)?;
@@ -86,7 +100,13 @@ fn run_with(
     }
     let mut output = if is_sink { None } else { Some(output_options.create(Arc::clone(&schema))?) };
     let bar = Bar::new(input.as_ref());
-    let mut pipeline = Pipeline::start(io, Arc::clone(&plan), pipes, input, schema)?;
+    let mut pipeline = match (arguments.repeatable, input) {
+        (true, Some(input)) => {
+            drop(pipes);
+            Pipeline::start_repeatable(io, &plan, crew.dispatcher(), jobs, input, &schema)?
+        }
+        (_, input) => Pipeline::start(io, Arc::clone(&plan), pipes, input, schema)?,
+    };
     let rows_out = Cell::new(0);
     let written = pipeline.write_all(
         io,
@@ -104,9 +124,20 @@ fn run_with(
     }
     print_results(&summaries, is_sink)?;
     if arguments.stats || io::stderr().is_terminal() || tracing::enabled!(tracing::Level::INFO) {
-        say(Stats::take(began, pipeline.rows_read(), rows_out.get(), crew));
+        let workers = io.wait(crew.stats());
+        say(Stats::take(began, pipeline.rows_read(), rows_out.get(), &workers));
+        if arguments.stats {
+            say(show_dispatcher(&workers));
+        }
     }
     Ok(())
+}
+
+fn only_scalar(name: &str, kind: Kind) -> String {
+    format!(
+        "function `{name}` is of kind {kind}, and --repeatable runs each batch by itself, which could change what such a \
+         function returns; leave --repeatable out"
+    )
 }
 
 fn pipe(session: OpenSession) -> Result<Pipe> {
@@ -137,7 +168,10 @@ async fn make_plan(arguments: &RunArguments, crew: &Crew, input: Option<&Input>)
         timeout: arguments.call_timeout,
         timezone: arguments.timezone.as_deref(),
     };
-    let catalog = Catalog::read(crew.first()).await?;
+    let catalog = match arguments.repeatable {
+        true => again(async || Catalog::read(crew.dispatcher()).await).await?,
+        false => Catalog::read(crew.dispatcher()).await?,
+    };
     let function = match &catalog {
         Some(catalog) => Some(catalog.find(&arguments.function)?),
         None => None,
@@ -182,7 +216,9 @@ impl RunArguments {
             Kind::Table if self.args.is_some() => {
                 refuse(format!("function `{name}` takes no columns; leave --args out"))
             }
+            Kind::Table if self.repeatable => refuse(only_scalar(name, kind)),
             Kind::Table => Ok(()),
+            Kind::Map | Kind::Aggregate if self.repeatable => refuse(only_scalar(name, kind)),
             _ if !has_input => {
                 refuse(format!("function `{name}` needs rows; name a file with --input, or `-` for standard input"))
             }
@@ -191,6 +227,11 @@ impl RunArguments {
             }
             _ => Ok(()),
         }
+    }
+
+    /// How many sessions there can be at once.
+    fn most_jobs(&self) -> usize {
+        self.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get), NonZeroUsize::get)
     }
 
     fn jobs(&self, kind: Kind) -> Result<usize> {
@@ -203,7 +244,7 @@ impl RunArguments {
                 "--jobs {jobs} is more than {MOST_JOBS}; more than there are processors only costs memory"
             ))),
             (_, Some(jobs)) => Ok(jobs.get()),
-            (Kind::Scalar, None) => Ok(std::thread::available_parallelism().map_or(1, |cores| cores.get())),
+            (Kind::Scalar, None) => Ok(self.most_jobs()),
             (_, None) => Ok(1),
         }
     }

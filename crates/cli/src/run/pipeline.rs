@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use anyudf_engine::{BatchInput, BatchOutput, Control, Summary};
+use anyudf_engine::{BatchInput, BatchOutput, Control, Dispatcher, Summary};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tokio::sync::mpsc as channel;
@@ -21,6 +21,7 @@ use super::collector::Collector;
 use super::feeder::Feeder;
 use super::flow::{Broken, Budget, Event, Permit, Work, size};
 use super::plan::Plan;
+use super::repeater::Repeater;
 use crate::catalog::Kind;
 use crate::failure::{Failure, Result};
 use crate::files;
@@ -45,7 +46,8 @@ pub(super) struct Pipe {
 
 /// The work of a run: what the threads share.
 pub(super) struct Pipeline {
-    controls: Vec<Control>,
+    /// The present session of each thread that has one.
+    controls: Vec<Arc<Mutex<Option<Control>>>>,
     events: channel::Receiver<Event>,
     sessions: usize,
     read: Arc<AtomicU64>,
@@ -68,7 +70,7 @@ impl Pipeline {
         let (give, take) = mpsc::channel();
         let queue = Arc::new(Mutex::new(take));
         let read = Arc::new(AtomicU64::new(0));
-        let controls = pipes.iter().map(|pipe| pipe.control.clone()).collect();
+        let controls = pipes.iter().map(|pipe| Arc::new(Mutex::new(Some(pipe.control.clone())))).collect();
         for (job, Pipe { control, input, output: results }) in pipes.into_iter().enumerate() {
             let (pend, pending) = channel::unbounded_channel();
             let pend = (plan.kind == Kind::Scalar).then_some(pend);
@@ -93,6 +95,42 @@ impl Pipeline {
             spawn("read".into(), &tell, move || read_all(input, &budget, &give, &events))?;
         }
         Ok(Pipeline { controls, events, sessions, read })
+    }
+
+    /// The same for a scalar function that may be repeated: a session for each batch, `jobs` of them at once.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(super) fn start_repeatable(
+        io: &Io,
+        plan: &Arc<Plan>,
+        dispatcher: &Dispatcher,
+        jobs: usize,
+        input: files::Input,
+        output: &SchemaRef,
+    ) -> Result<Self> {
+        let (tell, events) = channel::channel(RESULTS_A_JOB * jobs);
+        let (give, take) = mpsc::channel();
+        let queue = Arc::new(Mutex::new(take));
+        let read = Arc::new(AtomicU64::new(0));
+        let controls: Vec<_> = (0..jobs).map(|_| Arc::new(Mutex::new(None))).collect();
+        for (job, control) in controls.iter().enumerate() {
+            let repeater = Repeater {
+                handle: io.handle().clone(),
+                plan: Arc::clone(plan),
+                dispatcher: dispatcher.clone(),
+                queue: Arc::clone(&queue),
+                control: Arc::clone(control),
+                events: tell.clone(),
+                read: Arc::clone(&read),
+                schema: Arc::clone(output),
+            };
+            spawn(format!("repeat-{job}"), &tell, move || repeater.run())?;
+        }
+        let budget = Budget::new(BYTES_A_JOB.saturating_mul(jobs));
+        let reader = tell.clone();
+        spawn("read".into(), &tell, move || read_all(input, &budget, &give, &reader))?;
+        Ok(Pipeline { controls, events, sessions: jobs, read })
     }
 
     /// Rows of the input that were handed to the function so far.
@@ -155,12 +193,12 @@ impl Pipeline {
 
     /// Cancels every session and waits until the workers have acknowledged it, two seconds at most (E13).
     async fn stop(&mut self) {
-        for control in &self.controls {
-            control.interrupt();
-        }
-        // Collectors that wait to tell something let go.
+        // Those that wait to tell something let go, and begin nothing new.
         self.events.close();
-        for control in &self.controls {
+        let present = |control: &Arc<Mutex<Option<Control>>>| control.lock().expect("it is only set").clone();
+        let controls: Vec<_> = self.controls.iter().filter_map(present).collect();
+        controls.iter().for_each(Control::interrupt);
+        for control in controls {
             control.ended().await;
         }
     }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
+use anyudf_engine::DispatcherStats;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::crew::{self, Crew};
+use super::crew;
 use crate::files;
 use crate::units::{show_bytes, show_count};
 
@@ -79,6 +80,23 @@ impl Bar {
     }
 }
 
+/// What the dispatcher has done, as `--stats` says it.
+pub(super) fn show_dispatcher(stats: &DispatcherStats) -> String {
+    let DispatcherStats { granted, starts, failed_starts, crashes, waited, longest_wait, .. } = stats;
+    let many = |count: u64, one: &str, more: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{} {more}", show_count(count)),
+    };
+    format!(
+        "{} in {}, of which {failed_starts} did not start and {crashes} crashed; sessions waited {:.1} ms for one, {:.1} ms \
+         at the most",
+        many(*granted, "session", "sessions"),
+        many(*starts, "process", "processes"),
+        waited.as_secs_f64() * 1e3 / (*granted).max(1) as f64,
+        longest_wait.as_secs_f64() * 1e3,
+    )
+}
+
 /// What a run took.
 #[derive(Debug)]
 pub(super) struct Stats {
@@ -94,14 +112,14 @@ pub(super) struct Stats {
 
 impl Stats {
     /// Taken while the workers are still there.
-    pub(super) fn take(began: Instant, rows_in: u64, rows_out: u64, crew: &Crew) -> Self {
+    pub(super) fn take(began: Instant, rows_in: u64, rows_out: u64, workers: &DispatcherStats) -> Self {
         Stats {
             rows_in,
             rows_out,
             elapsed: began.elapsed(),
             peak_here: crew::peak_memory("self"),
-            peak_workers: crew.peak_memory(),
-            workers: crew.processes(),
+            peak_workers: crew::peak_memory_of(workers),
+            workers: workers.workers.len(),
         }
     }
 }

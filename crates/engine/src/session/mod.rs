@@ -651,7 +651,7 @@ impl Drop for Output {
 }
 
 /// What a finished execution leaves.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     /// Counters of the worker and of the function (C8).
     pub metrics: Metrics,

@@ -54,11 +54,11 @@ impl Watchdog {
         self.say(&format!("forget {group}\n"))
     }
 
-    /// It is not needed any more, and does nothing.
-    pub(super) fn dismiss(self) {
-        // If it does not hear it, it removes a directory that is no longer there.
-        let _ = self.say("done\n");
-        self.hand_over();
+    /// It is not needed any more, and is gone when this returns: whoever has closed everything finds no process left.
+    pub(super) fn dismiss(mut self) {
+        // It waits for us and has no children, so its end is a matter of microseconds. It fails when it is dead already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 
     /// From here on the directory is its own.

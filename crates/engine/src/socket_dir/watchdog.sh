@@ -13,7 +13,6 @@ while read -r word group; do
         *" $group "*) groups="${groups%% "$group" *} ${groups#* "$group" }" ;;
         esac
         ;;
-    done) exit 0 ;;
     esac
 done
 

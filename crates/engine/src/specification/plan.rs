@@ -57,6 +57,21 @@ pub struct Clamped {
     pub granted: Duration,
 }
 
+impl From<WorkerCommand> for WorkerPlan {
+    /// A worker without a specification, connected and timed as by default. Its processes are reused, and shared as far as
+    /// they announce it themselves (M6).
+    fn from(runner: WorkerCommand) -> Self {
+        WorkerPlan {
+            runner,
+            environment: WorkerEnvironment::default(),
+            config: LaunchConfig::default(),
+            clamped: Vec::new(),
+            supports_reuse: true,
+            supports_concurrent_udfs: true,
+        }
+    }
+}
+
 impl WorkerSpecification {
     /// What to run and how, with timeouts of at most `max_timeout` (D2): [`DEFAULT_MAX_TIMEOUT`] suits most engines.
     ///
