@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyudf_grpc::Status;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
@@ -211,7 +212,7 @@ impl Keeper {
         match event {
             Event::Beat(id, vitals) => {
                 if let Some(Member::Ready(ready)) = self.members.get_mut(id) {
-                    ready.resident = vitals.resident;
+                    ready.resident = vitals.resident.or(ready.resident);
                 }
             }
             Event::Ended(id) => drop(self.members.remove(id)),
@@ -241,7 +242,7 @@ impl Keeper {
                     ready.sessions.insert(request, Seated { control, label });
                 }
             }
-            _ => control.fail(Cause::Lost("it was ended before the session began".into())),
+            _ => control.fail(Cause::Broken(Status::unavailable("the worker was ended before the session began"))),
         }
     }
 
@@ -322,9 +323,9 @@ impl Keeper {
         let ended = move || drop(tell.send(Message::Event(Event::Ended(id))));
         match self.members.remove(&id) {
             Some(Member::Ready(Ready { worker, sessions, .. })) => {
-                // Whoever is left has a worker that is going away.
+                // Whoever is left has a worker that is gone, or going. How it ended is said when that is known.
                 for session in sessions.into_values() {
-                    session.control.fail(Cause::Lost("it was ended".into()));
+                    session.control.fail(Cause::Broken(Status::unavailable("the worker was ended")));
                 }
                 let ending = Member::Ending { id: worker.id().map(String::from), pid: worker.pid() };
                 self.members.insert(id, ending);

@@ -1,10 +1,11 @@
 //! A session's hold on its worker.
 
+use anyudf_protocol::ExecutionError;
 use tokio::sync::mpsc;
 
 use super::keeper::Message;
-use crate::pool::words::{Outcome, RequestId, WorkerId};
-use crate::session::Termination;
+use crate::pool::words::{Event, Outcome, RequestId, Vitals, WorkerId};
+use crate::session::{Cause, Termination};
 
 /// A seat in a worker. Dropping it tells the pool that the session is over and what it has left (E14): a worker that may
 /// serve another one, unless [`settle`](Lease::settle) has said otherwise.
@@ -29,8 +30,22 @@ impl Lease {
         self.request
     }
 
+    /// Takes note of what the session has failed with, while it has not ended: a call that hangs keeps others out of its
+    /// worker from now on (D11).
+    pub(crate) fn failed(&self, error: &ExecutionError) {
+        if hangs(error) {
+            let vitals = Vitals { resident: None, overdue: 1 };
+            // Fails when the dispatcher is closed, and then nobody wants the worker.
+            let _ = self.keeper.send(Message::Event(Event::Beat(self.worker, vitals)));
+        }
+    }
+
     /// Takes note of how the session ended.
     pub(crate) fn settle(&mut self, termination: &Termination) {
+        if let Termination::TransportFailed(Cause::Died(_)) = termination {
+            // The pool must not take it for a worker that was merely given up (D10). Whoever watches it may be slower.
+            let _ = self.keeper.send(Message::Event(Event::Died(self.worker)));
+        }
         self.outcome = outcome(termination);
     }
 }
@@ -43,10 +58,13 @@ impl Drop for Lease {
     }
 }
 
-/// What a session leaves (E14, D11). A worker of ours says itself that a call of the session still runs.
+/// Whether a call still runs in the worker that reports this: one of ours says so (C11, R12).
+fn hangs(error: &ExecutionError) -> bool {
+    matches!(error.condition(), Some("CALL_TIMEOUT" | "CANCEL_TIMEOUT"))
+}
+
+/// What a session leaves (E14, D11).
 fn outcome(termination: &Termination) -> Outcome {
-    let hangs =
-        |error: &anyudf_protocol::ExecutionError| matches!(error.condition(), Some("CALL_TIMEOUT" | "CANCEL_TIMEOUT"));
     let error = match termination {
         Termination::Failed(error) => Some(error),
         Termination::Cancelled(cancel) => cancel.error.as_ref(),

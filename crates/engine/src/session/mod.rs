@@ -413,7 +413,13 @@ async fn supervise(
     let tell = async {
         while let Some(news) = news.recv().await {
             match news {
-                News::Failed(error) => shared.state.send_modify(|state| state.error = Some(error)),
+                News::Failed(error) => {
+                    // First, so that whoever knows of it finds the worker closed (D11).
+                    if let Some(lease) = &lease {
+                        lease.failed(&error);
+                    }
+                    shared.state.send_modify(|state| state.error = Some(error));
+                }
                 News::Ended(Termination::TransportFailed(cause)) => {
                     let termination = Termination::TransportFailed(worker.explain(cause).await);
                     conclude(&shared, lease.take(), termination);

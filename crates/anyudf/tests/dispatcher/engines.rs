@@ -1,0 +1,58 @@
+//! Engines that end badly, and several at once (D3, D5).
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+use anyudf_engine::{Dispatcher, DispatcherConfig};
+use rustix::process::Signal;
+
+use crate::support::*;
+
+/// Where an engine that is started as a process has its sockets.
+const BASE: &str = "TEST_DISPATCHER_BASE";
+
+/// What the process does that is an engine: holds a session, says which process serves it, and waits to be killed.
+pub(crate) fn engine() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut config = DispatcherConfig::default();
+        config.worker.launch.socket_base = env::var_os(BASE).map(Into::into);
+        let dispatcher = Dispatcher::new(&specification(), config).expect("the specification is good");
+        let session = dispatcher.open(echo()).await.expect("it opens");
+        println!("\nserved by {}", pid(&dispatcher).await);
+        std::future::pending::<()>().await;
+        drop(session);
+    });
+}
+
+fn exists(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// D3, D5, P4: of an engine that was killed no process, socket or directory is left after a few seconds, also while another
+/// engine in the same place goes on undisturbed.
+#[tokio::test]
+async fn d3_d5_p4_nothing_survives_a_killed_engine() {
+    let (dispatcher, base) = dispatcher(&specification(), |_| {});
+    let session = dispatcher.open(echo()).await.expect("it opens");
+    let mut child = process("engine").env(BASE, base.path()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut words = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("served by ")?.parse().ok());
+    let worker: u32 = words.next().expect("it says so");
+    let directories = || std::fs::read_dir(base.path()).expect("it is there").count();
+    assert!(exists(worker) && directories() == 2);
+
+    signal(child.id(), Signal::KILL);
+    child.wait().expect("it is ours");
+    soon("all is gone", async {
+        while exists(worker) || directories() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(echoed(session, "undisturbed").await.expect("it echoes"), "undisturbed");
+    close(dispatcher, &base).await;
+}
