@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::bench::{self, BenchArguments, PeerArguments};
 use crate::functions::{self, FunctionsArguments};
 use crate::run::{self, RunArguments};
+use crate::spec::{self, SpecArguments};
 use crate::worker::{self, WorkerArguments};
 
 /// Run functions that live in processes of their own over files, over Spark's UDF protocol
@@ -32,6 +33,8 @@ enum Command {
     /// Serve the bundled functions; this is what an engine starts
     #[command(name = worker::NAME, disable_help_flag = true)]
     Worker(WorkerArguments),
+    /// Write or check a worker specification, which --worker takes
+    Spec(SpecArguments),
     /// Measure the data path beside this machine's own limits
     Bench(BenchArguments),
     /// The other end of the raw socket that `bench` measures
@@ -56,6 +59,10 @@ pub fn main() -> ExitCode {
         Command::Functions(arguments) => {
             log(verbose);
             functions::functions(&arguments)
+        }
+        Command::Spec(arguments) => {
+            log(verbose);
+            spec::spec(&arguments)
         }
         Command::Bench(arguments) => {
             log(verbose);

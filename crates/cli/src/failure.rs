@@ -60,6 +60,7 @@ impl From<anyhow::Error> for Failure {
 impl From<anyudf_engine::Error> for Failure {
     fn from(error: anyudf_engine::Error) -> Self {
         match error.condition() {
+            "SPECIFICATION_NOT_READ" => Failure::Usage(error.into()),
             "WORKER_START_TIMEOUT" => Failure::failed(format_args!("{error}; --start-timeout sets it")),
             _ => Failure::Failed(error.into()),
         }

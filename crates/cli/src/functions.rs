@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::catalog::{Catalog, Function};
 use crate::failure::{Failure, Result};
 use crate::io::Io;
-use crate::start::StartArguments;
+use crate::start::{Start, StartArguments};
 
 #[derive(Debug, Args)]
 pub(crate) struct FunctionsArguments {
@@ -24,10 +24,10 @@ pub(crate) struct FunctionsArguments {
 
 /// Runs `anyudf functions`.
 pub(crate) fn functions(arguments: &FunctionsArguments) -> Result {
-    let command = arguments.worker.command()?;
+    let Start { command, config } = arguments.worker.start()?;
     let io = Io::start()?;
     let catalog = io.wait_or_interrupt(async {
-        let worker = Worker::start(&command, arguments.worker.config()).await?;
+        let worker = Worker::start(&command, config).await?;
         let catalog = Catalog::read(&worker).await;
         worker.end().await?;
         catalog

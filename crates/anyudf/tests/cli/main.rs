@@ -7,4 +7,5 @@ mod odd;
 mod others;
 mod refusals;
 mod results;
+mod specification;
 mod support;

@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use crate::support::Place;
 
 /// The variable that makes a worker of this binary, and says which.
-const MODE: &str = "ANYUDF_TEST_MODE";
+pub(crate) const MODE: &str = "ANYUDF_TEST_MODE";
 /// The variable with the place of a [`Witness`].
 const WITNESS: &str = "ANYUDF_TEST_WITNESS";
 

@@ -55,7 +55,6 @@ fn a_new_column_never_hides_one_that_is_there() {
 fn flags_that_make_no_sense_are_said_so() {
     refused(COORDINATES, "--function count_rows --options [1]", 2, &["--options", "object"]);
     refused(COORDINATES, "--function count_rows --options {", 2, &["--options", "JSON"]);
-    refused(COORDINATES, "--function count_rows --worker my.json", 2, &["my.json", "next release"]);
     refused(COORDINATES, "--function count_rows", 2, &["returns no rows", "--output"]);
     refused(COORDINATES, "--function generate_series", 2, &["makes its own rows", "--input"]);
     refused(COORDINATES, "--function echo_batches --as x", 2, &["--as"]);

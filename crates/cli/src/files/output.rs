@@ -177,6 +177,17 @@ impl Output {
     }
 }
 
+/// Writes a short text as an [`Output`] writes rows: a file that appears whole or not at all, or straight into a pipe.
+///
+/// # Errors
+/// Those of [`OutputOptions::create`] and [`Output::commit`].
+pub(crate) fn write_text(path: &Path, text: &str, force: bool) -> Result<()> {
+    let name = if path == Path::new("-") { STDOUT.to_owned() } else { path.display().to_string() };
+    let mut sink = Sink::open(Place::of(path, &name, force)?, &name)?;
+    sink.write_all(text.as_bytes()).map_err(|cause| writing(&name, &cause, 0))?;
+    sink.commit(&name).map(drop)
+}
+
 const STDOUT: &str = "standard output";
 
 impl fmt::Debug for Output {

@@ -37,20 +37,21 @@ use crate::catalog::{Catalog, Kind};
 use crate::failure::{Failure, Result, say};
 use crate::files::{Input, InputOptions, OutputOptions};
 use crate::io::Io;
+use crate::start::Start;
 
 /// Each job is two threads here and one or two in a worker.
 const MOST_JOBS: usize = 1_024;
 
 /// Runs `anyudf run`.
 pub(crate) fn run(arguments: &RunArguments) -> Result {
-    let command = arguments.worker.command()?;
+    let Start { command, config } = arguments.worker.start()?;
     let output = arguments.output_options();
     // An early answer; it is looked at again when it is made.
     output.check()?;
     let input = arguments.open_input()?;
     let io = Io::start()?;
     let began = Instant::now();
-    let mut crew = io.wait_or_interrupt(Crew::start(command, arguments.worker.config()))??;
+    let mut crew = io.wait_or_interrupt(Crew::start(command, config))??;
     match run_with(arguments, &io, &mut crew, input, &output, began) {
         Ok(()) => io.wait(crew.end()),
         Err(failure) => {
