@@ -1,5 +1,7 @@
-//! The chores of this repository that are programs: `cargo xtask codegen`, `cargo xtask rules`, `cargo xtask fuzz`.
+//! The chores of this repository that are programs: `cargo xtask codegen`, `cargo xtask rules`, `cargo xtask fuzz`,
+//! `cargo xtask chaos`.
 
+mod chaos;
 mod codegen;
 mod fuzz;
 mod rules;
@@ -17,6 +19,9 @@ usage: cargo xtask <command>
   fuzz [--seconds N] [TARGET ...]
                     build the fuzzers and run each for N seconds (60); fail on a finding
   fuzz TARGET FILE  run one input again
+  chaos [--release] [--seconds N] [--callers N] [--workers N] [--seed N]
+                    callers on a dispatcher whose workers are killed, stopped and hang; fail on a wrong
+                    answer, a call without an end, or anything left behind
 ";
 
 fn main() -> ExitCode {
@@ -27,6 +32,7 @@ fn main() -> ExitCode {
         ["codegen", "--check"] => codegen::check(&root()),
         ["rules"] => rules::run(&root()),
         ["fuzz", ref rest @ ..] => fuzz::run(&root(), rest),
+        ["chaos", ref rest @ ..] => chaos::run(&root(), rest),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
