@@ -96,7 +96,7 @@ fn with_worker<T>(io: &Io, command: &WorkerCommand, measure: impl AsyncFnOnce(&W
 }
 
 /// Takes `samples`, or as many as there is time for, after a tenth more to warm up.
-async fn sampled(
+pub(super) async fn sampled(
     mode: &'static str,
     samples: usize,
     mut sample: impl AsyncFnMut() -> Result<Duration>,

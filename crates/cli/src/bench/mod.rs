@@ -1,4 +1,4 @@
-//! `anyudf bench echo`: the data path beside this machine's own limits.
+//! `anyudf bench echo`: the data path beside this machine's own limits. `anyudf bench pool`: sessions through a pool.
 //!
 //! Machines are noisy and differ, so figures alone say little: each is taken beside a raw Unix-socket echo of the same
 //! batch size, in turn, several times, and the medians are what is printed. Bytes are counted one way.
@@ -11,6 +11,7 @@
 
 mod flights;
 mod latency;
+mod pool;
 mod raw;
 mod report;
 mod through;
@@ -49,6 +50,19 @@ enum What {
     /// one small batch there and back, starting a worker, and from Cancel to its answer under full queues.
     /// Ends within 50 seconds.
     Echo(EchoArguments),
+    /// Open sessions through a pool of workers
+    ///
+    /// Prints how long opening one takes on an idle worker and from nothing, how many end in a second with one worker and
+    /// with four, each with one session at a time, and how long 1,000 take one after the other, in a worker that is reused
+    /// and with a process each (100, from which 1,000 are reckoned). Ends within 30 seconds.
+    Pool(PoolArguments),
+}
+
+#[derive(Debug, Args)]
+struct PoolArguments {
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -90,7 +104,14 @@ const SIZES: [usize; 4] = [16 << 10, 256 << 10, 1 << 20, 4 << 20];
 
 /// Runs `anyudf bench`.
 pub(crate) fn bench(arguments: BenchArguments) -> Result {
-    let What::Echo(arguments) = arguments.what;
+    let arguments = match arguments.what {
+        What::Echo(arguments) => arguments,
+        What::Pool(PoolArguments { json }) => {
+            let (io, report) = (Io::start()?, Report::new(json));
+            report.patience("measuring for up to 30 s; other programs that run now change the figures");
+            return pool::measure(&io, &start::bundled()?, &report);
+        }
+    };
     let asked = |mode| arguments.only.is_empty() || arguments.only.contains(&mode);
     let report = Report::new(arguments.json);
     let io = Io::start()?;

@@ -55,6 +55,26 @@ impl Latency {
     }
 }
 
+/// How many sessions there are in a time.
+#[derive(Debug, Serialize)]
+pub(super) struct Rate {
+    mode: &'static str,
+    sessions: usize,
+    seconds: f64,
+    sessions_per_s: f64,
+    /// What a thousand take, measured or reckoned.
+    seconds_per_1000: f64,
+}
+
+impl Rate {
+    pub(super) fn of_sessions(mode: &'static str, sessions: usize, took: Duration) -> Self {
+        let seconds = took.as_secs_f64();
+        let sessions_per_s = rounded(sessions as f64 / seconds);
+        let seconds_per_1000 = rounded(seconds * 1e3 / sessions.max(1) as f64);
+        Rate { mode, sessions, seconds: rounded(seconds), sessions_per_s, seconds_per_1000 }
+    }
+}
+
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
@@ -99,6 +119,21 @@ impl Report {
 
     pub(super) fn latency_heading(&self) -> io::Result<()> {
         self.note(format_args!("\n{:<20} {:>10} {:>10}", "", "median ms", "p99 ms"))
+    }
+
+    pub(super) fn rate_heading(&self) -> io::Result<()> {
+        self.note(format_args!("\n{:<20} {:>10} {:>12} {:>14}", "", "sessions", "sessions/s", "1,000 take"))
+    }
+
+    pub(super) fn rate(&self, line: &Rate) -> io::Result<()> {
+        let Rate { mode, sessions, sessions_per_s, seconds_per_1000, .. } = line;
+        match self.json {
+            true => json(line),
+            false => self.note(format_args!(
+                "{:<20} {sessions:>10} {sessions_per_s:>12.0} {seconds_per_1000:>12.2} s",
+                mode.replace('_', " ")
+            )),
+        }
     }
 
     pub(super) fn latency(&self, line: &Latency) -> io::Result<()> {
