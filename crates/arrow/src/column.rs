@@ -21,7 +21,8 @@ impl Column {
     /// The columns of a schema. `ids` has a number for each of its dictionaries, inner ones first.
     ///
     /// # Errors
-    /// A dictionary whose values are a dictionary again: the format has no place for the inner one's number.
+    /// A dictionary whose values are a dictionary again: the format has no place for the inner one's number. A union
+    /// without types.
     pub(crate) fn of(schema: &Schema, ids: Vec<i64>) -> Result<Vec<Column>> {
         Column::all(schema.fields(), &mut ids.into_iter())
     }
@@ -36,6 +37,12 @@ impl Column {
             .map(|child| Column::new(child, ids))
             .collect::<Result<Vec<_>>>()
             .map_err(|error| error.within(field.name()))?;
+        if let DataType::Union(fields, _) = field.data_type()
+            && fields.is_empty()
+        {
+            // Arrow can't even make an empty array of it.
+            return Err(Error::unsupported("a union without any type, which no value can have").within(field.name()));
+        }
         let mut column = Column { field: field.clone(), dictionary: None, children };
         if let DataType::Dictionary(_, values) = field.data_type() {
             if matches!(**values, DataType::Dictionary(..)) {

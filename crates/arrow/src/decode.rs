@@ -64,7 +64,8 @@ impl Decoder {
     /// A decoder for batches of `schema`, which both sides know from Init or InitResponse.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`](crate::Kind::Unsupported) for a dictionary whose values are a dictionary again.
+    /// [`Kind::Unsupported`](crate::Kind::Unsupported) for a dictionary whose values are a dictionary again, and for
+    /// a union without types.
     pub fn new(schema: SchemaRef, limits: Limits) -> Result<Self> {
         let columns = Column::of(&schema, dictionary_ids(&schema))?;
         Ok(Decoder { expected: Some(Expected { schema, columns }), ..Decoder::learning(limits) })

@@ -37,7 +37,8 @@ impl Encoder {
     /// leave room for the envelope around it.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`](crate::Kind::Unsupported) for a dictionary whose values are a dictionary again.
+    /// [`Kind::Unsupported`](crate::Kind::Unsupported) for a dictionary whose values are a dictionary again, and for
+    /// a union without types.
     pub fn new(schema: SchemaRef, max_message_bytes: usize) -> Result<Self> {
         let columns = Column::of(&schema, dictionary_ids(&schema))?;
         Ok(Encoder { schema, columns, max_message_bytes, usual_bytes: max_message_bytes, lead: 0 })

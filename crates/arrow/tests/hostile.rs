@@ -6,14 +6,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::{Arc, LazyLock};
 
-use anyudf_arrow::{Decoder, Kind, Limits, decode_schema, encode_schema};
+use anyudf_arrow::{Decoder, Encoder, Kind, Limits, decode_schema, encode_schema};
 use arrow_array::builder::StringDictionaryBuilder;
 use arrow_array::types::Int8Type;
 use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch};
 use arrow_ipc as ipc;
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{DictionaryHandling, IpcWriteOptions, StreamWriter};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, UnionFields, UnionMode};
 use bytes::Bytes;
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 use proptest::prelude::*;
@@ -504,4 +504,20 @@ fn dictionaries_are_bounded() {
     assert!(!first.is_unique());
     decoder.decode(Bytes::new()).unwrap();
     assert!(first.is_unique());
+}
+
+/// C10: a union of no types is refused with its schema, wherever it sits; found by the fuzzer.
+#[test]
+fn c10_a_union_without_types_is_refused() {
+    let union = DataType::Union(UnionFields::empty(), UnionMode::Sparse);
+    let list = DataType::List(Arc::new(Field::new("item", union.clone(), true)));
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(list));
+    for data_type in [union, dictionary] {
+        let schema = Arc::new(Schema::new(vec![Field::new("u", data_type, true)]));
+        let refused = [
+            Decoder::new(schema.clone(), Limits::default()).map(|_| ()).expect_err("nothing can be in it"),
+            Encoder::new(schema, 1 << 20).map(|_| ()).expect_err("nothing can be in it"),
+        ];
+        assert!(refused.iter().all(|error| error.kind() == Kind::Unsupported), "{refused:?}");
+    }
 }
