@@ -22,9 +22,6 @@ use cite::Rule;
 /// Where the rules are written.
 const DOCUMENT: &str = "docs/protocol.md";
 
-/// Groups of rules that belong to a later milestone: listed as such, and not required to have a test.
-const LATER: &[char] = &[];
-
 /// Directories whose sources are searched.
 const SOURCES: &[&str] = &["crates", "examples", "tests", "interop", "fuzz", "benches"];
 
@@ -62,7 +59,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let text = fs::read_to_string(root.join(DOCUMENT)).with_context(|| format!("cannot read {DOCUMENT}"))?;
     let rules = document::rules(&text).with_context(|| format!("{DOCUMENT} is not a list of rules"))?;
     let citations = scan(root)?;
-    report::print(&rules, &citations, LATER)
+    report::print(&rules, &citations)
 }
 
 /// Every citation in the repository's sources and documents, sorted.

@@ -12,9 +12,9 @@ use super::{Citation, Place};
 ///
 /// # Errors
 ///
-/// When a rule has no test, unless its group is one of `later`, and when a citation has no rule.
-pub(super) fn print(rules: &[Entry], citations: &[Citation], later: &[char]) -> Result<()> {
-    let (table, faults) = table(rules, citations, later);
+/// When a rule has no test, and when a citation has no rule.
+pub(super) fn print(rules: &[Entry], citations: &[Citation]) -> Result<()> {
+    let (table, faults) = table(rules, citations);
     print!("{table}");
     if !faults.is_empty() {
         bail!("rules and citations do not agree\n  {}", faults.join("\n  "));
@@ -23,7 +23,7 @@ pub(super) fn print(rules: &[Entry], citations: &[Citation], later: &[char]) -> 
 }
 
 /// The table as text, and what is wrong with it.
-fn table(rules: &[Entry], citations: &[Citation], later: &[char]) -> (String, Vec<String>) {
+fn table(rules: &[Entry], citations: &[Citation]) -> (String, Vec<String>) {
     let mut text = String::new();
     let mut untested = Vec::new();
     let mut tested = 0;
@@ -49,10 +49,9 @@ fn table(rules: &[Entry], citations: &[Citation], later: &[char]) -> (String, Ve
                 line(&mut text, format_args!("       test  {file}::{function}"));
             }
         }
-        match (tests.is_empty(), later.contains(&rule.group)) {
-            (false, _) => tested += 1,
-            (true, true) => line(&mut text, format_args!("       later")),
-            (true, false) => {
+        match tests.is_empty() {
+            false => tested += 1,
+            true => {
                 line(&mut text, format_args!("       NO TEST"));
                 untested.push(rule.to_string());
             }
@@ -68,12 +67,7 @@ fn table(rules: &[Entry], citations: &[Citation], later: &[char]) -> (String, Ve
     for Citation { rule, file, line, .. } in citations.iter().filter(|citation| !known.contains(&citation.rule)) {
         faults.push(format!("{file}:{line} names {rule}, which does not exist; if it is no rule, set it in backticks"));
     }
-    let postponed = rules.iter().filter(|entry| later.contains(&entry.rule.group)).count();
-    let groups: String = later.iter().collect();
-    line(
-        &mut text,
-        format_args!("\n{} rules, {tested} of them tested; the {postponed} of group {groups} come later", rules.len()),
-    );
+    line(&mut text, format_args!("\n{} rules, {tested} of them tested", rules.len()));
     (text, faults)
 }
 
@@ -105,21 +99,21 @@ mod tests {
             citation("R1", 9, test("works")),
             citation("D1", 2, Place::Code),
         ];
-        let (text, faults) = table(&entries(&["R1", "D1"]), &citations, &['D']);
+        let (text, faults) = table(&entries(&["R1", "D1"]), &citations);
         assert_eq!(
             text,
             "R1   about R1\n       code  a.rs:3,5\n       test  a.rs::works\n\
-             D1   about D1\n       code  a.rs:2\n       later\n\
-             \n2 rules, 1 of them tested; the 1 of group D come later\n"
+             D1   about D1\n       code  a.rs:2\n       NO TEST\n\
+             \n2 rules, 1 of them tested\n"
         );
-        assert_eq!(faults, [""; 0]);
+        assert_eq!(faults, ["no test names D1; name a rule in the test that proves it"]);
     }
 
     #[test]
     fn a_rule_without_a_test_and_a_number_without_a_rule_are_faults() {
         let citations =
             [citation("R1", 3, Place::Code), citation("R2", 4, Place::Prose), citation("R9", 7, Place::Code)];
-        let (_, faults) = table(&entries(&["R1", "R2"]), &citations, &['D']);
+        let (_, faults) = table(&entries(&["R1", "R2"]), &citations);
         assert_eq!(
             faults,
             [
