@@ -1,13 +1,13 @@
 //! Which worker to start, and how: what `--worker` and its neighbours mean.
 
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use anyudf_engine::{
-    DEFAULT_MAX_TIMEOUT, Dispatcher, DispatcherConfig, PoolConfig, Settings, WorkerCommand, WorkerConfig, WorkerPlan,
+    DEFAULT_MAX_TIMEOUT, Dispatcher, DispatcherConfig, PoolConfig, Settings, WorkerCommand, WorkerPlan,
     WorkerSpecification,
 };
 use clap::Args;
@@ -33,6 +33,27 @@ pub(crate) struct StartArguments {
     /// How many sessions may share a process of the worker, if it says that they can; as many as it says without it
     #[arg(long, value_name = "N")]
     pub(crate) sessions_per_worker: Option<NonZeroUsize>,
+
+    /// How many sessions a process of the worker may serve before it is replaced
+    #[arg(long, value_name = "N")]
+    pub(crate) worker_max_sessions: Option<NonZeroU64>,
+
+    /// How old a process of the worker may become before it is replaced
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) worker_max_age: Option<Duration>,
+
+    /// How long a session may wait for a process of the worker; 60s without it
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) worker_wait: Option<Duration>,
+
+    /// How often processes of the worker are asked whether they are there; three missed answers in a row end one; 5s
+    /// without it
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) heartbeat: Option<Duration>,
+
+    /// Fail when nothing moves for so long although it is the worker's turn
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) idle_limit: Option<Duration>,
 
     /// End a process of the worker that holds more memory than this, and say which function held it
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
@@ -72,18 +93,19 @@ impl StartArguments {
         plan.config.init_timeout = self.start_timeout.unwrap_or(plan.config.init_timeout);
         let settings = Settings::default();
         let max_message = self.max_message_bytes.unwrap_or(settings.max_message);
-        let config = DispatcherConfig {
-            pool: PoolConfig {
-                max_workers: most,
-                sessions_per_worker: self.sessions_per_worker.map(NonZeroUsize::get),
-                memory_limit: self.worker_memory.map(|bytes| bytes as u64),
-                // A worker that does not start is what the user wants to read about, and at once.
-                start_attempts: 1,
-                ..PoolConfig::default()
-            },
-            worker: WorkerConfig { settings: Settings { max_message, ..settings }, ..WorkerConfig::default() },
-            ..DispatcherConfig::default()
-        };
+        let mut config = DispatcherConfig::default();
+        config.worker.settings = Settings { max_message, ..settings };
+        config.worker.session.idle_limit = self.idle_limit;
+        let pool = &mut config.pool;
+        pool.max_workers = most;
+        pool.sessions_per_worker = self.sessions_per_worker.map(NonZeroUsize::get);
+        pool.max_sessions = self.worker_max_sessions.map(NonZeroU64::get);
+        pool.max_age = self.worker_max_age;
+        pool.memory_limit = self.worker_memory.map(|bytes| bytes as u64);
+        pool.wait_timeout = self.worker_wait.unwrap_or(pool.wait_timeout);
+        pool.heartbeat_interval = self.heartbeat.unwrap_or(pool.heartbeat_interval);
+        // A worker that does not start is what the user wants to read about, and at once.
+        pool.start_attempts = 1;
         Ok(Start { plan, config })
     }
 }

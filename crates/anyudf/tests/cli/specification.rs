@@ -213,3 +213,20 @@ fn d13_no_secret_of_a_specification_is_printed() {
         }
     }
 }
+
+/// D10: the pool's bounds can be set by flags.
+#[test]
+fn d10_flags_bound_the_pool() {
+    let place = Place::new();
+    let files = ["--input", &sample(), "--output", "out.parquet", "--jobs", "3", "--stats"];
+    let bounds = ["--sessions-per-worker", "1", "--worker-max-sessions", "1", "--worker-max-age", "1h"];
+    let more = ["--heartbeat", "1s", "--idle-limit", "30s", "--worker-wait", "20s", "--worker-memory", "1GiB"];
+    let ran = place.run(&DISTANCE.join(" "), &[&files[..], &bounds, &more].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.err.contains("4 sessions in 4 processes;"), "one for the catalog, and one a job: {}", ran.err);
+
+    let bounds = ["--worker-memory", "1MiB", "--heartbeat", "1ms", "--batch-rows", "50"];
+    let files = ["--input", &sample(), "--output", "never.parquet"];
+    let ran = place.run(&DISTANCE.join(" "), &[&files[..], &bounds].concat());
+    ran.failed(1, &["MiB of memory, more than it may", "(D10)"]);
+}

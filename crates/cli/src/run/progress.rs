@@ -87,9 +87,12 @@ pub(super) fn show_dispatcher(stats: &DispatcherStats) -> String {
         1 => format!("1 {one}"),
         count => format!("{} {more}", show_count(count)),
     };
+    let trouble = match failed_starts + crashes {
+        0 => String::new(),
+        _ => format!(", of which {failed_starts} did not start and {crashes} crashed"),
+    };
     format!(
-        "{} in {}, of which {failed_starts} did not start and {crashes} crashed; sessions waited {:.1} ms for one, {:.1} ms \
-         at the most",
+        "{} in {}{trouble}; a session waited {:.1} ms for its process, {:.1} ms at the most",
         many(*granted, "session", "sessions"),
         many(*starts, "process", "processes"),
         waited.as_secs_f64() * 1e3 / (*granted).max(1) as f64,

@@ -130,3 +130,18 @@ impl Init {
         Ok((init, chunks))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// M6, D13: the place in a trace travels in session_conf, and Debug shows no value of it.
+    #[test]
+    fn m6_a_traceparent_travels_in_session_conf() {
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let init = Init::new("echo", "").with_traceparent(traceparent);
+        let (wire, _) = init.to_wire(1 << 20, 4 << 20).expect("it is small");
+        assert_eq!(wire.session_conf["anyudf.traceparent"], traceparent);
+        assert!(!format!("{init:?}").contains("4bf92f"));
+    }
+}
