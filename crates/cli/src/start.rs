@@ -113,7 +113,7 @@ impl StartArguments {
 impl Start {
     /// A failed start is tried again, for runs that may repeat what went wrong.
     pub(crate) fn patient(mut self) -> Self {
-        self.config.pool.start_attempts = PoolConfig::default().start_attempts;
+        self.config.pool.start_attempts = 12;
         self
     }
 

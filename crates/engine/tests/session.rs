@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 const SHORT: Duration = Duration::from_millis(60);
 
 /// The stream's window, as it is by default.
-const WINDOW: u64 = 16 << 20;
+const WINDOW: u64 = 8 << 20;
 
 fn config() -> WorkerConfig {
     WorkerConfig::default()

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   Manage ──────────▶ first ═══▶ ┐
-//!   Execute 1 … 32 ──▶ first      │ a worker that announced `stream_windows`
-//!   Execute 33 … 64 ─▶ another ═▶ ┘
+//!   Execute 1 … 64 ──▶ first      │ a worker that announced `stream_windows`
+//!   Execute 65 … ────▶ another ═▶ ┘
 //!
 //!   Manage ──────────▶ first ═══▶ ┐
 //!   Execute 1 ───────▶ another ═▶ │ any other worker
@@ -66,7 +66,9 @@ impl Connections {
         let (lane, tenant) = match self.place() {
             Some(place) => place,
             None => {
-                let lane = Connection::connect(&self.endpoint, &self.settings, self.token.as_deref()).await?;
+                let others = self.lanes().iter().map(|lane| lane.tenants().count()).sum();
+                let settings = self.settings.beside(others);
+                let lane = Connection::connect(&self.endpoint, &settings, self.token.as_deref()).await?;
                 let tenant = lane.tenants().enter();
                 self.lanes().push(lane.clone());
                 (lane, tenant)

@@ -29,7 +29,7 @@ use crate::io::Io;
 use crate::listener::Listener;
 use crate::outgoing::Outgoing;
 use crate::reader::Reader;
-use crate::settings::{Crowd, STREAM_WINDOWS, Settings, Tenant};
+use crate::settings::{Crowd, STREAM_WINDOWS, Settings, Tenant, Tenants};
 use crate::status::Status;
 use crate::writer::Writer;
 
@@ -60,6 +60,8 @@ struct Shared {
     routes: Routes,
     token: Option<Box<[u8]>>,
     settings: Settings,
+    /// Those on all connections together.
+    executions: Tenants,
 }
 
 impl std::fmt::Debug for Server {
@@ -126,7 +128,8 @@ impl Server {
             .prepare();
         let token = token.map(|token| token.into_bytes().into());
         let (stop, _) = watch::channel(false);
-        Ok(Server { shared: Arc::new(Shared { service, routes, token, settings }), health, stop })
+        let shared = Shared { service, routes, token, settings, executions: Tenants::default() };
+        Ok(Server { shared: Arc::new(shared), health, stop })
     }
 
     /// What turns this server off.
@@ -172,7 +175,7 @@ async fn told(stop: &mut watch::Receiver<bool>) {
 }
 
 async fn connection(io: Io, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
-    let settings = &shared.settings;
+    let settings = &shared.settings.beside(shared.executions.count());
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(settings.stream_window)
@@ -219,7 +222,7 @@ impl Shared {
             let (head, stream) = request.into_parts();
             match check(&head.headers) {
                 Ok(Checked { gzip, deadline, apart }) => {
-                    let (settings, tenant) = (self.settings.clone(), crowd.enter());
+                    let (settings, tenant) = (self.settings.clone(), crowd.enter().beside(&self.executions));
                     self.service.execute(Call { stream, respond, gzip, settings, deadline, apart, tenant });
                 }
                 Err(response) => {

@@ -10,14 +10,15 @@ pub const STREAM_WINDOWS: &str = "stream_windows";
 /// How much may be under way, per stream and in one message. The defaults were chosen by measurement; see `docs/data-path.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Bytes a peer may have under way on one stream before its reader takes some (E5). 16 MiB by default, so that
-    /// messages of several MiB find room as a whole and arrive in one frame.
+    /// Bytes a peer may have under way on one stream before its reader takes some (E5). 8 MiB by default, so that
+    /// messages of 4 MiB find room as a whole and arrive in one frame.
     pub stream_window: u32,
-    /// How many executions one connection carries with the full stream window. An engine of ours opens another
-    /// connection for more; on one from an engine that does not, all get [`crowded_window`](Settings::crowded_window)
-    /// from there on, so that together they never fill the connection's. 32 by default.
+    /// How many executions have the full stream window. An engine of ours opens another connection for more, with
+    /// [`crowded_window`](Settings::crowded_window); on a connection from an engine that does not, all get that from there
+    /// on, so that together they never fill the connection's. 64 by default.
     pub crowd: usize,
-    /// The stream window on a crowded connection. 2.5 MiB by default.
+    /// The stream window on a crowded connection, and on those that are opened when there are many executions already.
+    /// 3 MiB by default.
     pub crowded_window: u32,
     /// Bytes a peer may have under way on all streams of a connection together. Far more than any number of stalled
     /// streams can hold, so that none of them stops another or Manage (E5, M2). 2 GiB - 1 by default, the most HTTP/2 has.
@@ -27,7 +28,7 @@ pub struct Settings {
     pub max_frame: u32,
     /// The largest message we accept, in bytes (P7). 128 MiB by default.
     pub max_message: usize,
-    /// Bytes handed to HTTP/2 and not yet on the socket before we wait. 16 MiB by default, as the stream's window.
+    /// Bytes handed to HTTP/2 and not yet on the socket before we wait. 8 MiB by default, as the stream's window.
     pub send_buffer: usize,
     /// The most streams a peer may have open at once on one connection. 320 by default: the 256 that a worker serves at
     /// once (P10), and some that wait.
@@ -37,19 +38,29 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            stream_window: 16 << 20,
-            crowd: 32,
-            crowded_window: 5 << 19,
+            stream_window: 8 << 20,
+            crowd: 64,
+            crowded_window: 3 << 20,
             connection_window: (1 << 31) - 1,
             max_frame: 8 << 20,
             max_message: 128 << 20,
-            send_buffer: 16 << 20,
+            send_buffer: 8 << 20,
             max_streams: 320,
         }
     }
 }
 
 impl Settings {
+    /// The same for a connection that is opened when there are `executions` on others already: many get a smaller window
+    /// each, so that they do not hold so much more memory together.
+    pub(crate) fn beside(&self, executions: usize) -> Self {
+        let stream_window = match executions < self.crowd {
+            true => self.stream_window,
+            false => self.stream_window.min(self.crowded_window),
+        };
+        Settings { stream_window, ..self.clone() }
+    }
+
     /// The most executions that one worker can serve at once: each of their windows has the 64 KiB that HTTP/2 begins
     /// with, and one connection could have to carry them all (M2, P10).
     pub const MOST_SESSIONS: usize = 16_384;
@@ -71,7 +82,7 @@ impl Settings {
 /// The executions that one connection carries, and the window that each of them gets (E5, M2).
 ///
 /// HTTP/2 opens a connection's window again in steps of up to a third of it, so stalled streams may hold two thirds:
-/// 1,365 MiB. 32 streams of 16 MiB and 288 of 2.5 MiB hold 1,232 MiB.
+/// 1,365 MiB. 64 streams of 8 MiB and 256 of 3 MiB hold 1,280 MiB.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     tenants: Tenants,
@@ -110,7 +121,7 @@ impl Tenants {
     /// Takes one more in; it leaves when the tenant is dropped.
     pub(crate) fn enter(&self) -> Tenant {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Tenant(self.clone())
+        Tenant { here: self.clone(), everywhere: None }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -118,20 +129,33 @@ impl Tenants {
     }
 }
 
-/// One execution on a connection.
+/// One execution on a connection, and perhaps among those on all connections.
 #[derive(Debug)]
-pub(crate) struct Tenant(Tenants);
+pub(crate) struct Tenant {
+    here: Tenants,
+    everywhere: Option<Tenants>,
+}
 
 impl Tenant {
+    /// Counts it among these, too.
+    pub(crate) fn beside(self, everywhere: &Tenants) -> Self {
+        everywhere.0.fetch_add(1, Ordering::Relaxed);
+        let here = self.here.clone();
+        here.0.fetch_add(1, Ordering::Relaxed);
+        Tenant { here, everywhere: Some(everywhere.clone()) }
+    }
+
     /// Whether the connection has no other execution now.
     pub(crate) fn is_alone(&self) -> bool {
-        self.0.count() == 1
+        self.here.count() == 1
     }
 }
 
 impl Drop for Tenant {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        for counted in std::iter::once(&self.here).chain(&self.everywhere) {
+            counted.0.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -147,12 +171,12 @@ mod tests {
         let mut tenants: Vec<_> = (0..4).map(|_| crowd.enter()).collect();
         assert_eq!(crowd.change(&settings), None);
         tenants.push(crowd.enter());
-        assert_eq!(crowd.change(&settings), Some(5 << 19));
+        assert_eq!(crowd.change(&settings), Some(3 << 20));
         assert_eq!(crowd.change(&settings), None, "said once");
         tenants.truncate(3);
         assert_eq!(crowd.change(&settings), None, "not yet");
         tenants.truncate(2);
-        assert_eq!(crowd.change(&settings), Some(16 << 20));
+        assert_eq!(crowd.change(&settings), Some(8 << 20));
     }
 
     /// M2: by default all streams together can't fill the connection's window.

@@ -22,8 +22,8 @@ const SMALL_WINDOW: usize = 256 << 10;
 pub(crate) struct Writer {
     stream: SendStream<Outgoing>,
     send_buffer: usize,
-    /// Half the peer's window, once it is known.
-    half: Option<usize>,
+    /// The peer's window, once it is known.
+    window: Option<usize>,
     /// The peer keeps its streams' windows apart: whatever the others hold, this one's can open (`stream_windows`).
     apart: bool,
     tenant: Tenant,
@@ -32,7 +32,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(stream: SendStream<Outgoing>, settings: &Settings, apart: bool, tenant: Tenant) -> Self {
-        Writer { stream, send_buffer: settings.send_buffer, half: None, apart, tenant, waiting: false }
+        Writer { stream, send_buffer: settings.send_buffer, window: None, apart, tenant, waiting: false }
     }
 
     /// How much room is needed at most before a message may begin, however large.
@@ -43,26 +43,28 @@ impl Writer {
         if !self.apart && !self.tenant.is_alone() {
             return 1;
         }
-        match self.half() {
-            half if half < SMALL_WINDOW / 2 => 1,
-            half => half,
+        match self.window() {
+            window if window < SMALL_WINDOW => 1,
+            // Ours opens again in steps of up to a third, so that more than two thirds might never be free.
+            window if self.apart => window / 8 * 5,
+            // How others do it is not known.
+            window => window / 2,
         }
     }
 
-    /// Half of the peer's window: it opens again in steps of up to a third, so that more might never be free. Learned
-    /// while nearly nothing was sent, so that all of it is. A stream that is not on the wire yet has none, and is asked
-    /// again.
-    fn half(&mut self) -> usize {
-        if let Some(half) = self.half {
-            return half;
+    /// The peer's window, learned while nearly nothing was sent, so that all of it is free. A stream that is not on the
+    /// wire yet has none, and is asked again.
+    fn window(&mut self) -> usize {
+        if let Some(window) = self.window {
+            return window;
         }
         self.stream.reserve_capacity(self.send_buffer);
         let window = self.stream.capacity();
         self.stream.reserve_capacity(0);
         if window > 0 {
-            self.half = Some(window / 2);
+            self.window = Some(window);
         }
-        window / 2
+        window
     }
 
     /// Ready when a data message of `len` bytes may begin.

@@ -26,7 +26,7 @@ async fn read_greedily(stream: &mut RecvStream, enough: impl Fn(&[Response]) -> 
 /// begun that it would have to wait behind. Messages above half the window have no such promise.
 #[tokio::test]
 async fn e9_control_passes_when_the_peer_takes_nothing() {
-    for (window, len) in [(1 << 20, 100_000), (1 << 20, 1_000), (8 << 20, 4_000_000), (300 << 10, 200)] {
+    for (window, len) in [(1 << 20, 100_000), (1 << 20, 1_000), (8 << 20, 3_900_000), (300 << 10, 200)] {
         let mut served = Served::start(small()).await;
         let mut client = Client::with(&served, |builder| {
             builder.initial_window_size(window).initial_connection_window_size(64 << 20).max_send_buffer_size(64 << 20);
