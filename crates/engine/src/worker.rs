@@ -355,14 +355,12 @@ impl Worker {
         }
     }
 
-    /// Waits until the process that we started is dead and reaped.
+    /// Waits until the process that we started is dead and reaped, or has been [ended](Worker::end).
     pub(crate) fn exited(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut exited = self.inner.exited.clone();
         async move {
-            // An error means that nobody watches it any more, because it is being ended.
-            if exited.wait_for(Option::is_some).await.is_err() {
-                std::future::pending().await
-            }
+            // An error means that nobody watches it any more, because it was ended.
+            let _ = exited.wait_for(Option::is_some).await;
         }
     }
 
