@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use anyudf_engine::{
-    DEFAULT_MAX_TIMEOUT, Dispatcher, DispatcherConfig, PoolConfig, Settings, WorkerCommand, WorkerPlan,
-    WorkerSpecification,
+    DEFAULT_MAX_TIMEOUT, Dispatcher, DispatcherConfig, Settings, WorkerCommand, WorkerPlan, WorkerSpecification,
 };
 use clap::Args;
 
