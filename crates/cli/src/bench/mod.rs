@@ -119,25 +119,10 @@ pub(crate) fn bench(arguments: BenchArguments) -> Result {
     report.patience("measuring for up to 50 s; other programs that run now change the figures");
     if asked(Mode::Bytes) || asked(Mode::Arrow) {
         let worker = io.wait_or_interrupt(Worker::start(&command, WorkerConfig::default()))??;
-        let flights = asked(Mode::Arrow).then(|| Flights::load(arguments.flights.as_deref())).transpose()?;
-        if let Some(flights) = &flights {
-            report.note(format_args!("mode arrow sends flights {}", flights.source))?;
-        }
-        report.throughput_heading()?;
-        let sizes = arguments.batch_bytes.map_or(SIZES.to_vec(), |size| vec![size]);
-        let mut rows: Vec<_> = sizes.iter().map(|&size| Row::new(size, asked(Mode::Bytes), flights.as_ref())).collect();
-        for round in 0..=arguments.rounds {
-            // The first round warms caches, buffers and the processor up, and is thrown away.
-            let (time, keep) = if round == 0 { (RUN / 10, false) } else { (RUN, true) };
-            for row in &mut rows {
-                row.measure(&io, &worker, time, keep)?;
-                io.check()?;
-            }
-        }
-        for row in rows {
-            row.report(&report, flights.as_ref().map(|flights| flights.source.as_str()))?;
-        }
+        let measured = throughput(&arguments, &report, &io, &worker);
+        // Also when nobody reads what was measured.
         io.wait(worker.end())?;
+        measured?;
     }
     if asked(Mode::Latency) {
         report.latency_heading()?;
@@ -145,6 +130,30 @@ pub(crate) fn bench(arguments: BenchArguments) -> Result {
         report.latency(&latency::round_trip(&io, &command)?)?;
         report.latency(&latency::cold_start(&io, &command)?)?;
         report.latency(&latency::cancel(&io, &command)?)?;
+    }
+    Ok(())
+}
+
+/// Measures the modes that move data, at every size that was asked for, and reports them.
+fn throughput(arguments: &EchoArguments, report: &Report, io: &Io, worker: &Worker) -> Result {
+    let asked = |mode| arguments.only.is_empty() || arguments.only.contains(&mode);
+    let flights = asked(Mode::Arrow).then(|| Flights::load(arguments.flights.as_deref())).transpose()?;
+    if let Some(flights) = &flights {
+        report.note(format_args!("mode arrow sends flights {}", flights.source))?;
+    }
+    report.throughput_heading()?;
+    let sizes = arguments.batch_bytes.map_or(SIZES.to_vec(), |size| vec![size]);
+    let mut rows: Vec<_> = sizes.iter().map(|&size| Row::new(size, asked(Mode::Bytes), flights.as_ref())).collect();
+    for round in 0..=arguments.rounds {
+        // The first round warms caches, buffers and the processor up, and is thrown away.
+        let (time, keep) = if round == 0 { (RUN / 10, false) } else { (RUN, true) };
+        for row in &mut rows {
+            row.measure(io, worker, time, keep)?;
+            io.check()?;
+        }
+    }
+    for row in rows {
+        row.report(report, flights.as_ref().map(|flights| flights.source.as_str()))?;
     }
     Ok(())
 }
