@@ -36,7 +36,7 @@ async fn call(dispatcher: Dispatcher, caller: usize) -> Result<(), Error> {
 #[test]
 fn d10_five_hundred_callers_while_workers_are_killed() {
     let ended = process("crowd").output().expect("it starts");
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
 /// What that process does.
@@ -99,5 +99,10 @@ pub(crate) fn crowd() {
         serves(&dispatcher).await;
         close(dispatcher, &base).await;
     });
-    assert_eq!(holdings(), before, "threads or descriptors are left");
+    // A thread that has told all it had to tell is still a thread for a moment.
+    let began = std::time::Instant::now();
+    while holdings() != before {
+        assert!(began.elapsed() < PATIENCE, "threads or descriptors are left: {:?}, before {before:?}", holdings());
+        std::thread::yield_now();
+    }
 }
