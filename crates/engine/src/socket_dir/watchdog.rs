@@ -39,6 +39,11 @@ impl Watchdog {
         Ok(Watchdog { process, line })
     }
 
+    #[cfg(test)]
+    pub(super) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// There is a new process group.
     pub(super) fn watch(&self, group: u32) -> io::Result<()> {
         self.say(&format!("watch {group}\n"))
