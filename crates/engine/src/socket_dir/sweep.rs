@@ -148,6 +148,9 @@ mod tests {
     use super::*;
     use crate::socket_dir::SocketDir;
 
+    /// Puts something into a directory.
+    type Make = fn(&Path);
+
     const RECORD: &str = "# anyudf clean-up 1 60\necho ran >> \"${0%/*}/../ran\"\n";
 
     /// A base directory with one private directory in it, as `make` leaves it, which nobody owns.
@@ -176,9 +179,9 @@ mod tests {
     /// D3, D5: what a dead engine left is removed, and what it owes is run, wherever it was killed.
     #[test]
     fn d3_what_a_dead_engine_left_is_removed() {
-        let sockets: fn(&Path) = |path| fs::write(path.join("0123456789abcdef.sock"), "").expect("it may be written");
-        let unfinished: fn(&Path) = |path| fs::write(path.join("clean-up.new"), RECORD).expect("it may be written");
-        let owing: fn(&Path) = |path| record(path, RECORD);
+        let sockets: Make = |path| fs::write(path.join("0123456789abcdef.sock"), "").expect("it may be written");
+        let unfinished: Make = |path| fs::write(path.join("clean-up.new"), RECORD).expect("it may be written");
+        let owing: Make = |path| record(path, RECORD);
         let cases = [(sockets, 0), (unfinished, 0), (owing, 1), (|_| {}, 0)];
         for (make, cleaned_up) in cases {
             let (base, path) = planted("anyudf-Ab3dEf", make);
@@ -192,7 +195,7 @@ mod tests {
     /// D3: nothing is trusted for its name: what no engine of ours made, or what others could have, is left as it is.
     #[test]
     fn d3_what_is_not_ours_is_left_alone() {
-        let cases: [(&str, fn(&Path)); 9] = [
+        let cases: [(&str, Make); 9] = [
             ("anyudf-backups", |path| record(path, RECORD)),
             ("anyudf-a.b.cd", |path| record(path, RECORD)),
             ("anyudf-others", |path| {
