@@ -531,6 +531,7 @@ fn the_engine_that_tests_start() {
         environment.ready().await.expect("it gets ready");
         let socket = dir.socket("worker");
         let script = match mode.as_str() {
+            "unwatched" => "echo yes > begun",
             "deaf" => r#"trap "" TERM; exec 3> held; echo yes > begun; sleep 600 & wait"#,
             _ => "trap 'echo worker >> said; kill $!; exit' TERM; echo yes > begun; sleep 600 & wait",
         };
@@ -621,9 +622,9 @@ fn the_sweeper_that_tests_start() {
 
 /// An engine and its watchdog, both killed: what they leave behind, and nobody who knows of it.
 fn dead(place: &Place) {
-    let engine = Engine::start(place, "KILL");
+    // Its worker ends by itself, as ours do (P4): no sweep ends it.
+    let engine = Engine::start(place, "unwatched");
     let private = place.open_private();
-    // A worker that is not swept ends by itself (P4); this one is no worker of ours.
     kill_process(engine.watchdog, Signal::KILL).expect("it lives");
     engine.signal(Signal::KILL);
     engine.wait();
