@@ -530,7 +530,11 @@ fn the_engine_that_tests_start() {
         }
         environment.ready().await.expect("it gets ready");
         let socket = dir.socket("worker");
-        let script = "trap 'echo worker >> said; kill $!; exit' TERM; echo yes > begun; sleep 600 & wait";
+        let script = match mode.as_str() {
+            "unwatched" => "echo yes > begun",
+            "deaf" => r#"trap "" TERM; exec 3> held; echo yes > begun; sleep 600 & wait"#,
+            _ => "trap 'echo worker >> said; kill $!; exit' TERM; echo yes > begun; sleep 600 & wait",
+        };
         let worker = place.script(script).expect("a command").to_command().expect("it can be run");
         let worker = Child::start(worker, "w".into(), Tail::default(), Some(socket.remains())).await;
         let begun = place.root.join("begun");
@@ -572,6 +576,23 @@ fn d3_however_an_engine_ends_it_is_cleaned_up() {
     }
 }
 
+/// D3, D7: a worker that outlives its engine and ignores SIGTERM is killed after the grace, with its group.
+#[test]
+fn d3_a_worker_that_outlives_its_engine_is_killed() {
+    let place = Place::new();
+    place.pipe("begun");
+    let held = place.pipe("held");
+    let all_dead = thread::spawn(move || fs::read_to_string(held));
+    let engine = Engine::start(&place, "deaf");
+    let private = place.open_private();
+    engine.signal(Signal::KILL);
+    engine.wait();
+    released(private);
+    soon(move || all_dead.join()).expect("it does not panic").expect("its writers are dead");
+    assert_eq!(place.said(), ["install", "clean"]);
+    assert!(place.private().is_empty());
+}
+
 /// D3: an engine that is killed while it installs leaves neither the installer nor what it made.
 #[test]
 fn d3_an_engine_killed_while_installing_is_cleaned_up() {
@@ -601,9 +622,9 @@ fn the_sweeper_that_tests_start() {
 
 /// An engine and its watchdog, both killed: what they leave behind, and nobody who knows of it.
 fn dead(place: &Place) {
-    let engine = Engine::start(place, "KILL");
+    // Its worker ends by itself, as ours do (P4): no sweep ends it.
+    let engine = Engine::start(place, "unwatched");
     let private = place.open_private();
-    // A worker that is not swept ends by itself (P4); this one is no worker of ours.
     kill_process(engine.watchdog, Signal::KILL).expect("it lives");
     engine.signal(Signal::KILL);
     engine.wait();
@@ -639,19 +660,11 @@ async fn d3_the_next_dispatcher_sweeps_what_is_dead_and_nothing_else() {
     let place = Place::new();
     place.pipe("begun");
     dead(&place);
-    let dead = place.open_private();
-    let there = place.private();
-
     let living = place.environment(place.config());
     living.ready().await.expect("it gets ready");
     let next = place.dir();
-    next.sweep_beside();
-    // The sweep has been there when what was dead is gone; it holds the lock while it is at it.
-    while there[0].exists() {
-        released(dead.try_clone().expect("a descriptor"));
-        flock(&dead, FlockOperation::Unlock).expect("it is ours");
-        thread::yield_now();
-    }
+    assert_eq!(place.private().len(), 3);
+    next.sweep_beside().expect("a thread").join().expect("it does not panic");
     assert_eq!(place.private().len(), 2);
     assert_eq!(sweep(&place.base()).expect("it may be read"), Default::default());
     assert_eq!(place.said(), ["install", "install", "clean"]);

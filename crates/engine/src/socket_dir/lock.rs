@@ -35,3 +35,39 @@ pub(super) fn is_at(directory: &OwnedFd, path: &Path) -> bool {
     let (Ok(open), Ok(there)) = (fstat(directory), lstat(path)) else { return false };
     (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+
+    fn open(path: &Path) -> OwnedFd {
+        File::open(path).expect("it is ours").into()
+    }
+
+    /// D3: one at a time has the lock, a copy of the descriptor keeps it, and a directory that was removed meanwhile is
+    /// known, also when another has its name.
+    #[test]
+    fn d3_the_lock_excludes_and_belongs_to_one_directory() {
+        let base = tempfile::tempdir().expect("a directory");
+        let path = base.path().join("dir");
+        fs::create_dir(&path).expect("it may be written");
+        let (maker, sweeper) = (open(&path), open(&path));
+        assert_eq!(lock(&sweeper), Locking::Locked);
+        assert_eq!(lock(&maker), Locking::Busy);
+        assert!(is_at(&maker, &path));
+        let copy = sweeper.try_clone().expect("a descriptor");
+        drop(sweeper);
+        assert_eq!(lock(&maker), Locking::Busy);
+
+        // Another is there first: the first one's number would be used again.
+        let other = base.path().join("other");
+        fs::create_dir(&other).and_then(|()| fs::remove_dir(&path)).expect("it may be written");
+        drop(copy);
+        assert_eq!(lock(&maker), Locking::Locked);
+        assert!(!is_at(&maker, &path));
+        fs::rename(&other, &path).expect("it may be written");
+        assert!(!is_at(&maker, &path));
+    }
+}

@@ -17,7 +17,8 @@
 //! Limits. A process that the engine forked without starting another program holds lock and line like the engine
 //! itself, and must end too. A group that the watchdog was not told of in the instant between its start and the engine's
 //! death is left to P4. A clean-up that is cut off, because machine or watchdog die while it runs, is run again by
-//! the sweep. Where there is no `/bin/sh` there is no watchdog, and where directories can't be locked there is no sweep.
+//! the sweep. A dead worker whose zombie its init does not reap counts as alive until it was killed, so that the clean-up
+//! comes 5 s later. Where there is no `/bin/sh` there is no watchdog, and where directories can't be locked there is no sweep.
 
 mod debt;
 
@@ -34,6 +35,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
 
 use rustix::fs::{Mode, OFlags, open};
 use tempfile::TempDir;
@@ -154,12 +156,10 @@ impl SocketDir {
         }
     }
 
-    /// Clears up in the background what dead engines left in the same base directory (D3). Its failure is a line in the
-    /// log.
-    pub(crate) fn sweep_beside(&self) {
-        if let Some(base) = self.dir.path().parent() {
-            sweep::in_background(base);
-        }
+    /// Clears up in the background what dead engines left in the same base directory (D3). Nobody needs to wait for it; its
+    /// failure is a line in the log.
+    pub(crate) fn sweep_beside(&self) -> Option<JoinHandle<()>> {
+        sweep::in_background(self.dir.path().parent()?)
     }
 
     /// What is to be done for a process that has no socket here.
@@ -325,7 +325,13 @@ fn failed(base: &Path, error: std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rustix::fs::{FlockOperation, flock};
+    use rustix::process::{Pid, Signal, kill_process};
+
     use super::*;
+    use crate::launcher::WorkerCommand;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).expect("it exists").permissions().mode() & 0o7777
@@ -361,6 +367,37 @@ mod tests {
         fs::create_dir(dir).and_then(|()| fs::write(&path, "")).expect("it may be written");
         remains.sweep();
         assert!(!dir.exists());
+    }
+
+    /// D3: a watchdog that is dead, or does not listen, is replaced: what is owed is run all the same.
+    #[test]
+    fn d3_a_dead_watchdog_is_replaced() {
+        let base = tempfile::tempdir().expect("a directory");
+        let ran = base.path().join("ran");
+        let command = WorkerCommand::new("sh", ["-c", r#"echo ran >> "$0""#]);
+        let command = WorkerCommand {
+            arguments: command.arguments.into_iter().chain([ran.clone().into_os_string()]).collect(),
+            ..command
+        };
+        let dir = SocketDir::new(Some(base.path()), 16).expect("a directory");
+        let debt = Debt::new(&command, Duration::from_secs(60)).expect("there is a current directory");
+        dir.owe(&debt).expect("it may be written");
+        let path = dir.dir.path().to_owned();
+        let lock = fs::File::open(&path).expect("it is ours");
+        let remains = dir.remains();
+        // One that is stopped reads nothing, until there is no room for another word.
+        let pid = Pid::from_raw(dir.watchdog().expect("one").cast_signed()).expect("no process is zero");
+        kill_process(pid, Signal::STOP).expect("it lives");
+        let mut group = 1 << 30;
+        while dir.watchdog().is_some() {
+            group += 1;
+            remains.born(group);
+            remains.dead(group);
+        }
+        drop(dir);
+        flock(&lock, FlockOperation::LockExclusive).expect("a lock");
+        assert_eq!(fs::read_to_string(ran).expect("it ran"), "ran\n");
+        assert!(!path.exists());
     }
 
     /// D5: every path fits a socket address, or the error says by how much it does not.

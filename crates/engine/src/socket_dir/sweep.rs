@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstat, open, unlinkat};
 use rustix::process::geteuid;
@@ -36,8 +36,8 @@ pub(crate) struct Swept {
     pub(crate) cleaned_up: usize,
 }
 
-/// Sweeps `base` on a thread of its own: nobody waits for it.
-pub(super) fn in_background(base: &Path) {
+/// Sweeps `base` on a thread of its own, which nobody needs to wait for; `None` when there is none to be had.
+pub(super) fn in_background(base: &Path) -> Option<JoinHandle<()>> {
     let base = base.to_owned();
     let swept = thread::Builder::new().name("anyudf-sweep".into()).spawn(move || match sweep(&base) {
         Ok(swept) if swept == Swept::default() => {}
@@ -46,9 +46,8 @@ pub(super) fn in_background(base: &Path) {
         }
         Err(error) => tracing::warn!(base = %base.display(), %error, "cannot look for what dead engines left behind"),
     });
-    if let Err(error) = swept {
-        tracing::warn!(%error, "no thread to look for what dead engines left behind");
-    }
+    let refused = |error: &io::Error| tracing::warn!(%error, "no thread to look for what dead engines left behind");
+    swept.inspect_err(refused).ok()
 }
 
 /// Sweeps `base`, and waits for the clean-ups.
@@ -135,4 +134,138 @@ fn names(directory: &OwnedFd) -> io::Result<Vec<CString>> {
     let names = entries.map(|entry| Ok(entry?.file_name().to_owned()));
     let names: io::Result<Vec<_>> = names.collect();
     Ok(names?.into_iter().filter(|name| !matches!(name.to_bytes(), b"." | b"..")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::socket_dir::SocketDir;
+
+    /// Puts something into a directory.
+    type Make = fn(&Path);
+
+    const RECORD: &str = "# anyudf clean-up 1 60\necho ran >> \"${0%/*}/../ran\"\n";
+
+    /// A base directory with one private directory in it, as `make` leaves it, which nobody owns.
+    fn planted(name: &str, make: impl FnOnce(&Path)) -> (TempDir, PathBuf) {
+        let base = tempfile::tempdir().expect("a directory");
+        let path = base.path().join(name);
+        fs::create_dir(&path).expect("it may be written");
+        mode(&path, 0o700);
+        make(&path);
+        (base, path)
+    }
+
+    fn mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    }
+
+    fn record(path: &Path, text: &str) {
+        fs::write(path.join("clean-up"), text).expect("it may be written");
+        mode(&path.join("clean-up"), 0o600);
+    }
+
+    fn ran(base: &TempDir) -> usize {
+        fs::read_to_string(base.path().join("ran")).unwrap_or_default().lines().count()
+    }
+
+    /// D3, D5: what a dead engine left is removed, and what it owes is run, wherever it was killed.
+    #[test]
+    fn d3_what_a_dead_engine_left_is_removed() {
+        let sockets: Make = |path| fs::write(path.join("0123456789abcdef.sock"), "").expect("it may be written");
+        let unfinished: Make = |path| fs::write(path.join("clean-up.new"), RECORD).expect("it may be written");
+        let owing: Make = |path| record(path, RECORD);
+        let cases = [(sockets, 0), (unfinished, 0), (owing, 1), (|_| {}, 0)];
+        for (make, cleaned_up) in cases {
+            let (base, path) = planted("anyudf-Ab3dEf", make);
+            let swept = sweep(base.path()).expect("it may be read");
+            assert_eq!(swept, Swept { removed: 1 - cleaned_up, cleaned_up });
+            assert_eq!(ran(&base), cleaned_up);
+            assert!(!path.exists());
+        }
+    }
+
+    /// D3: nothing is trusted for its name: what no engine of ours made, or what others could have, is left as it is.
+    #[test]
+    fn d3_what_is_not_ours_is_left_alone() {
+        let cases: [(&str, Make); 9] = [
+            ("anyudf-backups", |path| record(path, RECORD)),
+            ("anyudf-a.b.cd", |path| record(path, RECORD)),
+            ("anyudf-others", |path| {
+                record(path, RECORD);
+                mode(path, 0o755);
+            }),
+            ("anyudf-photos", |path| fs::write(path.join("holiday.jpg"), "").expect("it may be written")),
+            ("anyudf-nested", |path| fs::create_dir(path.join("a.sock")).expect("it may be written")),
+            ("anyudf-future", |path| record(path, "# anyudf clean-up 2 60\necho ran >> ran\n")),
+            ("anyudf-noline", |path| record(path, "# anyudf clean-up 1 ")),
+            ("anyudf-public", |path| {
+                record(path, RECORD);
+                mode(&path.join("clean-up"), 0o644);
+            }),
+            ("anyudf-linked", |path| {
+                let elsewhere = path.parent().expect("a base").join("elsewhere");
+                fs::write(&elsewhere, RECORD).expect("it may be written");
+                mode(&elsewhere, 0o600);
+                symlink(elsewhere, path.join("clean-up")).expect("it may be written");
+            }),
+        ];
+        for (name, make) in cases {
+            let (base, path) = planted(name, make);
+            let before: Vec<OsString> = entries(&path);
+            assert_eq!(sweep(base.path()).expect("it may be read"), Swept::default(), "{name}");
+            assert_eq!(entries(&path), before, "{name}");
+            assert_eq!(ran(&base), 0, "{name}");
+        }
+
+        // A link to a directory that would be ours, and a directory that is another user's.
+        let (elsewhere, theirs) = planted("anyudf-Target", |path| record(path, RECORD));
+        let (base, _) = planted("anyudf-Foreig", |path| record(path, RECORD));
+        symlink(&theirs, base.path().join("anyudf-SymLnk")).expect("it may be written");
+        // Only root can give a directory away, and only others have one that is not theirs.
+        let foreign = std::os::unix::fs::chown(base.path().join("anyudf-Foreig"), Some(12345), None).is_ok();
+        let expected = if foreign { Swept::default() } else { Swept { removed: 0, cleaned_up: 1 } };
+        assert_eq!(sweep(base.path()).expect("it may be read"), expected);
+        assert!(theirs.exists());
+        assert_eq!(ran(&elsewhere), 0);
+    }
+
+    fn entries(path: &Path) -> Vec<OsString> {
+        fs::read_dir(path).expect("it is there").map(|entry| entry.expect("an entry").file_name()).collect()
+    }
+
+    /// D3: a living engine's directory is left alone, also when it is being made in the very moment of a sweep.
+    #[test]
+    fn d3_a_directory_that_is_being_made_is_not_swept() {
+        let base = tempfile::tempdir().expect("a directory");
+        let made = AtomicBool::new(false);
+        let living = thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !made.load(Ordering::Acquire) {
+                        // What is removed under it is an error in the log, and no other.
+                        let _ = sweep(base.path());
+                    }
+                });
+            }
+            let living: Vec<_> = (0..200).map(|_| SocketDir::new(Some(base.path()), 16)).collect();
+            made.store(true, Ordering::Release);
+            living
+        });
+        let living: Vec<_> = living.into_iter().map(|dir| dir.expect("a directory")).collect();
+        for dir in &living {
+            let path = dir.socket("a").path().parent().expect("a directory").to_owned();
+            assert!(path.exists());
+        }
+        assert_eq!(sweep(base.path()).expect("it may be read"), Swept::default());
+        drop(living);
+        assert!(entries(base.path()).is_empty());
+    }
 }
