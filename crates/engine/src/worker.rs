@@ -355,15 +355,11 @@ impl Worker {
         }
     }
 
-    /// Waits until the process that we started is dead and reaped.
-    pub(crate) fn exited(&self) -> impl Future<Output = ()> + Send + use<> {
+    /// Waits until the process that we started is dead and reaped, or its last handle is gone. Says whether it was seen
+    /// dead: nobody watches one without a handle any more.
+    pub(crate) fn exited(&self) -> impl Future<Output = bool> + Send + use<> {
         let mut exited = self.inner.exited.clone();
-        async move {
-            // An error means that nobody watches it any more, because it is being ended.
-            if exited.wait_for(Option::is_some).await.is_err() {
-                std::future::pending().await
-            }
-        }
+        async move { exited.wait_for(Option::is_some).await.is_ok() }
     }
 
     /// The number of the next session, from 1, for logs.
