@@ -355,11 +355,13 @@ impl Worker {
         }
     }
 
-    /// Waits until the process that we started is dead and reaped, or its last handle is gone. Says whether it was seen
-    /// dead: nobody watches one without a handle any more.
-    pub(crate) fn exited(&self) -> impl Future<Output = bool> + Send + use<> {
+    /// Waits until the process that we started is dead and reaped, or has been [ended](Worker::end).
+    pub(crate) fn exited(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut exited = self.inner.exited.clone();
-        async move { exited.wait_for(Option::is_some).await.is_ok() }
+        async move {
+            // An error means that nobody watches it any more, because it was ended.
+            let _ = exited.wait_for(Option::is_some).await;
+        }
     }
 
     /// The number of the next session, from 1, for logs.

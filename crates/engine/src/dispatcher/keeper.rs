@@ -225,11 +225,9 @@ impl Keeper {
         let max_sessions = worker.announced().max_sessions;
         let (tell, exited) = (self.tell.clone(), worker.exited());
         tokio::spawn(async move {
-            // One that is not seen dying was ended by us, and the pool knows.
-            if exited.await {
-                // Nobody listens when all is closed.
-                let _ = tell.send(Message::Event(Event::Died(id)));
-            }
+            exited.await;
+            // Nobody listens when all is closed.
+            let _ = tell.send(Message::Event(Event::Died(id)));
         });
         self.members.insert(id, Member::Ready(Ready { worker, resident: None, sessions: HashMap::new() }));
         Event::Started { worker: id, max_sessions }
