@@ -119,3 +119,22 @@ async fn d12_workers_end_in_parallel() {
     close(dispatcher, &base).await;
     assert!(controls.iter().all(|control| control.termination().is_some()));
 }
+
+/// D12: what watches a worker ends with it, also when the end was ours; else a dispatcher would grow with every worker.
+#[tokio::test]
+async fn d12_no_task_outlives_its_worker() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    // One process a session (D8).
+    let (dispatcher, base) = dispatcher(&plain(), |_| {});
+    for _ in 0..20 {
+        serves(&dispatcher).await;
+    }
+    close(dispatcher, &base).await;
+    soon("all tasks end", async {
+        while tasks() > before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
