@@ -297,7 +297,7 @@ impl Session {
         let duplex = tokio::select! {
             biased;
             stop = stops.recv() => Err(match stop {
-                Some(Stop::Fail(cause)) => Termination::TransportFailed(cause),
+                Some(Stop::Fail(cause)) => Termination::TransportFailed(worker.explain(cause).await),
                 Some(Stop::Cancel(_) | Stop::Interrupt) | None => Termination::Cancelled(CancelResponse::default()),
             }),
             opened = opening => match opened {
