@@ -94,6 +94,7 @@ impl Error {
             Cause::Idle(_) => (ErrorKind::Timeout, "WORKER_IDLE"),
             Cause::Lost(_) => (ErrorKind::Timeout, "WORKER_LOST"),
             Cause::Memory { .. } => (ErrorKind::Worker, "WORKER_MEMORY_LIMIT"),
+            Cause::Closed => (ErrorKind::Cancelled, "DISPATCHER_CLOSED"),
             Cause::Drained => (ErrorKind::Worker, "WORKER_DRAINED"),
         };
         Error::new(kind, condition, cause)

@@ -81,6 +81,35 @@ async fn c11_d11_hanging_in_every_phase() {
     close(dispatcher, &base).await;
 }
 
+/// D11: the session that hangs says so itself, whichever message carries it: no heartbeat is needed to keep the next one out
+/// of its worker.
+#[tokio::test]
+async fn d11_a_hung_call_is_known_by_its_error() {
+    let (dispatcher, base) = dispatcher(&specification(), |config| {
+        config.pool.heartbeat_interval = Duration::MAX;
+        config.pool.check_after = Duration::MAX;
+    });
+    for what in ["hang open", "hang process", "hang finish", "hang cancel", "hang cancel after an error"] {
+        serves(&dispatcher).await;
+        let afflicted = pid(&dispatcher).await;
+        // One that stays keeps the worker from being ended.
+        let neighbour = dispatcher.open(echo()).await.expect("it opens");
+        match dispatcher.open(odd_one(what).with_call_timeout(DEADLINE)).await {
+            Ok(session) if what == "hang cancel" => drop(soon("its end", session.close()).await),
+            Ok(session) => {
+                let control = session.control();
+                soon("its error", echoed(session, "a batch")).await.expect_err("it fails");
+                soon("its end", control.ended()).await;
+            }
+            Err(error) => assert_eq!(error.condition(), "CALL_TIMEOUT", "{what}: {error}"),
+        }
+        serves(&dispatcher).await;
+        assert_ne!(pid(&dispatcher).await, afflicted, "{what}");
+        assert_eq!(echoed(neighbour, "unharmed").await.expect("it echoes"), "unharmed");
+    }
+    close(dispatcher, &base).await;
+}
+
 /// D11: a neighbour that does not finish within the bound is ended with the worker, and told why.
 #[tokio::test]
 async fn d11_the_bound_for_neighbours() {

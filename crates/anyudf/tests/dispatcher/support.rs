@@ -78,6 +78,9 @@ impl Odd {
 impl RawFunction for Odd {
     fn process(&mut self, data: Bytes, out: &mut RawOutput<'_>) -> anyudf_worker::Result<()> {
         self.misbehave("process");
+        if self.phase == "cancel after an error" {
+            return Err(anyudf_worker::Error::user("it fails first"));
+        }
         if self.what == "leak" {
             self.hoard.push(vec![1; 8 << 20]);
         }
@@ -91,6 +94,7 @@ impl RawFunction for Odd {
 
     fn cancel(self: Box<Self>, _: &Reason) -> anyudf_worker::Result<()> {
         self.misbehave("cancel");
+        self.misbehave("cancel after an error");
         Ok(())
     }
 }

@@ -113,6 +113,7 @@ impl Pool {
                 self.worker(id, now, |worker, terms| worker.released(outcome, terms, now));
             }
             Event::Beat(id, vitals) => self.worker(id, now, |worker, terms| worker.beat(vitals, terms, now)),
+            Event::Overdue(id) => self.worker(id, now, |worker, terms| worker.overdue(terms, now)),
             Event::Silent(id) => self.worker(id, now, |worker, terms| worker.silent(terms, now)),
             Event::Died(id) => self.worker(id, now, |worker, _| match worker.state {
                 State::Starting | State::Ending => Fate::Stays, // the news that follows says so
@@ -144,6 +145,11 @@ impl Pool {
         let waiter = self.queue.front().and_then(|waiter| waiter.since.checked_add(self.terms.config.wait_timeout));
         let surplus = self.surplus().into_iter().filter_map(|(since, _)| self.idle_until(since));
         workers.chain(waiter).chain(surplus).chain(self.backoff.until).min()
+    }
+
+    /// Whether it still gives sessions (D12).
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
     }
 
     /// How things stand.

@@ -3,7 +3,7 @@
 //! ```text
 //! ask a [SCOPE]         a caller comes             leave a       and goes again
 //! up 0 [ANNOUNCED]      a worker is ready          fail 0, hopeless 0   or is not
-//! done 0, overdue 0, broken 0      a session in it is over
+//! done 0, broken 0                 a session in it is over   overdue 0    a session's call in it hangs
 //! beat 0 [overdue] [BYTES]         it answers       silent 0     it does not
 //! die 0                 it dies                    gone 0        it is reaped
 //! wait 1.5s             time passes                close
@@ -76,7 +76,7 @@ fn parse(words: &[&str]) -> Event {
         ["fail", w] => Event::StartFailed(worker(w), Prospect::Open),
         ["hopeless", w] => Event::StartFailed(worker(w), Prospect::Hopeless),
         ["done", w] => Event::Released(worker(w), Outcome::Salvageable),
-        ["overdue", w] => Event::Released(worker(w), Outcome::Overdue),
+        ["overdue", w] => Event::Overdue(worker(w)),
         ["broken", w] => Event::Released(worker(w), Outcome::Broken),
         ["beat", w] => Event::Beat(worker(w), Vitals::default()),
         ["beat", w, "overdue"] => Event::Beat(worker(w), Vitals { overdue: 1, resident: None }),
@@ -717,6 +717,7 @@ fn d11_c11_neighbours_of_an_overdue_call_finish() {
             ask c -> nothing
             up 0 3 -> a gets 0, b gets 0, c gets 0
             overdue 0 -> nothing
+            done 0 -> nothing
             ask d -> nothing
             beat 0 overdue -> nothing
             done 0 -> nothing

@@ -30,6 +30,8 @@ pub(crate) enum Event {
     Beat(WorkerId, Vitals),
     /// The worker did not answer a [`Beat`](Action::Beat) within the heartbeat interval.
     Silent(WorkerId),
+    /// A session was told that its call runs past its deadline (C11): the worker need not say so in a heartbeat.
+    Overdue(WorkerId),
     /// The process died by itself. It must still be reaped, so [`Ended`](Event::Ended) follows.
     Died(WorkerId),
     /// The process is reaped and its socket is gone: its slot is free.
@@ -54,9 +56,6 @@ pub(crate) enum Prospect {
 pub(crate) enum Outcome {
     /// A worker that may serve another one (E14).
     Salvageable,
-    /// A salvageable worker in which the session's call still runs, past its deadline (C11): D11 does not wait for the
-    /// heartbeat that will say so.
-    Overdue,
     /// A worker that may not (E14).
     Broken,
 }

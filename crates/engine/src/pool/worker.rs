@@ -154,7 +154,6 @@ impl Worker {
 
     /// One of its sessions is over.
     pub(super) fn released(&mut self, outcome: Outcome, terms: &Terms, now: Instant) -> Fate {
-        let drained = || now.checked_add(terms.config.drain_timeout);
         let reusable = terms.traits.supports_reuse && self.served < terms.sessions_in_life();
         if outcome == Outcome::Salvageable && self.sessions() > 0 {
             self.heard = now;
@@ -165,14 +164,10 @@ impl Worker {
                 left => (None, State::Busy { sessions: left }),
             },
             // Neighbours have their time: nothing says that they hang (D8, E14).
-            (State::Busy { sessions }, Outcome::Salvageable | Outcome::Broken) => {
+            (State::Busy { sessions }, _) => {
                 (Some(sessions - 1), State::Draining { sessions: sessions - 1, until: None })
             }
-            (State::Busy { sessions }, Outcome::Overdue) => {
-                (Some(sessions - 1), State::Draining { sessions: sessions - 1, until: drained() }) // D11
-            }
-            (State::Draining { sessions, until }, outcome) => {
-                let until = if outcome == Outcome::Overdue { until.or_else(drained) } else { until };
+            (State::Draining { sessions, until }, _) => {
                 (Some(sessions - 1), State::Draining { sessions: sessions - 1, until })
             }
             // The worker's end was known before its sessions' ends.
@@ -197,13 +192,25 @@ impl Worker {
                 _ => Fate::Lost(Some(Failure::Memory { peak: self.peak })),
             };
         }
-        match self.state {
-            State::Idle { .. } | State::Checking { .. } if vitals.overdue > 0 => return Fate::Ends(Manner::Politely),
-            State::Checking { since, .. } => self.state = State::Idle { since },
-            _ if vitals.overdue > 0 => self.drain(now.checked_add(terms.config.drain_timeout)), // D11
-            _ => {}
+        if vitals.overdue > 0 {
+            return self.overdue(terms, now);
+        }
+        if let State::Checking { since, .. } = self.state {
+            self.state = State::Idle { since };
         }
         Fate::Stays
+    }
+
+    /// A call in it hangs: those who have it have their time, and nobody comes after them (D11).
+    pub(super) fn overdue(&mut self, terms: &Terms, now: Instant) -> Fate {
+        match self.state {
+            State::Idle { .. } | State::Checking { .. } => Fate::Ends(Manner::Politely),
+            State::Busy { .. } | State::Draining { .. } => {
+                self.drain(now.checked_add(terms.config.drain_timeout));
+                Fate::Stays
+            }
+            State::Starting | State::Ending => Fate::Stays,
+        }
     }
 
     /// It missed a heartbeat.

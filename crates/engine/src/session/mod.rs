@@ -17,7 +17,7 @@ mod progress;
 mod role;
 mod termination;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyudf_grpc::{Credit, Outgoing, Sender, drive, queue};
 use anyudf_protocol::{CancelResponse, ExecutionError, Metrics};
@@ -63,15 +63,13 @@ struct Shared {
     stops: mpsc::UnboundedSender<Stop>,
     state: watch::Sender<State>,
     counters: Arc<Counters>,
+    /// The seat in a pooled worker (D8), until the session has ended.
+    lease: Mutex<Option<Lease>>,
 }
 
 impl Shared {
     fn end(&self, termination: Termination) {
-        self.state.send_if_modified(|state| {
-            let first = state.termination.is_none();
-            state.termination.get_or_insert(termination);
-            first
-        });
+        self.end_within(Stage::Running, || termination);
     }
 
     fn stop(&self, stop: Stop) {
@@ -86,15 +84,24 @@ impl Shared {
         self.end_within(stage, || Termination::Cancelled(CancelResponse::default()))
     }
 
-    /// Ends it without a stream (E1) if init has come no further than `stage`; says whether that was so.
+    /// Ends it if it has not ended and init has come no further than `stage`; says whether that was so. The seat is given
+    /// back before anybody is told: whoever knows of the end can have it.
     fn end_within(&self, stage: Stage, termination: impl FnOnce() -> Termination) -> bool {
         self.state.send_if_modified(|state| {
-            let early = state.stage <= stage && state.termination.is_none();
-            if early {
-                state.termination = Some(termination());
+            let ends = state.stage <= stage && state.termination.is_none();
+            if ends {
+                let termination = termination();
+                if let Some(mut lease) = self.lease().take() {
+                    lease.settle(&termination);
+                }
+                state.termination = Some(termination);
             }
-            early
+            ends
         })
+    }
+
+    fn lease(&self) -> MutexGuard<'_, Option<Lease>> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn termination(&self) -> Termination {
@@ -211,8 +218,6 @@ pub struct Session {
     shared: Arc<Shared>,
     guard: Guard,
     stops: mpsc::UnboundedReceiver<Stop>,
-    /// The seat in a pooled worker (D8).
-    lease: Option<Lease>,
 }
 
 impl Session {
@@ -222,9 +227,10 @@ impl Session {
             stops: stop,
             state: watch::channel(State::default()).0,
             counters: Arc::new(Counters::new(Instant::now())),
+            lease: Mutex::new(lease),
         };
         let shared = Arc::new(shared);
-        Session { worker, init, guard: Guard(Arc::clone(&shared)), shared, stops, lease }
+        Session { worker, init, guard: Guard(Arc::clone(&shared)), shared, stops }
     }
 
     /// A handle for other threads.
@@ -273,15 +279,18 @@ impl Session {
     }
 
     async fn begin(self) -> Result<Begun, Error> {
-        let Session { worker, init, shared, guard, mut stops, mut lease } = self;
+        let Session { worker, init, shared, guard, mut stops } = self;
         shared.state.send_if_modified(|state| {
             if state.termination.is_none() {
                 state.stage = Stage::Opening;
             }
             false
         });
-        if let Some(termination) = shared.state.borrow().termination.clone() {
-            verdict(termination)?;
+        let ended = shared.state.borrow().termination.clone();
+        match ended {
+            Some(Termination::TransportFailed(cause)) => return Err(Error::from_cause(&worker.explain(cause).await)),
+            Some(other) => return Err(verdict(other).expect_err("nothing finishes before it has begun")),
+            None => {}
         }
         let config = worker.session_config();
         let (mut wire, chunks) = match init.to_wire(config.chunk_bytes, worker.max_message_bytes()) {
@@ -309,7 +318,7 @@ impl Session {
         let duplex = match duplex {
             Ok(duplex) => duplex,
             Err(termination) => {
-                conclude(&shared, lease.take(), termination);
+                shared.end(termination);
                 return Err(verdict(shared.termination().await).expect_err("it did not finish"));
             }
         };
@@ -321,7 +330,7 @@ impl Session {
         let watch_taken = config.idle_limit.is_some();
         let role = EngineRole::new(wire, chunks, config, Arc::clone(&shared.counters), ends, began);
         shared.state.send_modify(|state| state.stage = Stage::Running);
-        let supervised = supervise(worker.clone(), Arc::clone(&shared), lease, role, duplex, news);
+        let supervised = supervise(worker.clone(), Supervised(Arc::clone(&shared)), role, duplex, news);
         tokio::spawn(supervised.instrument(span(&worker, &init)));
         let guard = Arc::new(guard);
         let open = OpenSession { worker, init, data: None, shared, guard, input, output, watch_taken };
@@ -384,47 +393,38 @@ fn span(worker: &Worker, init: &Init) -> tracing::Span {
     )
 }
 
-/// Gives the seat back, and then tells everybody how it ended: whoever knows that it did can have the seat.
-fn conclude(shared: &Shared, lease: Option<Lease>, termination: Termination) {
-    if let Some(mut lease) = lease {
-        lease.settle(&termination);
+/// An execution that a task carries. The task may be dropped with its runtime, or panic: nobody must wait for ever then,
+/// and nobody have its worker after it.
+struct Supervised(Arc<Shared>);
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        let why = "the engine's task that carried the execution is gone; was its runtime shut down?".to_string();
+        self.0.end(Termination::TransportFailed(Cause::Lost(why)));
     }
-    shared.end(termination);
 }
 
 /// Carries one execution and tells everybody how it goes.
 async fn supervise(
     worker: Worker,
-    shared: Arc<Shared>,
-    mut lease: Option<Lease>,
+    supervised: Supervised,
     role: EngineRole,
     duplex: anyudf_grpc::Duplex,
     mut news: mpsc::UnboundedReceiver<News>,
 ) {
-    /// The runtime may be shut down under us; nobody must wait for ever then.
-    struct Abandoned<'a>(&'a Shared);
-    impl Drop for Abandoned<'_> {
-        fn drop(&mut self) {
-            let why = "the engine's runtime was shut down".to_string();
-            self.0.end(Termination::TransportFailed(Cause::Lost(why)));
-        }
-    }
-    let _abandoned = Abandoned(&shared);
+    let Supervised(shared) = &supervised;
     let tell = async {
         while let Some(news) = news.recv().await {
             match news {
-                News::Failed(error) => {
-                    // First, so that whoever knows of it finds the worker closed (D11).
-                    if let Some(lease) = &lease {
-                        lease.failed(&error);
-                    }
-                    shared.state.send_modify(|state| state.error = Some(error));
-                }
+                // First, so that whoever knows of it finds the worker closed (D11).
+                News::Reported(error) => shared.lease().iter().for_each(|lease| lease.reported(&error)),
+                // Nobody waits when the handle was dropped.
+                News::Refused(opened, error) => drop(opened.send(Err(error))),
+                News::Failed(error) => shared.state.send_modify(|state| state.error = Some(error)),
                 News::Ended(Termination::TransportFailed(cause)) => {
-                    let termination = Termination::TransportFailed(worker.explain(cause).await);
-                    conclude(&shared, lease.take(), termination);
+                    shared.end(Termination::TransportFailed(worker.explain(cause).await));
                 }
-                News::Ended(termination) => conclude(&shared, lease.take(), termination),
+                News::Ended(termination) => shared.end(termination),
             }
         }
     };

@@ -46,11 +46,18 @@ pub(crate) enum Stop {
 /// What the role tells those who wait, as soon as it knows.
 #[derive(Debug)]
 pub(crate) enum News {
+    /// An error arrived, in whatever message. What follows from it for the caller comes after this.
+    Reported(ExecutionError),
+    /// InitResponse refused: the error that init gives, for whoever waits for it.
+    Refused(OpenedSender, ExecutionError),
     /// ErrorResponse arrived: the error every caller will see (E10).
     Failed(ExecutionError),
     /// It is over. The first terminal wins; nothing follows it.
     Ended(Termination),
 }
+
+/// Who waits for InitResponse.
+pub(crate) type OpenedSender = oneshot::Sender<Result<Option<Bytes>, ExecutionError>>;
 
 /// What [`EngineRole::new`] is given besides the Init.
 #[derive(Debug)]
@@ -58,7 +65,7 @@ pub(crate) struct Ends {
     pub(crate) input: Receiver<FromCaller>,
     pub(crate) stops: mpsc::UnboundedReceiver<Stop>,
     pub(crate) output: mpsc::UnboundedSender<(Bytes, Credit)>,
-    pub(crate) opened: oneshot::Sender<Result<Option<Bytes>, ExecutionError>>,
+    pub(crate) opened: OpenedSender,
     pub(crate) news: mpsc::UnboundedSender<News>,
 }
 
@@ -80,7 +87,7 @@ pub(crate) struct EngineRole {
     stops: mpsc::UnboundedReceiver<Stop>,
     /// Where data goes; gone once nothing more will.
     output: Option<mpsc::UnboundedSender<(Bytes, Credit)>>,
-    opened: Option<oneshot::Sender<Result<Option<Bytes>, ExecutionError>>>,
+    opened: Option<OpenedSender>,
     news: mpsc::UnboundedSender<News>,
     counters: Arc<Counters>,
     config: SessionConfig,
@@ -148,8 +155,12 @@ impl EngineRole {
         self.input.close();
         self.output = None;
         self.opened = None;
+        self.tell(News::Ended(termination));
+    }
+
+    fn tell(&self, news: News) {
         // Nobody listens any more when every handle was dropped.
-        let _ = self.news.send(News::Ended(termination));
+        let _ = self.news.send(news);
     }
 
     fn fail_transport(&mut self, cause: Cause, ending: Ending) {
@@ -200,6 +211,9 @@ impl EngineRole {
             return self.violated(violation);
         }
         self.moved = now;
+        if let Some(error) = reported(&response) {
+            self.tell(News::Reported(error.clone()));
+        }
         match response {
             Response::Init(InitResponse { data, error: None }) => {
                 if let Some(opened) = self.opened.take() {
@@ -238,14 +252,13 @@ impl EngineRole {
     /// The function did not open: init fails with the worker's error, and the execution ends as cancelled (R8).
     fn refused(&mut self, error: ExecutionError, now: Instant) {
         if let Some(opened) = self.opened.take() {
-            // Nobody waits when the handle was dropped.
-            let _ = opened.send(Err(error));
+            self.tell(News::Refused(opened, error));
         }
         self.cancel(None, now);
     }
 
     fn fail(&mut self, error: ExecutionError) {
-        let _ = self.news.send(News::Failed(error.clone()));
+        self.tell(News::Failed(error.clone()));
         self.error = Some(error);
     }
 
@@ -328,6 +341,17 @@ impl EngineRole {
             // The caller's end is gone without Finish: its drop has sent a Stop, which is on the way.
             None => Poll::Pending,
         }
+    }
+}
+
+/// The error that a message carries, whatever message it is (R14).
+fn reported(response: &Response) -> Option<&ExecutionError> {
+    match response {
+        Response::Init(init) => init.error.as_ref(),
+        Response::Error(error) => Some(error),
+        Response::Finish(finish) => finish.error.as_ref(),
+        Response::Cancel(cancel) => cancel.error.as_ref(),
+        Response::Data(_) => None,
     }
 }
 

@@ -79,6 +79,8 @@ pub enum Cause {
     },
     /// A call in the same worker hung, and the time for its neighbours to finish has passed (D11).
     Drained,
+    /// The dispatcher was closed, and the worker did not acknowledge Cancel within the time for that (D12).
+    Closed,
 }
 
 impl fmt::Display for Cause {
@@ -102,6 +104,9 @@ impl fmt::Display for Cause {
                 "the worker held {} MiB of memory, more than it may, and was ended while it ran {functions} (D10); send \
                  smaller batches, or allow it more",
                 peak >> 20
+            ),
+            Cause::Closed => f.write_str(
+                "the dispatcher was closed, and its worker was ended because it did not acknowledge Cancel in time (D12)",
             ),
             Cause::Drained => f.write_str(
                 "the worker was ended, because a call of another session in it hangs and this one did not finish within \

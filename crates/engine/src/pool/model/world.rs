@@ -109,8 +109,9 @@ impl World {
                 events.push(Event::Ended(id));
             }
             if process.held > 0 {
-                let outcomes = [Outcome::Salvageable, Outcome::Overdue, Outcome::Broken];
+                let outcomes = [Outcome::Salvageable, Outcome::Broken];
                 events.extend(outcomes.map(|outcome| Event::Released(id, outcome)));
+                events.push(Event::Overdue(id));
             }
         }
         events
@@ -190,6 +191,7 @@ impl World {
                 (process.asked, process.missed) = (false, false);
                 process.spoilt |= vitals == OVERDUE;
             }
+            Event::Overdue(id) => world.process(id)?.spoilt = true,
             Event::Silent(id) => {
                 let process = world.process(id)?;
                 (process.asked, process.missed) = (false, true);
