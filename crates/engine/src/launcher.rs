@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -262,7 +263,10 @@ impl Default for LaunchConfig {
 #[derive(Debug)]
 pub struct Launcher {
     config: LaunchConfig,
+    /// Where sockets are made.
     sockets: Option<Arc<SocketDir>>,
+    /// Whose watchdog is told of the processes, when they have no sockets there.
+    guard: Option<Arc<SocketDir>>,
 }
 
 impl Launcher {
@@ -276,11 +280,12 @@ impl Launcher {
             Transport::Unix => Some(SocketDir::new(config.socket_base.as_deref(), 2 * ID_BYTES)?),
             Transport::Tcp => None,
         };
-        Ok(Launcher { config, sockets })
+        Ok(Launcher { config, sockets, guard: None })
     }
 
     /// A launcher whose private directory is there whatever the transport, guarded by a watchdog: an environment may owe
-    /// it a clean-up (D3). What dead engines have left beside it is swept in the background.
+    /// it a clean-up (D3). What dead engines have left beside it is swept in the background. Blocks for as long as starting
+    /// the watchdog takes.
     ///
     /// # Errors
     /// Those of [`new`](Launcher::new).
@@ -292,7 +297,7 @@ impl Launcher {
             Transport::Unix => Some(Arc::clone(&dir)),
             Transport::Tcp => None,
         };
-        Ok((Launcher { config, sockets }, dir))
+        Ok((Launcher { config, sockets, guard: Some(Arc::clone(&dir)) }, dir))
     }
 
     /// How workers are started and ended.
@@ -330,12 +335,28 @@ impl Launcher {
         command: &WorkerCommand,
         probe: impl Fn(&Process) -> BoxFuture<'static, Result<Option<T>, Error>>,
     ) -> Result<(Process, T), Error> {
+        self.launch_until(std::future::pending(), command, probe).await
+    }
+
+    /// The same until `stopped`. Unlike with dropping the future, the process is dead and reaped when that is told by an
+    /// error, `WORKER_NOT_STARTED`.
+    pub(crate) async fn launch_until<T>(
+        &self,
+        stopped: impl Future<Output = ()>,
+        command: &WorkerCommand,
+        probe: impl Fn(&Process) -> BoxFuture<'static, Result<Option<T>, Error>>,
+    ) -> Result<(Process, T), Error> {
+        let mut stopped = pin!(stopped);
         let started = Instant::now();
         let mut attempt = 1;
         loop {
             let process = self.start(command).await?;
             let left = self.config.init_timeout.saturating_sub(started.elapsed());
-            let unready = match ready(&process, &probe, left).await {
+            let ready = tokio::select! {
+                ready = ready(&process, &probe, left) => ready,
+                () = &mut stopped => Err(Unready::Stopped),
+            };
+            let unready = match ready {
                 Ok(answer) => {
                     tracing::debug!(worker = process.id(), "worker answers after {:?}", started.elapsed());
                     return Ok((process, answer));
@@ -360,7 +381,8 @@ impl Launcher {
             None => Endpoint::Tcp(free_port()?),
         };
         let tail = Tail::default();
-        let remains = socket.as_ref().map(|socket| socket.remains());
+        let guard = || self.guard.as_ref().map(|dir| dir.remains());
+        let remains = socket.as_ref().map(|socket| socket.remains()).or_else(guard);
         let child = command.to_worker(&id, &endpoint, &token)?;
         let child = Child::start(child, id.clone(), tail.clone(), remains).await;
         let child = child.map_err(|error| command.cannot_start(error))?;
@@ -384,6 +406,10 @@ impl Launcher {
         let (program, endpoint, tail) = (process.program().display(), process.endpoint(), process.tail());
         match unready {
             Unready::Refused(error) => error,
+            Unready::Stopped => {
+                let text = format!("worker `{program}` was ended before it answered: it is no longer wanted");
+                Error::new(ErrorKind::Launch, "WORKER_NOT_STARTED", text)
+            }
             Unready::Exited(exit) => {
                 let text = format!(
                     "worker `{program}` ended before it answered ({exit}) (D6); to see more, run it by hand and add \
@@ -412,6 +438,8 @@ impl Launcher {
 enum Unready {
     Exited(Exit),
     Late,
+    /// Nobody wants it any more.
+    Stopped,
     Refused(Error),
 }
 

@@ -2,9 +2,12 @@
 //! its functions, send batches, get batches.
 //!
 //! This crate is *not* a query engine and has no scheduler: it is what an engine embeds. One [`Worker`] is one process;
-//! one [`Session`] is one execution of one function.
+//! one [`Session`] is one execution of one function. A [`Dispatcher`] has a pool of workers, made from a
+//! [`WorkerSpecification`], and gives sessions in them; who wants a single worker starts it by hand.
 //!
 //! ```text
+//!   Dispatcher ─────▶ environment, pool of workers
+//!      │    or
 //!   Worker::start ──▶ process, socket, heartbeat
 //!      │
 //!   session ──▶ init ──▶ split ──▶ Input.send … finish        (bytes, or record batches)

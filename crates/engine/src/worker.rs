@@ -139,16 +139,17 @@ impl Worker {
     /// Dropping the future ends the process.
     pub async fn start(command: &WorkerCommand, config: WorkerConfig) -> Result<Self, Error> {
         let launcher = Launcher::new(config.launch.clone())?;
-        Worker::launch(&launcher, command, config, Heartbeats::Watched).await
+        Worker::launch(&launcher, command, config, Heartbeats::Watched, std::future::pending()).await
     }
 
-    /// A worker of a pool, which asks for its heartbeats itself (D10).
+    /// A worker of a pool, which asks for its heartbeats itself (D10), and may not want it any more while it starts.
     pub(crate) async fn pooled(
         launcher: &Launcher,
         command: &WorkerCommand,
         config: WorkerConfig,
+        stopped: impl Future<Output = ()>,
     ) -> Result<Self, Error> {
-        Worker::launch(launcher, command, config, Heartbeats::LeftToThePool).await
+        Worker::launch(launcher, command, config, Heartbeats::LeftToThePool, stopped).await
     }
 
     async fn launch(
@@ -156,6 +157,7 @@ impl Worker {
         command: &WorkerCommand,
         config: WorkerConfig,
         heartbeats: Heartbeats,
+        stopped: impl Future<Output = ()>,
     ) -> Result<Self, Error> {
         let settings = config.settings.clone();
         let probe = |process: &Process| {
@@ -171,7 +173,7 @@ impl Worker {
                 }
             }) as futures::future::BoxFuture<'_, _>
         };
-        let (process, (connection, answer)) = launcher.launch(command, probe).await?;
+        let (process, (connection, answer)) = launcher.launch_until(stopped, command, probe).await?;
         let announced = announced(answer);
         let (endpoint, token) = (process.endpoint(), Some(process.token().expose()));
         let connections = Connections::new(connection, endpoint, &config.settings, token, &announced.features);
@@ -280,15 +282,18 @@ impl Worker {
     /// # Cancel safety
     /// Dropping the future cancels the call.
     pub async fn heartbeat(&self) -> Result<BTreeMap<String, String>, Error> {
-        match self.manage(ManageRequest::Heartbeat, "a heartbeat").await? {
+        self.heartbeat_within(self.inner.config.launch.init_timeout).await
+    }
+
+    /// The same with another limit.
+    pub(crate) async fn heartbeat_within(&self, limit: Duration) -> Result<BTreeMap<String, String>, Error> {
+        match self.manage(ManageRequest::Heartbeat, "a heartbeat", limit).await? {
             ManageResponse::Heartbeat(metrics) => Ok(metrics),
             ManageResponse::Shutdown { .. } => unreachable!("Connection::manage checks the branch"),
         }
     }
 
-    /// Asks, and waits as long as a new worker may take.
-    async fn manage(&self, request: ManageRequest, what: &str) -> Result<ManageResponse, Error> {
-        let limit = self.inner.config.launch.init_timeout;
+    async fn manage(&self, request: ManageRequest, what: &str, limit: Duration) -> Result<ManageResponse, Error> {
         match timeout(limit, self.inner.connections.first().manage(request)).await {
             Ok(answer) => answer.map_err(|status| Error::from_status(&format!("no answer to {what}"), status)),
             Err(_) => {
@@ -337,7 +342,9 @@ impl Worker {
             None => {
                 let request =
                     ManageRequest::Shutdown { reason: Some("the engine ends".into()), cancel_sessions: false };
-                self.manage(request, "Shutdown").await.map(|_| ())
+                // As long as a new worker may take.
+                let limit = self.inner.config.launch.init_timeout;
+                self.manage(request, "Shutdown", limit).await.map(|_| ())
             }
         }
     }

@@ -170,6 +170,22 @@ async fn d10_a_stopped_idle_worker_is_not_handed_out() {
     close(dispatcher, &base).await;
 }
 
+/// D10, D2: a worker that has less time to start than to answer a heartbeat is found out all the same when it is stopped.
+#[tokio::test]
+async fn d10_d2_a_short_start_timeout_hides_no_stopped_worker() {
+    let hasty = specification().with_initialization_timeout(Duration::from_secs(1));
+    let (dispatcher, base) = dispatcher(&hasty, |config| {
+        config.pool.heartbeat_interval = Duration::from_millis(1200);
+        config.pool.heartbeat_misses = 1;
+    });
+    let session = dispatcher.open(echo()).await.expect("it opens");
+    stop(pid(&dispatcher).await).await;
+    let ended = soon("it is given up", session.control().ended()).await;
+    assert!(ended.to_string().contains("worker does not answer"), "{ended}");
+    serves(&dispatcher).await;
+    close(dispatcher, &base).await;
+}
+
 /// D5: without the directory for its sockets a dispatcher goes on with the workers it has, and then says what is wrong.
 #[tokio::test]
 async fn d5_the_socket_directory_is_removed() {

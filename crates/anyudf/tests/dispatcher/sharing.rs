@@ -127,17 +127,31 @@ async fn d10_the_pool_is_measured() {
     let (dispatcher, base) = dispatcher(&specification(), |_| {});
     let session = dispatcher.open(echo()).await.expect("it opens");
     assert_eq!(echoed(session, "here").await.expect("it echoes"), "here");
-    stats(&dispatcher).await;
-    let seen = seen.snapshot().into_vec();
-    let value = |name: &str| {
-        seen.iter().find(|(key, ..)| key.key().name() == name).map(|(_, _, _, value)| match value {
-            DebugValue::Counter(count) => *count as f64,
-            DebugValue::Gauge(value) => value.into_inner(),
-            DebugValue::Histogram(values) => values.len() as f64,
+    // Another dispatcher for the same program is told apart.
+    let (other, elsewhere) = crate::support::dispatcher(&specification(), |_| {});
+    let session = other.open(echo()).await.expect("it opens");
+    let measured = async |names: [&str; 3]| {
+        // Whoever is asked records first. What is looked at begins anew.
+        let _asked = (dispatcher.stats().await, other.stats().await);
+        let measured = seen.snapshot().into_vec();
+        names.map(|name| -> f64 {
+            let named = measured.iter().filter(|(key, ..)| key.key().name() == name);
+            let values = named.map(|(.., value)| match value {
+                DebugValue::Counter(count) => *count as f64,
+                DebugValue::Gauge(value) => value.into_inner(),
+                DebugValue::Histogram(values) => values.len() as f64,
+            });
+            values.sum()
         })
     };
-    assert_eq!(value("anyudf_pool_granted_total"), Some(1.0));
-    assert_eq!(value("anyudf_pool_starts_total"), Some(1.0));
-    assert_eq!(value("anyudf_pool_waiting"), Some(0.0));
-    close(dispatcher, &base).await;
+    let names = ["anyudf_pool_workers", "anyudf_pool_sessions", "anyudf_pool_starts_total"];
+    assert_eq!(measured(names).await, [2.0, 1.0, 2.0]);
+    // And of what is closed nothing stays in use.
+    drop(session);
+    assert!(other.stats().await.is_some() && dispatcher.stats().await.is_some());
+    other.close().await;
+    dispatcher.close().await;
+    assert_eq!(measured(names).await, [0.0, 0.0, 2.0]);
+    drop((other, elsewhere));
+    drop((dispatcher, base));
 }

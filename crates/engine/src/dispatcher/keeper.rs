@@ -1,16 +1,17 @@
 //! The task that owns the pool: hears what happens, and does what the pool decides.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyudf_grpc::Status;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
 use super::lease::Lease;
-use super::metrics;
+use super::metrics::Instruments;
 use super::stats::{DispatcherStats, WorkerState, WorkerStats};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind};
@@ -21,6 +22,9 @@ use crate::pool::words::{
 use crate::pool::{Pool, Scope};
 use crate::session::{Cause, Control};
 use crate::worker::{Worker, WorkerConfig};
+
+/// Why sessions are cancelled at the end.
+const CLOSING: &str = "the dispatcher closes";
 
 /// What the keeper hears.
 #[derive(Debug)]
@@ -74,18 +78,57 @@ pub(super) struct Starter {
 }
 
 impl Starter {
-    async fn start(&self) -> Result<Worker, Error> {
-        self.environment.ready().await?;
-        Worker::pooled(&self.launcher, &self.runner, self.config.clone()).await
+    /// Starts a worker, unless `stopped` comes first: then nothing is left of it when this returns.
+    async fn start(&self, stopped: impl Future<Output = ()>) -> Result<Worker, Error> {
+        let mut stopped = pin!(stopped);
+        tokio::select! {
+            ready = self.environment.ready() => ready?,
+            () = &mut stopped => {
+                return Err(Error::new(ErrorKind::Launch, "WORKER_NOT_STARTED", "the worker is no longer wanted"));
+            }
+        }
+        Worker::pooled(&self.launcher, &self.runner, self.config.clone(), stopped).await
+    }
+}
+
+/// What a task owes the keeper. It is told in any case, so that no slot is lost with a task that panics.
+#[derive(Debug)]
+struct Promise {
+    tell: mpsc::UnboundedSender<Message>,
+    /// `None` once it was told.
+    message: Option<Message>,
+}
+
+impl Promise {
+    /// What is told if nobody keeps it.
+    fn new(tell: &mpsc::UnboundedSender<Message>, otherwise: Message) -> Self {
+        Promise { tell: tell.clone(), message: Some(otherwise) }
+    }
+
+    fn keep(mut self, message: Message) {
+        self.message = Some(message);
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        // Nobody listens when all is closed.
+        let _ = self.message.take().map(|message| self.tell.send(message));
     }
 }
 
 /// A worker of the pool.
 #[derive(Debug)]
 enum Member {
-    Starting(JoinHandle<()>),
+    /// Dropping the sender stops the start. Whatever comes of it is told.
+    Starting {
+        _stop: oneshot::Sender<()>,
+    },
     Ready(Ready),
-    Ending { id: Option<String>, pid: Option<u32> },
+    Ending {
+        id: Option<String>,
+        pid: Option<u32>,
+    },
 }
 
 #[derive(Debug)]
@@ -107,8 +150,7 @@ struct Seated {
 pub(super) struct Keeper {
     pool: Pool,
     starter: Arc<Starter>,
-    /// What the metrics are told of.
-    program: String,
+    instruments: Instruments,
     /// For the tasks that it starts. It ends when the pool says that all is gone, not when nobody is left to tell it.
     tell: mpsc::UnboundedSender<Message>,
     waiting: HashMap<RequestId, oneshot::Sender<Result<Granted, Error>>>,
@@ -122,7 +164,7 @@ impl Keeper {
     pub(super) fn new(pool: Pool, starter: Starter, tell: mpsc::UnboundedSender<Message>) -> Self {
         Keeper {
             pool,
-            program: starter.runner.program.display().to_string(),
+            instruments: Instruments::new(&starter.runner.program.display().to_string()),
             starter: Arc::new(starter),
             tell,
             waiting: HashMap::new(),
@@ -135,12 +177,9 @@ impl Keeper {
     /// Runs until all is closed.
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
         loop {
-            while let Some(action) = self.pool.poll_action() {
-                if self.act(action).is_break() {
-                    return self.closed().await;
-                }
+            if self.act_all().is_break() {
+                return self.closed(inbox).await;
             }
-            metrics::record(&self.program, &self.pool.snapshot());
             let message = match self.pool.deadline() {
                 Some(deadline) => tokio::select! {
                     biased;
@@ -155,12 +194,33 @@ impl Keeper {
         }
     }
 
-    /// The last worker is gone: what it needed goes, too (D3).
-    async fn closed(self) {
+    /// Does what the pool wants done, and says how it stands then.
+    fn act_all(&mut self) -> ControlFlow<()> {
+        // Before, too: whoever learns from what is done that it is done finds it measured.
+        self.instruments.record(&self.pool.snapshot());
+        while let Some(action) = self.pool.poll_action() {
+            self.act(action)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The last worker is gone: what it needed goes, too (D3). Until that is done, who asks is answered.
+    async fn closed(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
+        let starter = Arc::clone(&self.starter);
         // What went wrong is logged there; nothing can be done about it here.
-        let _ = self.starter.environment.clean_up().await;
-        drop(self.starter);
-        for caller in self.closing {
+        let mut clean_up = pin!(async move { drop(starter.environment.clean_up().await) });
+        loop {
+            let message = tokio::select! {
+                () = &mut clean_up => break,
+                Some(message) = inbox.recv() => message,
+            };
+            self.hear(message);
+            // It is closed, and has told so.
+            let _ = self.act_all();
+        }
+        let Keeper { starter, closing, .. } = self;
+        drop(starter);
+        for caller in closing {
             let _ = caller.send(());
         }
     }
@@ -187,12 +247,17 @@ impl Keeper {
                 }
                 Event::Released(worker, outcome)
             }
-            Message::Started(id, worker) => self.started(id, worker),
+            Message::Started(id, worker) => match self.members.get(&id) {
+                Some(Member::Starting { .. }) => self.started(id, worker),
+                // Its end was asked for when it was about to answer.
+                _ => return self.reap(id, worker, Manner::AtOnce),
+            },
             Message::StartFailed(id, error) => {
-                self.members.remove(&id);
                 let prospect = prospect(&error);
                 tracing::debug!(condition = error.condition(), "a worker did not start: {error}");
-                self.failed_start = Some(error);
+                if let Some(Member::Starting { .. }) = self.members.remove(&id) {
+                    self.failed_start = Some(error);
+                }
                 Event::StartFailed(id, prospect)
             }
             Message::Close(done) => {
@@ -233,20 +298,21 @@ impl Keeper {
         Event::Started { worker: id, max_sessions }
     }
 
-    /// A session that its worker's end, or the dispatcher's, has overtaken is ended when it is heard of.
+    /// A session that its worker's end, or the dispatcher's, has overtaken is ended when it is heard of. That it is over is
+    /// always heard later.
     fn opened(&mut self, worker: WorkerId, request: RequestId, control: Control, label: String) {
         match self.members.get_mut(&worker) {
             Some(Member::Ready(ready)) => {
-                // One that is over already has said so before.
-                if control.termination().is_none() {
-                    ready.sessions.insert(request, Seated { control, label });
+                if !self.pool.is_open() {
+                    control.cancel(CLOSING); // D12
                 }
+                ready.sessions.insert(request, Seated { control, label });
             }
             _ => control.fail(Cause::Broken(Status::unavailable("the worker was ended before the session began"))),
         }
     }
 
-    fn act(&mut self, action: Action) -> std::ops::ControlFlow<()> {
+    fn act(&mut self, action: Action) -> ControlFlow<()> {
         match action {
             Action::Start(id) => self.start(id),
             Action::Beat(id) => self.beat(id),
@@ -260,39 +326,43 @@ impl Keeper {
             Action::FailSessions(id, failure) => self.fail_sessions(id, failure),
             Action::CancelSessions(id) => {
                 if let Some(Member::Ready(ready)) = self.members.get(&id) {
-                    ready.sessions.values().for_each(|session| session.control.cancel("the dispatcher closes"));
+                    ready.sessions.values().for_each(|session| session.control.cancel(CLOSING));
                 }
             }
             Action::End(id, manner) => self.end(id, manner),
-            Action::Closed => return std::ops::ControlFlow::Break(()),
+            Action::Closed => return ControlFlow::Break(()),
         }
-        std::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(())
     }
 
     fn start(&mut self, id: WorkerId) {
-        let (starter, tell) = (Arc::clone(&self.starter), self.tell.clone());
-        let starting = tokio::spawn(async move {
-            let message = match starter.start().await {
+        let starter = Arc::clone(&self.starter);
+        let lost = Error::new(ErrorKind::Launch, "WORKER_NOT_STARTED", "the task that started the worker panicked");
+        let promise = Promise::new(&self.tell, Message::StartFailed(id, lost));
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            let message = match starter.start(async move { drop(stopped.await) }).await {
                 Ok(worker) => Message::Started(id, worker),
                 Err(error) => Message::StartFailed(id, error),
             };
             drop(starter);
-            let _ = tell.send(message);
+            promise.keep(message);
         });
-        self.members.insert(id, Member::Starting(starting));
+        self.members.insert(id, Member::Starting { _stop: stop });
     }
 
     fn beat(&self, id: WorkerId) {
         let Some(Member::Ready(Ready { worker, .. })) = self.members.get(&id) else { return };
-        let (worker, tell, interval) = (worker.clone(), self.tell.clone(), self.starter.heartbeat_interval);
+        let (worker, interval) = (worker.clone(), self.starter.heartbeat_interval);
+        let promise = Promise::new(&self.tell, Message::Event(Event::Silent(id)));
         tokio::spawn(async move {
-            let event = match timeout(interval, worker.heartbeat()).await {
-                Ok(Ok(metrics)) => Event::Beat(id, vitals(&metrics, worker.pid())),
-                // An answer all the same (D6), unless there was nobody to answer.
-                Ok(Err(_)) if !worker.is_disconnected() => Event::Beat(id, Vitals::default()),
-                Ok(Err(_)) | Err(_) => Event::Silent(id),
+            let event = match worker.heartbeat_within(interval).await {
+                Ok(metrics) => Event::Beat(id, vitals(&metrics, worker.pid())),
+                Err(error) if error.kind() == ErrorKind::Timeout || worker.is_disconnected() => Event::Silent(id),
+                // An answer all the same (D6).
+                Err(_) => Event::Beat(id, Vitals::default()),
             };
-            let _ = tell.send(Message::Event(event));
+            promise.keep(Message::Event(event));
         });
     }
 
@@ -313,14 +383,13 @@ impl Keeper {
         let cause = match failure {
             Failure::Memory { peak } => Cause::Memory { peak, functions: functions.join(", ") },
             Failure::Silent { misses } => Cause::Lost(format!("{misses} heartbeats in a row went unanswered")),
-            Failure::DrainBound => Cause::Drained,
+            Failure::DrainBound if self.pool.is_open() => Cause::Drained,
+            Failure::DrainBound => Cause::Closed,
         };
         ready.sessions.values().for_each(|session| session.control.fail(cause.clone()));
     }
 
     fn end(&mut self, id: WorkerId, manner: Manner) {
-        let tell = self.tell.clone();
-        let ended = move || drop(tell.send(Message::Event(Event::Ended(id))));
         match self.members.remove(&id) {
             Some(Member::Ready(Ready { worker, sessions, .. })) => {
                 // Whoever is left has a worker that is gone, or going. How it ended is said when that is known.
@@ -329,28 +398,31 @@ impl Keeper {
                 }
                 let ending = Member::Ending { id: worker.id().map(String::from), pid: worker.pid() };
                 self.members.insert(id, ending);
-                tokio::spawn(async move {
-                    let outcome = match manner {
-                        Manner::Politely => worker.end().await,
-                        Manner::AtOnce => worker.kill().await,
-                    };
-                    if let Err(error) = outcome {
-                        tracing::warn!("{error}");
-                    }
-                    ended();
-                });
+                self.reap(id, worker, manner);
             }
-            Some(Member::Starting(starting)) => {
+            Some(Member::Starting { .. }) => {
+                // That stops the start. It says so, or has said that the worker answers, which then is ended.
                 self.members.insert(id, Member::Ending { id: None, pid: None });
-                // Dropping what it does kills the process (D7).
-                starting.abort();
-                tokio::spawn(async move {
-                    let _ = starting.await;
-                    ended();
-                });
             }
-            Some(Member::Ending { .. }) | None => ended(),
+            // It is being ended.
+            Some(ending @ Member::Ending { .. }) => drop(self.members.insert(id, ending)),
+            None => self.pool.handle(Event::Ended(id), Instant::now()),
         }
+    }
+
+    /// Ends a process, and says so when it is dead and reaped (D7).
+    fn reap(&self, id: WorkerId, worker: Worker, manner: Manner) {
+        let promise = Promise::new(&self.tell, Message::Event(Event::Ended(id)));
+        tokio::spawn(async move {
+            let outcome = match manner {
+                Manner::Politely => worker.end().await,
+                Manner::AtOnce => worker.kill().await,
+            };
+            if let Err(error) = outcome {
+                tracing::warn!("{error}");
+            }
+            drop(promise);
+        });
     }
 
     fn refusal(&self, refusal: Refusal) -> Error {
@@ -382,7 +454,7 @@ impl Keeper {
 
     fn stats(&self) -> DispatcherStats {
         let workers = self.members.values().map(|member| match member {
-            Member::Starting(_) => {
+            Member::Starting { .. } => {
                 WorkerStats { id: None, pid: None, state: WorkerState::Starting, sessions: 0, resident: None }
             }
             Member::Ready(ready) => WorkerStats {
@@ -422,5 +494,28 @@ fn prospect(error: &Error) -> Prospect {
         }
         condition if condition.starts_with("ENVIRONMENT_") => Prospect::Hopeless, // D3
         _ => Prospect::Open,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D10: what a task owes is told once, by itself or by its end, so that no slot is lost with one that panics.
+    #[tokio::test]
+    async fn d10_a_task_that_panics_is_heard_of() {
+        let (tell, mut inbox) = mpsc::unbounded_channel();
+        let promise = |id| Promise::new(&tell, Message::Event(Event::Silent(WorkerId(id))));
+        let (kept, broken) = (promise(1), promise(2));
+        kept.keep(Message::Event(Event::Ended(WorkerId(1))));
+        let panicked = tokio::spawn(async move {
+            let _broken = broken;
+            panic!("as it should");
+        });
+        assert!(panicked.await.is_err_and(|error| error.is_panic()));
+        let mut heard = std::iter::from_fn(|| inbox.try_recv().ok());
+        assert!(matches!(heard.next(), Some(Message::Event(Event::Ended(WorkerId(1))))));
+        assert!(matches!(heard.next(), Some(Message::Event(Event::Silent(WorkerId(2))))));
+        assert!(heard.next().is_none());
     }
 }

@@ -22,7 +22,7 @@ mod stats;
 pub(crate) use lease::Lease;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -72,6 +72,8 @@ pub struct Dispatcher {
 struct Handle {
     keeper: mpsc::UnboundedSender<Message>,
     next_request: AtomicU64,
+    /// Somebody has closed it.
+    closed: AtomicBool,
 }
 
 impl Drop for Handle {
@@ -91,6 +93,9 @@ impl Dispatcher {
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O and time.
+    ///
+    /// # Blocking
+    /// For as long as making a directory and starting a small process take, about a millisecond.
     pub fn new(specification: &WorkerSpecification, config: DispatcherConfig) -> Result<Self, Error> {
         let plan = specification.plan(config.max_timeout)?;
         Dispatcher::with_plan(plan, config)
@@ -130,7 +135,9 @@ impl Dispatcher {
         let (keeper, inbox) = mpsc::unbounded_channel();
         let pool = Pool::new(pool, traits, std::time::Instant::now());
         tokio::spawn(Keeper::new(pool, starter, keeper.clone()).run(inbox));
-        Ok(Dispatcher { handle: Arc::new(Handle { keeper, next_request: AtomicU64::new(0) }) })
+        Ok(Dispatcher {
+            handle: Arc::new(Handle { keeper, next_request: AtomicU64::new(0), closed: AtomicBool::new(false) }),
+        })
     }
 
     /// A session in which nothing was said yet (E1), on a worker that serves `scope` and no other (D9). Waits for a worker
@@ -187,10 +194,16 @@ impl Dispatcher {
     /// # Cancel safety
     /// It goes on in the background when the future is dropped.
     pub async fn close(&self) {
+        self.handle.closed.store(true, Ordering::Relaxed);
         let (done, closed) = oneshot::channel();
         self.tell(Message::Close(done));
         // An error means that it was closed before.
         let _ = closed.await;
+    }
+
+    /// Whether somebody has closed it.
+    fn is_closed(&self) -> bool {
+        self.handle.closed.load(Ordering::Relaxed)
     }
 
     fn tell(&self, message: Message) {

@@ -35,7 +35,7 @@ impl Dispatchers {
         Dispatchers { config, known: Mutex::new(Some(HashMap::new())) }
     }
 
-    /// The dispatcher for workers of this specification.
+    /// The dispatcher for workers of this specification: another one when the last was closed by itself.
     ///
     /// # Errors
     /// Those of [`Dispatcher::new`]; [`ErrorKind::Misuse`](crate::ErrorKind::Misuse), `DISPATCHER_CLOSED`, after
@@ -47,7 +47,7 @@ impl Dispatchers {
         let mut known = self.known();
         let known = known.as_mut().ok_or_else(closed)?;
         let identity = specification.identity();
-        if let Some(dispatcher) = known.get(&identity) {
+        if let Some(dispatcher) = known.get(&identity).filter(|known| !known.is_closed()) {
             return Ok(dispatcher.clone());
         }
         let dispatcher = Dispatcher::new(specification, self.config.clone())?;

@@ -62,7 +62,8 @@ const FALLBACK: &str = "/tmp";
 const ATTEMPTS: u32 = 16;
 
 /// A directory that only its owner may enter, for the sockets of workers (D5). Dropping it removes it and all in it, or
-/// hands it to the watchdog when a clean-up is owed (D3): neither waits, and neither needs a runtime.
+/// hands it to the watchdog when a clean-up is owed (D3). Neither needs a runtime, nor waits for anything but the death of
+/// a watchdog that is not needed any more, which is a matter of microseconds.
 #[derive(Debug)]
 pub(crate) struct SocketDir {
     // The order matters: the directory goes before its lock.
