@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyudf_engine::{Error, ErrorKind, WorkerSpecification};
+use anyudf_engine::{Error, ErrorKind, Scope, WorkerSpecification};
 use rustix::process::Signal;
 
 use crate::support::*;
@@ -113,6 +113,20 @@ async fn d10_e14_a_worker_that_dies_is_replaced() {
     }
     let now = stats(&dispatcher).await;
     assert_eq!((now.starts, now.crashes), (4, 3));
+    close(dispatcher, &base).await;
+}
+
+/// D10, E1: a session whose worker dies before it has begun is told how, when it begins.
+#[tokio::test]
+async fn d10_e1_a_worker_that_dies_before_its_session_begins() {
+    let (dispatcher, base) = dispatcher(&specification(), |_| {});
+    let session = dispatcher.session(echo(), Scope::default()).await.expect("a seat");
+    signal(pid(&dispatcher).await, Signal::KILL);
+    eventually(&dispatcher, "it is noticed", |now| now.crashes == 1).await;
+    let error = soon("it fails", session.init()).await.expect_err("its worker is dead");
+    assert_eq!(error.condition(), "WORKER_DIED", "{error}");
+    assert!(error.to_string().contains("SIGKILL"), "{error}");
+    serves(&dispatcher).await;
     close(dispatcher, &base).await;
 }
 
