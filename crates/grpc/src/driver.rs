@@ -20,8 +20,9 @@ use anyudf_protocol::Violation;
 use bytes::Buf;
 use tokio::time::{Instant, Sleep};
 
+use crate::credit::Credit;
 use crate::outgoing::Outgoing;
-use crate::reader::{Credit, Malformed, Parse, Read, Reader};
+use crate::reader::{Malformed, Parse, Read, Reader};
 use crate::status::Status;
 use crate::writer::Writer;
 

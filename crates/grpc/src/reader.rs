@@ -2,18 +2,18 @@
 
 use std::collections::VecDeque;
 use std::io::Read as _;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use anyudf_protocol::envelope;
 use anyudf_protocol::{Request, Response, Violation, wire};
 use bytes::{Buf, Bytes, BytesMut};
-use futures::task::AtomicWaker;
 use h2::RecvStream;
 use http::HeaderMap;
 use tonic::Code;
 
+use crate::credit::{Credit, Ledger};
 use crate::outgoing::{Outgoing, PREFIX};
 use crate::settings::Settings;
 use crate::status::Status;
@@ -64,73 +64,6 @@ impl Parse for Response {
         }
         let response: wire::UdfResponse = prost::Message::decode(message).map_err(undecodable)?;
         Response::try_from(response).map_err(Malformed::Violation)
-    }
-}
-
-/// Room in the peer's window that a message takes up. Dropping it gives the room back, so keep it beside the bytes
-/// and drop both when the consumer has taken them (E5).
-#[derive(Debug)]
-pub struct Credit {
-    /// `None` for a message that takes up no room.
-    ledger: Option<Arc<Ledger>>,
-    /// Bytes to give back.
-    held: usize,
-    /// Whether room was given back before the message was taken, because it is larger than the window.
-    advanced: bool,
-    /// Bytes of memory beyond `held`, from a compressed message.
-    inflated: usize,
-}
-
-impl Credit {
-    /// For a message that takes up no room, because it did not come over a stream: a role is driven without one in
-    /// tests.
-    pub fn free() -> Self {
-        Credit { ledger: None, held: 0, advanced: false, inflated: 0 }
-    }
-}
-
-impl Drop for Credit {
-    fn drop(&mut self) {
-        let Some(ledger) = &self.ledger else { return };
-        ledger.release(self.held);
-        if self.advanced {
-            ledger.advanced.store(false, Ordering::Release);
-        }
-        ledger.inflated.fetch_sub(self.inflated, Ordering::Release);
-        if self.advanced || self.inflated > 0 {
-            ledger.reader.wake();
-        }
-    }
-}
-
-/// What the credits of one stream share with its reader.
-#[derive(Debug)]
-struct Ledger {
-    /// Gone once everything was given back: a credit that outlives its stream has nothing to give back any more.
-    flow: Mutex<Option<h2::FlowControl>>,
-    /// A message larger than the window waits for its consumer.
-    advanced: AtomicBool,
-    /// Bytes that compressed messages take beyond what the window counted.
-    inflated: AtomicUsize,
-    reader: AtomicWaker,
-}
-
-impl Ledger {
-    /// Gives everything back that is held. What is released later was part of it.
-    fn settle(&self) {
-        let flow = self.flow.lock().expect("nothing panics while it is held").take();
-        if let Some(mut flow) = flow {
-            // Fails only when the stream is gone, and its share with it.
-            let _ = flow.release_capacity(flow.used_capacity());
-        }
-    }
-
-    fn release(&self, bytes: usize) {
-        if bytes > 0 {
-            // Fails only when the stream is gone, and then there is nobody to tell.
-            let mut flow = self.flow.lock().expect("nothing panics while it is held");
-            let _ = flow.as_mut().map(|flow| flow.release_capacity(bytes));
-        }
     }
 }
 
@@ -232,15 +165,10 @@ impl Partial {
 impl Reader {
     /// Reads `stream`; `gzip` when the peer said that its compressed messages are (P11).
     pub(crate) fn new(mut stream: RecvStream, gzip: bool, settings: &Settings) -> Self {
-        let ledger = Ledger {
-            flow: Mutex::new(Some(stream.flow_control().clone())),
-            advanced: AtomicBool::new(false),
-            inflated: AtomicUsize::new(0),
-            reader: AtomicWaker::new(),
-        };
+        let ledger = Arc::new(Ledger::new(stream.flow_control().clone()));
         Reader {
             stream,
-            ledger: Arc::new(ledger),
+            ledger,
             gzip,
             window: settings.crowded_window.min(settings.stream_window) as usize,
             max_message: settings.max_message,
@@ -382,7 +310,7 @@ impl Reader {
     }
 
     fn credit(&self, held: usize, advanced: bool) -> Credit {
-        Credit { ledger: Some(Arc::clone(&self.ledger)), held, advanced, inflated: 0 }
+        Credit::new(&self.ledger, held, advanced)
     }
 
     fn finish(&self, compressed: u8, message: Bytes, mut credit: Credit) -> Result<(Bytes, Credit), Status> {
@@ -390,8 +318,7 @@ impl Reader {
             0 => Ok((message, credit)),
             1 if self.gzip => {
                 let message = inflate(&message, self.max_message)?;
-                credit.inflated = message.len();
-                self.ledger.inflated.fetch_add(message.len(), Ordering::Release);
+                credit.inflate(message.len());
                 Ok((message, credit))
             }
             1 => Err(Status::new(
