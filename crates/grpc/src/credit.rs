@@ -1,7 +1,7 @@
 //! Credit: room in a stream's window, given back when a message has been taken (E5).
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::task::AtomicWaker;
 
@@ -56,8 +56,7 @@ impl Drop for Credit {
 /// What the credits of one stream share with its reader.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    /// Gone once everything was given back: a credit that outlives its stream has nothing to give back any more.
-    flow: Mutex<Option<h2::FlowControl>>,
+    account: Mutex<Account>,
     /// A message larger than the window waits for its consumer.
     pub(crate) advanced: AtomicBool,
     /// Bytes that compressed messages take beyond what the window counted.
@@ -68,27 +67,91 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn new(flow: h2::FlowControl) -> Self {
         Ledger {
-            flow: Mutex::new(Some(flow)),
+            account: Mutex::new(Account::Open { flow, held: 0 }),
             advanced: AtomicBool::new(false),
             inflated: AtomicUsize::new(0),
             reader: AtomicWaker::new(),
         }
     }
 
-    /// Gives everything back that is held. What is released later was part of it.
-    pub(crate) fn settle(&self) {
-        let flow = self.flow.lock().expect("nothing panics while it is held").take();
-        if let Some(mut flow) = flow {
-            // Fails only when the stream is gone, and its share with it.
-            let _ = flow.release_capacity(flow.used_capacity());
+    /// Enters bytes that were read from the stream.
+    pub(crate) fn enter(&self, bytes: usize) {
+        self.account().enter(bytes);
+    }
+
+    /// Gives back bytes that were entered before.
+    pub(crate) fn release(&self, bytes: usize) {
+        self.account().release(bytes);
+    }
+
+    /// Gives everything back, whoever holds it, and from now on what is entered at once.
+    pub(crate) fn discard(&self) {
+        self.account().discard();
+    }
+
+    /// Gives everything back, and lets go of the stream.
+    pub(crate) fn close(&self) {
+        self.account().close();
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().expect("nothing panics while it is held")
+    }
+}
+
+/// What was read from a stream and not given back yet. Nothing else gives back any of its room, so that no byte goes
+/// back twice: HTTP/2 refuses a release of more than is used, and then all of that release is lost to the window.
+///
+/// What lies unread in HTTP/2's own buffer is not in it; that goes back when it is read, or with the stream.
+#[derive(Debug)]
+enum Account {
+    /// Room goes back as messages are taken.
+    Open { flow: h2::FlowControl, held: usize },
+    /// Room goes back as soon as bytes are read: messages are of no more use (E9).
+    Discarding { flow: h2::FlowControl },
+    /// All went back: a credit that outlives its stream has nothing to give back any more.
+    Closed,
+}
+
+impl Account {
+    fn enter(&mut self, bytes: usize) {
+        match self {
+            Account::Open { held, .. } => *held += bytes,
+            Account::Discarding { flow } => give_back(flow, bytes),
+            Account::Closed => {}
         }
     }
 
-    pub(crate) fn release(&self, bytes: usize) {
-        if bytes > 0 {
-            // Fails only when the stream is gone, and then there is nobody to tell.
-            let mut flow = self.flow.lock().expect("nothing panics while it is held");
-            let _ = flow.as_mut().map(|flow| flow.release_capacity(bytes));
+    fn release(&mut self, bytes: usize) {
+        match self {
+            Account::Open { flow, held } => {
+                *held -= bytes;
+                give_back(flow, bytes);
+            }
+            // It was part of what went back then.
+            Account::Discarding { .. } | Account::Closed => {}
         }
+    }
+
+    fn discard(&mut self) {
+        *self = match std::mem::replace(self, Account::Closed) {
+            Account::Open { mut flow, held } => {
+                give_back(&mut flow, held);
+                Account::Discarding { flow }
+            }
+            other => other,
+        };
+    }
+
+    fn close(&mut self) {
+        self.discard();
+        *self = Account::Closed;
+    }
+}
+
+fn give_back(flow: &mut h2::FlowControl, bytes: usize) {
+    if bytes > 0 {
+        let given = flow.release_capacity(bytes);
+        debug_assert!(given.is_ok(), "{bytes} bytes were not given back, {} are used", flow.used_capacity());
     }
 }

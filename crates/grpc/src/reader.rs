@@ -1,5 +1,8 @@
 //! Reading messages from a stream, with credit that goes back when the consumer has taken them (E5).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::io::Read as _;
 use std::sync::Arc;
@@ -207,10 +210,7 @@ impl Reader {
             }
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(bytes)) => {
-                    if self.discarding {
-                        // Fails only when the stream is gone, and then there is nobody to tell.
-                        let _ = self.stream.flow_control().release_capacity(bytes.len());
-                    }
+                    self.ledger.enter(bytes.len());
                     self.arrived = bytes;
                 }
                 Some(Err(error)) => return Poll::Ready(Read::Broken(error.into())),
@@ -227,7 +227,7 @@ impl Reader {
     /// From now on nothing that arrives takes up room, nor does what arrived before, whoever still holds it.
     pub(crate) fn discard(&mut self) {
         if !std::mem::replace(&mut self.discarding, true) {
-            self.ledger.settle();
+            self.ledger.discard();
         }
     }
 
@@ -237,8 +237,7 @@ impl Reader {
         self.arrived.clear();
         self.partial = None;
         while let Some(Ok(bytes)) = ready!(self.stream.poll_data(cx)) {
-            // Fails only when the stream is gone, and then there is nobody to tell.
-            let _ = self.stream.flow_control().release_capacity(bytes.len());
+            self.ledger.enter(bytes.len());
         }
         Poll::Ready(())
     }
@@ -349,7 +348,7 @@ impl Drop for Reader {
     /// Nothing more comes on this stream, so its share of the connection's window goes back at once, whoever still
     /// holds messages: a function that hangs on them must not stop others (M2).
     fn drop(&mut self) {
-        self.ledger.settle();
+        self.ledger.close();
     }
 }
 
