@@ -21,6 +21,7 @@ use crate::driver::Duplex;
 use crate::endpoint::Endpoint;
 use crate::settings::{Settings, Tenant};
 use crate::status::Status;
+use crate::writer::Neighbours;
 
 /// The connections to one worker, opened as they are needed.
 #[derive(Debug)]
@@ -74,7 +75,8 @@ impl Connections {
                 (lane, tenant)
             }
         };
-        lane.execute_as(tenant, self.apart, deadline).await
+        let neighbours = if self.apart { Neighbours::Apart } else { Neighbours::None };
+        lane.execute_as(tenant, neighbours, deadline).await
     }
 
     /// A place on a connection that is there. Lets go of what is closed, and of all that carry nothing but one.
