@@ -15,26 +15,31 @@ pub struct Credit {
     held: usize,
     /// Whether room was given back before the message was taken, because it is larger than the window.
     advanced: bool,
-    /// Bytes of memory beyond `held`, from a compressed message.
-    inflated: usize,
+    /// Bytes of memory beyond `held`: what every message takes, and what a compressed one does.
+    beyond: usize,
 }
 
 impl Credit {
+    /// What a message takes in memory beside its bytes: its handle, this credit, and its place in a queue.
+    pub const OVERHEAD: usize = 128;
+
     pub(crate) fn new(ledger: &Arc<Ledger>, held: usize, advanced: bool) -> Self {
-        Credit { ledger: Some(Arc::clone(ledger)), held, advanced, inflated: 0 }
+        let mut credit = Credit { ledger: Some(Arc::clone(ledger)), held, advanced, beyond: 0 };
+        credit.add(Credit::OVERHEAD);
+        credit
     }
 
     /// For a message that takes up no room, because it did not come over a stream: a role is driven without one in
     /// tests.
     pub fn free() -> Self {
-        Credit { ledger: None, held: 0, advanced: false, inflated: 0 }
+        Credit { ledger: None, held: 0, advanced: false, beyond: 0 }
     }
 
-    /// Adds the memory of a compressed message, beyond what the window counted.
-    pub(crate) fn inflate(&mut self, bytes: usize) {
+    /// Adds memory beyond what the window counted.
+    pub(crate) fn add(&mut self, bytes: usize) {
         if let Some(ledger) = &self.ledger {
-            ledger.inflated.fetch_add(bytes, Ordering::Release);
-            self.inflated += bytes;
+            ledger.beyond.fetch_add(bytes, Ordering::Release);
+            self.beyond += bytes;
         }
     }
 }
@@ -46,8 +51,10 @@ impl Drop for Credit {
         if self.advanced {
             ledger.advanced.store(false, Ordering::Release);
         }
-        ledger.inflated.fetch_sub(self.inflated, Ordering::Release);
-        if self.advanced || self.inflated > 0 {
+        let before = ledger.beyond.fetch_sub(self.beyond, Ordering::Release);
+        // Once, and when there is room for many, so that it costs others nothing and the reader does not go to and fro.
+        let resumes = before > ledger.most / 2 && before - self.beyond <= ledger.most / 2;
+        if self.advanced || resumes {
             ledger.reader.wake();
         }
     }
@@ -59,19 +66,28 @@ pub(crate) struct Ledger {
     account: Mutex<Account>,
     /// A message larger than the window waits for its consumer.
     pub(crate) advanced: AtomicBool,
-    /// Bytes that compressed messages take beyond what the window counted.
-    pub(crate) inflated: AtomicUsize,
+    /// Bytes that unread messages take beyond what the window counted.
+    beyond: AtomicUsize,
+    /// From where on no more become messages.
+    most: usize,
     pub(crate) reader: AtomicWaker,
 }
 
 impl Ledger {
-    pub(crate) fn new(flow: h2::FlowControl) -> Self {
+    /// `most` is how much unread messages may take beyond what the window counts.
+    pub(crate) fn new(flow: h2::FlowControl, most: usize) -> Self {
         Ledger {
             account: Mutex::new(Account::Open { flow, held: 0 }),
             advanced: AtomicBool::new(false),
-            inflated: AtomicUsize::new(0),
+            beyond: AtomicUsize::new(0),
+            most,
             reader: AtomicWaker::new(),
         }
+    }
+
+    /// Whether unread messages take as much as they may. When many were taken the reader is woken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.beyond.load(Ordering::Acquire) > self.most
     }
 
     /// Enters bytes that were read from the stream.

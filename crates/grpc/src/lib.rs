@@ -27,6 +27,8 @@ mod outgoing;
 
 mod credit;
 
+mod backlog;
+
 mod reader;
 
 mod writer;

@@ -16,6 +16,7 @@ use h2::RecvStream;
 use http::HeaderMap;
 use tonic::Code;
 
+use crate::backlog::Backlog;
 use crate::credit::{Credit, Ledger};
 use crate::outgoing::{Outgoing, PREFIX};
 use crate::settings::Settings;
@@ -35,6 +36,9 @@ pub trait Parse: Sized {
     /// # Errors
     /// [`Malformed`] when the bytes are no such message, or one that the protocol has no use for.
     fn parse(message: Bytes) -> Result<Self, Malformed>;
+
+    /// Whether it is heard before what came earlier and was not parsed yet (E9). It is heard again in its turn.
+    fn overtakes(&self) -> bool;
 }
 
 /// Why bytes are not a message of the protocol.
@@ -58,6 +62,10 @@ impl Parse for Request {
         let request: wire::UdfRequest = prost::Message::decode(message).map_err(undecodable)?;
         Request::try_from(request).map_err(Malformed::Violation)
     }
+
+    fn overtakes(&self) -> bool {
+        matches!(self, Request::Cancel(_))
+    }
 }
 
 impl Parse for Response {
@@ -67,6 +75,11 @@ impl Parse for Response {
         }
         let response: wire::UdfResponse = prost::Message::decode(message).map_err(undecodable)?;
         Response::try_from(response).map_err(Malformed::Violation)
+    }
+
+    /// Whatever ends an execution comes after the data that its caller still wants.
+    fn overtakes(&self) -> bool {
+        false
     }
 }
 
@@ -83,7 +96,9 @@ pub(crate) enum Read<M> {
 /// The messages of one direction of a stream.
 ///
 /// Everything that arrives is parsed at once, so that Cancel is heard however much is queued before it. The peer's
-/// window is what bounds the queue: each message comes with a [`Credit`].
+/// window is what bounds the queue: each message comes with a [`Credit`]. Where messages take more memory than they took
+/// of the window, because they are tiny or were compressed, a second bound of the same size is on that; beyond it they
+/// wait as bytes, and only Cancel is heard before them.
 ///
 /// A message that lies within one HTTP/2 frame is a slice of what was received. One that spans frames is copied once,
 /// to a place where its data is aligned. One that is larger than the window gives room back while it arrives, one such
@@ -99,6 +114,10 @@ pub(crate) struct Reader {
     /// What has arrived and is not part of a message yet.
     arrived: Bytes,
     partial: Option<Partial>,
+    /// What came behind that while too many messages were unread.
+    backlog: Backlog,
+    /// A message in the backlog that is heard at once.
+    urgent: Option<Bytes>,
     ended: bool,
     /// Room goes back as soon as bytes arrive, whoever holds credits.
     discarding: bool,
@@ -168,7 +187,7 @@ impl Partial {
 impl Reader {
     /// Reads `stream`; `gzip` when the peer said that its compressed messages are (P11).
     pub(crate) fn new(mut stream: RecvStream, gzip: bool, settings: &Settings) -> Self {
-        let ledger = Arc::new(Ledger::new(stream.flow_control().clone()));
+        let ledger = Arc::new(Ledger::new(stream.flow_control().clone(), settings.stream_window as usize));
         Reader {
             stream,
             ledger,
@@ -177,6 +196,8 @@ impl Reader {
             max_message: settings.max_message,
             arrived: Bytes::new(),
             partial: None,
+            backlog: Backlog::default(),
+            urgent: None,
             ended: false,
             discarding: false,
         }
@@ -188,30 +209,32 @@ impl Reader {
     /// Dropping a pending poll loses nothing.
     pub(crate) fn poll<M: Parse>(&mut self, cx: &mut Context<'_>) -> Poll<Read<M>> {
         loop {
-            if self.is_paused() {
-                self.ledger.reader.register(cx.waker());
-                if self.is_paused() {
-                    return Poll::Pending;
-                }
+            if let Some(message) = self.urgent.take() {
+                return Poll::Ready(read(message, Credit::free()));
             }
-            match self.assemble() {
-                Err(status) => return Poll::Ready(Read::Broken(status)),
-                Ok(Some((message, credit))) => {
-                    return Poll::Ready(match M::parse(message) {
-                        Ok(message) => Read::Message(message, credit),
-                        Err(malformed) => Read::Malformed(malformed),
-                    });
+            let full = self.poll_full(cx);
+            if !full {
+                match self.assemble() {
+                    Err(status) => return Poll::Ready(Read::Broken(status)),
+                    Ok(Some((message, credit))) => return Poll::Ready(read(message, credit)),
+                    Ok(None) => {}
                 }
-                Ok(None) => {}
+                if let Some(bytes) = self.backlog.pop() {
+                    self.arrived = bytes;
+                    continue;
+                }
+                self.advance(cx);
             }
-            self.advance(cx);
             if self.ended {
-                return self.poll_end(cx);
+                return if full { Poll::Pending } else { self.poll_end(cx) };
             }
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(bytes)) => {
                     self.ledger.enter(bytes.len());
-                    self.arrived = bytes;
+                    match full {
+                        true => self.keep::<M>(bytes),
+                        false => self.arrived = bytes,
+                    }
                 }
                 Some(Err(error)) => return Poll::Ready(Read::Broken(error.into())),
                 None => self.ended = true,
@@ -219,9 +242,33 @@ impl Reader {
         }
     }
 
-    /// Whether it has stopped reading until inflated messages are taken, so that not even a reset is heard here.
-    pub(crate) fn is_paused(&self) -> bool {
-        !self.discarding && self.ledger.inflated.load(Ordering::Acquire) > self.window
+    /// Whether a reset would go unheard here: the peer's side has ended, and that was not told yet.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.ended && self.is_full()
+    }
+
+    fn is_full(&self) -> bool {
+        !self.discarding && self.ledger.is_full()
+    }
+
+    /// Whether messages have to wait as bytes; it is polled again when many were taken.
+    fn poll_full(&self, cx: &mut Context<'_>) -> bool {
+        self.is_full() && {
+            self.ledger.reader.register(cx.waker());
+            self.is_full()
+        }
+    }
+
+    /// Keeps what arrived as bytes.
+    fn keep<M: Parse>(&mut self, bytes: Bytes) {
+        debug_assert!(self.partial.is_none(), "a message that was put together is what made it full");
+        let urgent = &mut self.urgent;
+        self.backlog.push(bytes, &self.arrived, |message| {
+            let message = Bytes::from(message);
+            if urgent.is_none() && M::parse(message.clone()).is_ok_and(|message| message.overtakes()) {
+                *urgent = Some(message);
+            }
+        });
     }
 
     /// From now on nothing that arrives takes up room, nor does what arrived before, whoever still holds it.
@@ -236,6 +283,7 @@ impl Reader {
         self.discard();
         self.arrived.clear();
         self.partial = None;
+        self.backlog = Backlog::default();
         while let Some(Ok(bytes)) = ready!(self.stream.poll_data(cx)) {
             self.ledger.enter(bytes.len());
         }
@@ -317,7 +365,7 @@ impl Reader {
             0 => Ok((message, credit)),
             1 if self.gzip => {
                 let message = inflate(&message, self.max_message)?;
-                credit.inflate(message.len());
+                credit.add(message.len());
                 Ok((message, credit))
             }
             1 => Err(Status::new(
@@ -349,6 +397,13 @@ impl Drop for Reader {
     /// holds messages: a function that hangs on them must not stop others (M2).
     fn drop(&mut self) {
         self.ledger.close();
+    }
+}
+
+fn read<M: Parse>(message: Bytes, credit: Credit) -> Read<M> {
+    match M::parse(message) {
+        Ok(message) => Read::Message(message, credit),
+        Err(malformed) => Read::Malformed(malformed),
     }
 }
 

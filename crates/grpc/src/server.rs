@@ -337,7 +337,7 @@ impl Call {
         headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
         let stream = self.respond.send_response(response, false)?;
         let writer = Writer::new(stream, &self.settings, self.neighbours, self.tenant);
-        let reader = Source::Messages(Reader::new(self.stream, self.gzip, &self.settings));
+        let reader = Source::Messages(Box::new(Reader::new(self.stream, self.gzip, &self.settings)));
         Ok(Duplex { reader, writer, server: true })
     }
 

@@ -1,6 +1,8 @@
 //! The accounting of a stream's window, seen from inside: what is left used when nobody holds anything.
 
 use std::future::poll_fn;
+use std::sync::atomic::AtomicUsize;
+use std::task::Wake;
 
 use anyudf_protocol::Request;
 use futures::FutureExt;
@@ -66,13 +68,22 @@ impl Line {
         before - bytes.len()
     }
 
+    /// What comes next, if it is there.
+    fn poll(&mut self) -> Option<Read<Request>> {
+        poll_fn(|cx| self.reader.poll(cx)).now_or_never()
+    }
+
     /// The next message, if one is there.
-    fn read(&mut self) -> Option<Credit> {
-        match poll_fn(|cx| self.reader.poll::<Request>(cx)).now_or_never() {
-            Some(Read::Message(_, credit)) => Some(credit),
-            Some(other) => panic!("no message: {other:?}"),
-            None => None,
+    fn message(&mut self) -> Option<(Request, Credit)> {
+        match self.poll()? {
+            Read::Message(message, credit) => Some((message, credit)),
+            other => panic!("no message: {other:?}"),
         }
+    }
+
+    /// The credit of the next message, if one is there.
+    fn read(&mut self) -> Option<Credit> {
+        self.message().map(|(_, credit)| credit)
     }
 
     /// What the window counts as not given back.
@@ -146,4 +157,98 @@ async fn e5_what_was_taken_is_given_back() {
     assert_eq!((held.len(), line.used()), (5, all));
     drop(held);
     assert_eq!(line.used(), 0);
+}
+
+/// The most messages that may be unread.
+fn most(settings: &Settings) -> usize {
+    settings.stream_window as usize / Credit::OVERHEAD + 1
+}
+
+/// E5: what messages take beside their bytes is bounded too: of a flood of empty ones no more are unread than fit the
+/// bound, the others wait as bytes, and all come in order when the first are taken.
+#[tokio::test]
+async fn e5_empty_messages_are_bounded() {
+    let settings = small();
+    for cut in [7, 5, 1_000, 16_384] {
+        let mut line = Line::open(&settings).await;
+        let lengths = || (0..13_000).map(|at| usize::from(at % 100 == 0));
+        let mut bytes = requests(lengths());
+        let all = bytes.len();
+        line.push(&mut bytes, &mut std::iter::repeat(cut)).await;
+        assert_eq!(bytes.len(), 0, "the window is larger");
+        let mut expected = lengths();
+        let mut taken = 0;
+        while taken < 13_000 {
+            let held: Vec<_> = std::iter::from_fn(|| line.message()).collect();
+            assert!((1..=most(&settings)).contains(&held.len()), "frames of {cut}: {} are unread", held.len());
+            taken += held.len();
+            for (message, _) in &held {
+                let Request::Data(data) = message else { panic!("it is data") };
+                assert_eq!(Some(data.len()), expected.next());
+            }
+            assert!(line.used() > 0 && line.used() <= all);
+        }
+        assert_eq!((taken, line.used()), (13_000, 0), "frames of {cut}");
+    }
+}
+
+/// E5, E9: Cancel is heard before what waits as bytes, and again in its turn; so is a reset.
+#[tokio::test]
+async fn e5_e9_cancel_is_heard_before_what_waits_as_bytes() {
+    for cut in [3, 16_384] {
+        let mut line = Line::open(&small()).await;
+        let mut cancel = Outgoing::from(Request::Cancel(Some("enough".into())));
+        let cancel = cancel.copy_to_bytes(cancel.remaining());
+        line.push(&mut requests([0; 5_000]), &mut std::iter::repeat(cut)).await;
+        let mut held: Vec<_> = std::iter::from_fn(|| line.message()).collect();
+        assert_eq!(held.len(), most(&small()));
+        line.push(&mut cancel.clone(), &mut std::iter::repeat(cut)).await;
+        assert!(matches!(line.message(), Some((Request::Cancel(Some(reason)), _)) if reason == "enough"));
+        assert!(line.poll().is_none(), "once");
+        let mut rest = 0;
+        while !held.is_empty() {
+            rest += held.len();
+            // Taken before more is asked for.
+            held.clear();
+            held = std::iter::from_fn(|| line.message()).collect();
+        }
+        assert_eq!((rest, line.used()), (5_001, 0));
+
+        let mut line = Line::open(&small()).await;
+        line.push(&mut requests([0; 5_000]), &mut std::iter::repeat(cut)).await;
+        let held: Vec<_> = std::iter::from_fn(|| line.message()).collect();
+        line.send.send_reset(h2::Reason::CANCEL);
+        line.round_trip().await;
+        assert!(matches!(line.poll(), Some(Read::Broken(status)) if status.code() == Code::Cancelled));
+        drop(held);
+    }
+}
+
+/// Counts.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// E5: whoever waits for messages is woken when enough were taken, and not before.
+#[tokio::test]
+async fn e5_a_full_reader_is_woken() {
+    let settings = small();
+    let mut line = Line::open(&settings).await;
+    line.push(&mut requests([0; 5_000]), &mut std::iter::repeat(700)).await;
+    let wakes = Arc::new(Wakes::default());
+    let waker = Arc::clone(&wakes).into();
+    let mut held = Vec::new();
+    let mut cx = Context::from_waker(&waker);
+    while let Poll::Ready(Read::Message::<Request>(_, credit)) = line.reader.poll(&mut cx) {
+        held.push(credit);
+    }
+    held.truncate(most(&settings) / 2 + 2);
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 0, "half of it is still unread");
+    held.clear();
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1, "once");
 }
