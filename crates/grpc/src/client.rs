@@ -23,7 +23,7 @@ use crate::outgoing::Outgoing;
 use crate::reader::Reader;
 use crate::settings::{STREAM_WINDOWS, Settings, Tenant, Tenants};
 use crate::status::Status;
-use crate::writer::Writer;
+use crate::writer::{Neighbours, Writer};
 
 /// The path of `Execute`.
 pub(crate) const EXECUTE: &str = "/org.apache.spark.udf.worker.UdfWorker/Execute";
@@ -115,20 +115,23 @@ impl Connection {
 
     /// Opens an `Execute` stream, waiting while the worker has no place for another. `deadline` becomes gRPC's own.
     ///
+    /// It keeps no room of the worker's window free for Cancel (E9), as other streams of the connection may need it;
+    /// [`Connections`](crate::Connections) knows better.
+    ///
     /// # Errors
     /// [`Status`] when the connection is gone.
     ///
     /// # Cancel safety
     /// Dropping the future opens nothing.
     pub async fn execute(&self, deadline: Option<Duration>) -> Result<Duplex, Status> {
-        self.execute_as(self.tenants.enter(), false, deadline).await
+        self.execute_as(self.tenants.enter(), Neighbours::Unknown, deadline).await
     }
 
-    /// The same for a tenant that was counted before. `apart`: the worker announced `stream_windows` (M6).
+    /// The same for a tenant that was counted before.
     pub(crate) async fn execute_as(
         &self,
         tenant: Tenant,
-        apart: bool,
+        neighbours: Neighbours,
         deadline: Option<Duration>,
     ) -> Result<Duplex, Status> {
         let mut request = self.request(EXECUTE);
@@ -140,7 +143,7 @@ impl Connection {
         }
         let mut requests = self.requests.clone().ready().await?;
         let (response, stream) = requests.send_request(request, false)?;
-        let writer = Writer::new(stream, &self.settings, apart, tenant);
+        let writer = Writer::new(stream, &self.settings, neighbours, tenant);
         let headers = Headers { response, settings: self.settings.clone() };
         Ok(Duplex { reader: Source::Headers(headers), writer, server: false })
     }

@@ -21,6 +21,7 @@ use crate::driver::Duplex;
 use crate::endpoint::Endpoint;
 use crate::settings::{Settings, Tenant};
 use crate::status::Status;
+use crate::writer::Neighbours;
 
 /// The connections to one worker, opened as they are needed.
 #[derive(Debug)]
@@ -74,7 +75,8 @@ impl Connections {
                 (lane, tenant)
             }
         };
-        lane.execute_as(tenant, self.apart, deadline).await
+        let neighbours = if self.apart { Neighbours::Apart } else { Neighbours::None };
+        lane.execute_as(tenant, neighbours, deadline).await
     }
 
     /// A place on a connection that is there. Lets go of what is closed, and of all that carry nothing but one.
@@ -83,8 +85,8 @@ impl Connections {
         let mut lanes = self.lanes();
         let mut spare = false;
         lanes.retain(|lane| {
-            let superfluous = lane.tenants().count() == 0 && std::mem::replace(&mut spare, true);
-            !lane.is_closed() && !superfluous
+            // A closed one is no spare.
+            !lane.is_closed() && (lane.tenants().count() > 0 || !std::mem::replace(&mut spare, true))
         });
         let lane = lanes.iter().find(|lane| lane.tenants().count() < most)?;
         Some((lane.clone(), lane.tenants().enter()))
@@ -92,5 +94,56 @@ impl Connections {
 
     fn lanes(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.lanes.lock().expect("nothing panics while it is held")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+    use tokio::sync::mpsc;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// A worker that takes calls and answers none. Tells of each connection what ends it.
+    fn mute(listener: UnixListener) -> mpsc::UnboundedReceiver<JoinHandle<()>> {
+        let (tell, connections) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let served = tokio::spawn(async move {
+                    let mut connection = h2::server::handshake(stream).await.expect("it speaks HTTP/2");
+                    let mut calls = Vec::new();
+                    while let Some(Ok(call)) = connection.accept().await {
+                        calls.push(call);
+                    }
+                });
+                // Fails only when the test is over.
+                let _ = tell.send(served);
+            }
+        });
+        connections
+    }
+
+    /// E5: the idle connection that is kept for the next execution is one that is there, not one that is closed.
+    #[tokio::test]
+    async fn e5_the_spare_connection_is_a_live_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("w");
+        let mut served = mute(UnixListener::bind(&path).expect("a fresh socket"));
+        let (endpoint, settings) = (Endpoint::Unix(path), Settings::default());
+        let first = Connection::connect(&endpoint, &settings, None).await.expect("it listens");
+        let connections = Connections::new(first, &endpoint, &settings, None, &[]);
+        let executions = [
+            connections.execute(None).await.expect("it listens"),
+            connections.execute(None).await.expect("it listens"),
+        ];
+        drop(executions);
+        let [_manage, closing, _live] =
+            [served.recv().await, served.recv().await, served.recv().await].map(|served| served.expect("it listens"));
+        let lane = connections.lanes()[0].clone();
+        closing.abort();
+        lane.closed().await;
+        let _execution = connections.execute(None).await.expect("it listens");
+        assert!(served.try_recv().is_err(), "the live one was let go, and another had to be made");
     }
 }

@@ -20,8 +20,9 @@ use anyudf_protocol::Violation;
 use bytes::Buf;
 use tokio::time::{Instant, Sleep};
 
+use crate::credit::Credit;
 use crate::outgoing::Outgoing;
-use crate::reader::{Credit, Malformed, Parse, Read, Reader};
+use crate::reader::{Malformed, Parse, Read, Reader};
 use crate::status::Status;
 use crate::writer::Writer;
 
@@ -100,7 +101,7 @@ pub struct Duplex {
 #[derive(Debug)]
 pub(crate) enum Source {
     Headers(crate::client::Headers),
-    Messages(Reader),
+    Messages(Box<Reader>),
     /// Nothing more comes.
     Ended,
 }
@@ -111,7 +112,7 @@ impl Source {
             let event = match self {
                 Source::Headers(headers) => match std::task::ready!(headers.poll(cx)) {
                     Ok(reader) => {
-                        *self = Source::Messages(reader);
+                        *self = Source::Messages(Box::new(reader));
                         continue;
                     }
                     Err(status) => Event::Broken(status),
@@ -149,7 +150,7 @@ impl Source {
     fn is_deaf(&self) -> bool {
         match self {
             Source::Headers(_) => false,
-            Source::Messages(reader) => reader.is_paused(),
+            Source::Messages(reader) => reader.is_deaf(),
             Source::Ended => true,
         }
     }
@@ -160,7 +161,7 @@ impl Source {
         loop {
             match self {
                 Source::Headers(headers) => match std::task::ready!(headers.poll(cx)) {
-                    Ok(reader) => *self = Source::Messages(reader),
+                    Ok(reader) => *self = Source::Messages(Box::new(reader)),
                     Err(_) => return Poll::Ready(()),
                 },
                 Source::Messages(reader) => return reader.poll_drain(cx),

@@ -25,6 +25,10 @@ mod authority;
 
 mod outgoing;
 
+mod credit;
+
+mod backlog;
+
 mod reader;
 
 mod writer;
@@ -51,12 +55,13 @@ mod generated {
 pub use authority::AnyAuthority;
 pub use client::Connection;
 pub use connections::Connections;
+pub use credit::Credit;
 pub use driver::{Duplex, Ending, Event, Role, drive};
 pub use endpoint::{Endpoint, EndpointError};
 pub use listener::Listener;
 pub use outgoing::Outgoing;
 pub use queue::{Closed, Receiver, Sender, queue};
-pub use reader::{Credit, Malformed, Parse};
+pub use reader::{Malformed, Parse};
 pub use server::{BoxFuture, Call, Server, ServerHandle, Service};
 pub use settings::{STREAM_WINDOWS, Settings};
 pub use status::Status;

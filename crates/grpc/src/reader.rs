@@ -1,19 +1,23 @@
 //! Reading messages from a stream, with credit that goes back when the consumer has taken them (E5).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::io::Read as _;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use anyudf_protocol::envelope;
 use anyudf_protocol::{Request, Response, Violation, wire};
 use bytes::{Buf, Bytes, BytesMut};
-use futures::task::AtomicWaker;
 use h2::RecvStream;
 use http::HeaderMap;
 use tonic::Code;
 
+use crate::backlog::Backlog;
+use crate::credit::{Credit, Ledger};
 use crate::outgoing::{Outgoing, PREFIX};
 use crate::settings::Settings;
 use crate::status::Status;
@@ -32,6 +36,9 @@ pub trait Parse: Sized {
     /// # Errors
     /// [`Malformed`] when the bytes are no such message, or one that the protocol has no use for.
     fn parse(message: Bytes) -> Result<Self, Malformed>;
+
+    /// Whether it is heard before what came earlier and was not parsed yet (E9). It is heard again in its turn.
+    fn overtakes(&self) -> bool;
 }
 
 /// Why bytes are not a message of the protocol.
@@ -55,6 +62,10 @@ impl Parse for Request {
         let request: wire::UdfRequest = prost::Message::decode(message).map_err(undecodable)?;
         Request::try_from(request).map_err(Malformed::Violation)
     }
+
+    fn overtakes(&self) -> bool {
+        matches!(self, Request::Cancel(_))
+    }
 }
 
 impl Parse for Response {
@@ -65,72 +76,10 @@ impl Parse for Response {
         let response: wire::UdfResponse = prost::Message::decode(message).map_err(undecodable)?;
         Response::try_from(response).map_err(Malformed::Violation)
     }
-}
 
-/// Room in the peer's window that a message takes up. Dropping it gives the room back, so keep it beside the bytes
-/// and drop both when the consumer has taken them (E5).
-#[derive(Debug)]
-pub struct Credit {
-    /// `None` for a message that takes up no room.
-    ledger: Option<Arc<Ledger>>,
-    /// Bytes to give back.
-    held: usize,
-    /// Whether room was given back before the message was taken, because it is larger than the window.
-    advanced: bool,
-    /// Bytes of memory beyond `held`, from a compressed message.
-    inflated: usize,
-}
-
-impl Credit {
-    /// For a message that takes up no room, because it did not come over a stream: a role is driven without one in
-    /// tests.
-    pub fn free() -> Self {
-        Credit { ledger: None, held: 0, advanced: false, inflated: 0 }
-    }
-}
-
-impl Drop for Credit {
-    fn drop(&mut self) {
-        let Some(ledger) = &self.ledger else { return };
-        ledger.release(self.held);
-        if self.advanced {
-            ledger.advanced.store(false, Ordering::Release);
-        }
-        ledger.inflated.fetch_sub(self.inflated, Ordering::Release);
-        if self.advanced || self.inflated > 0 {
-            ledger.reader.wake();
-        }
-    }
-}
-
-/// What the credits of one stream share with its reader.
-#[derive(Debug)]
-struct Ledger {
-    /// Gone once everything was given back: a credit that outlives its stream has nothing to give back any more.
-    flow: Mutex<Option<h2::FlowControl>>,
-    /// A message larger than the window waits for its consumer.
-    advanced: AtomicBool,
-    /// Bytes that compressed messages take beyond what the window counted.
-    inflated: AtomicUsize,
-    reader: AtomicWaker,
-}
-
-impl Ledger {
-    /// Gives everything back that is held. What is released later was part of it.
-    fn settle(&self) {
-        let flow = self.flow.lock().expect("nothing panics while it is held").take();
-        if let Some(mut flow) = flow {
-            // Fails only when the stream is gone, and its share with it.
-            let _ = flow.release_capacity(flow.used_capacity());
-        }
-    }
-
-    fn release(&self, bytes: usize) {
-        if bytes > 0 {
-            // Fails only when the stream is gone, and then there is nobody to tell.
-            let mut flow = self.flow.lock().expect("nothing panics while it is held");
-            let _ = flow.as_mut().map(|flow| flow.release_capacity(bytes));
-        }
+    /// Whatever ends an execution comes after the data that its caller still wants.
+    fn overtakes(&self) -> bool {
+        false
     }
 }
 
@@ -147,7 +96,9 @@ pub(crate) enum Read<M> {
 /// The messages of one direction of a stream.
 ///
 /// Everything that arrives is parsed at once, so that Cancel is heard however much is queued before it. The peer's
-/// window is what bounds the queue: each message comes with a [`Credit`].
+/// window is what bounds the queue: each message comes with a [`Credit`]. Where messages take more memory than they took
+/// of the window, because they are tiny or were compressed, a second bound of the same size is on that; beyond it they
+/// wait as bytes, and only Cancel is heard before them.
 ///
 /// A message that lies within one HTTP/2 frame is a slice of what was received. One that spans frames is copied once,
 /// to a place where its data is aligned. One that is larger than the window gives room back while it arrives, one such
@@ -163,6 +114,10 @@ pub(crate) struct Reader {
     /// What has arrived and is not part of a message yet.
     arrived: Bytes,
     partial: Option<Partial>,
+    /// What came behind that while too many messages were unread.
+    backlog: Backlog,
+    /// A message in the backlog that is heard at once.
+    urgent: Option<Bytes>,
     ended: bool,
     /// Room goes back as soon as bytes arrive, whoever holds credits.
     discarding: bool,
@@ -232,20 +187,17 @@ impl Partial {
 impl Reader {
     /// Reads `stream`; `gzip` when the peer said that its compressed messages are (P11).
     pub(crate) fn new(mut stream: RecvStream, gzip: bool, settings: &Settings) -> Self {
-        let ledger = Ledger {
-            flow: Mutex::new(Some(stream.flow_control().clone())),
-            advanced: AtomicBool::new(false),
-            inflated: AtomicUsize::new(0),
-            reader: AtomicWaker::new(),
-        };
+        let ledger = Arc::new(Ledger::new(stream.flow_control().clone(), settings.stream_window as usize));
         Reader {
             stream,
-            ledger: Arc::new(ledger),
+            ledger,
             gzip,
             window: settings.crowded_window.min(settings.stream_window) as usize,
             max_message: settings.max_message,
             arrived: Bytes::new(),
             partial: None,
+            backlog: Backlog::default(),
+            urgent: None,
             ended: false,
             discarding: false,
         }
@@ -257,33 +209,32 @@ impl Reader {
     /// Dropping a pending poll loses nothing.
     pub(crate) fn poll<M: Parse>(&mut self, cx: &mut Context<'_>) -> Poll<Read<M>> {
         loop {
-            if self.is_paused() {
-                self.ledger.reader.register(cx.waker());
-                if self.is_paused() {
-                    return Poll::Pending;
-                }
+            if let Some(message) = self.urgent.take() {
+                return Poll::Ready(read(message, Credit::free()));
             }
-            match self.assemble() {
-                Err(status) => return Poll::Ready(Read::Broken(status)),
-                Ok(Some((message, credit))) => {
-                    return Poll::Ready(match M::parse(message) {
-                        Ok(message) => Read::Message(message, credit),
-                        Err(malformed) => Read::Malformed(malformed),
-                    });
+            let full = self.poll_full(cx);
+            if !full {
+                match self.assemble() {
+                    Err(status) => return Poll::Ready(Read::Broken(status)),
+                    Ok(Some((message, credit))) => return Poll::Ready(read(message, credit)),
+                    Ok(None) => {}
                 }
-                Ok(None) => {}
+                if let Some(bytes) = self.backlog.pop() {
+                    self.arrived = bytes;
+                    continue;
+                }
+                self.advance(cx);
             }
-            self.advance(cx);
             if self.ended {
-                return self.poll_end(cx);
+                return if full { Poll::Pending } else { self.poll_end(cx) };
             }
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(bytes)) => {
-                    if self.discarding {
-                        // Fails only when the stream is gone, and then there is nobody to tell.
-                        let _ = self.stream.flow_control().release_capacity(bytes.len());
+                    self.ledger.enter(bytes.len());
+                    match full {
+                        true => self.keep::<M>(bytes),
+                        false => self.arrived = bytes,
                     }
-                    self.arrived = bytes;
                 }
                 Some(Err(error)) => return Poll::Ready(Read::Broken(error.into())),
                 None => self.ended = true,
@@ -291,15 +242,39 @@ impl Reader {
         }
     }
 
-    /// Whether it has stopped reading until inflated messages are taken, so that not even a reset is heard here.
-    pub(crate) fn is_paused(&self) -> bool {
-        !self.discarding && self.ledger.inflated.load(Ordering::Acquire) > self.window
+    /// Whether a reset would go unheard here: the peer's side has ended, and that was not told yet.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.ended && self.is_full()
+    }
+
+    fn is_full(&self) -> bool {
+        !self.discarding && self.ledger.is_full()
+    }
+
+    /// Whether messages have to wait as bytes; it is polled again when many were taken.
+    fn poll_full(&self, cx: &mut Context<'_>) -> bool {
+        self.is_full() && {
+            self.ledger.reader.register(cx.waker());
+            self.is_full()
+        }
+    }
+
+    /// Keeps what arrived as bytes.
+    fn keep<M: Parse>(&mut self, bytes: Bytes) {
+        debug_assert!(self.partial.is_none(), "a message that was put together is what made it full");
+        let urgent = &mut self.urgent;
+        self.backlog.push(bytes, &self.arrived, |message| {
+            let message = Bytes::from(message);
+            if urgent.is_none() && M::parse(message.clone()).is_ok_and(|message| message.overtakes()) {
+                *urgent = Some(message);
+            }
+        });
     }
 
     /// From now on nothing that arrives takes up room, nor does what arrived before, whoever still holds it.
     pub(crate) fn discard(&mut self) {
         if !std::mem::replace(&mut self.discarding, true) {
-            self.ledger.settle();
+            self.ledger.discard();
         }
     }
 
@@ -308,9 +283,9 @@ impl Reader {
         self.discard();
         self.arrived.clear();
         self.partial = None;
+        self.backlog = Backlog::default();
         while let Some(Ok(bytes)) = ready!(self.stream.poll_data(cx)) {
-            // Fails only when the stream is gone, and then there is nobody to tell.
-            let _ = self.stream.flow_control().release_capacity(bytes.len());
+            self.ledger.enter(bytes.len());
         }
         Poll::Ready(())
     }
@@ -382,7 +357,7 @@ impl Reader {
     }
 
     fn credit(&self, held: usize, advanced: bool) -> Credit {
-        Credit { ledger: Some(Arc::clone(&self.ledger)), held, advanced, inflated: 0 }
+        Credit::new(&self.ledger, held, advanced)
     }
 
     fn finish(&self, compressed: u8, message: Bytes, mut credit: Credit) -> Result<(Bytes, Credit), Status> {
@@ -390,8 +365,7 @@ impl Reader {
             0 => Ok((message, credit)),
             1 if self.gzip => {
                 let message = inflate(&message, self.max_message)?;
-                credit.inflated = message.len();
-                self.ledger.inflated.fetch_add(message.len(), Ordering::Release);
+                credit.add(message.len());
                 Ok((message, credit))
             }
             1 => Err(Status::new(
@@ -422,7 +396,14 @@ impl Drop for Reader {
     /// Nothing more comes on this stream, so its share of the connection's window goes back at once, whoever still
     /// holds messages: a function that hangs on them must not stop others (M2).
     fn drop(&mut self) {
-        self.ledger.settle();
+        self.ledger.close();
+    }
+}
+
+fn read<M: Parse>(message: Bytes, credit: Credit) -> Read<M> {
+    match M::parse(message) {
+        Ok(message) => Read::Message(message, credit),
+        Err(malformed) => Read::Malformed(malformed),
     }
 }
 

@@ -31,7 +31,7 @@ use crate::outgoing::Outgoing;
 use crate::reader::Reader;
 use crate::settings::{Crowd, STREAM_WINDOWS, Settings, Tenant, Tenants};
 use crate::status::Status;
-use crate::writer::Writer;
+use crate::writer::{Neighbours, Writer};
 
 /// How long a connection may take to flush its last words when the server ends.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -221,9 +221,9 @@ impl Shared {
         if request.uri().path() == EXECUTE {
             let (head, stream) = request.into_parts();
             match check(&head.headers) {
-                Ok(Checked { gzip, deadline, apart }) => {
+                Ok(Checked { gzip, deadline, neighbours }) => {
                     let (settings, tenant) = (self.settings.clone(), crowd.enter().beside(&self.executions));
-                    self.service.execute(Call { stream, respond, gzip, settings, deadline, apart, tenant });
+                    self.service.execute(Call { stream, respond, gzip, settings, deadline, neighbours, tenant });
                 }
                 Err(response) => {
                     let mut respond = respond;
@@ -277,8 +277,7 @@ fn refuse(mut respond: SendResponse<Outgoing>, status: &Status) {
 struct Checked {
     gzip: bool,
     deadline: Option<Instant>,
-    /// The engine announced `stream_windows` (M6).
-    apart: bool,
+    neighbours: Neighbours,
 }
 
 /// Checks the headers of an `Execute` call; what is wrong is answered with the response given back.
@@ -305,7 +304,8 @@ fn check(headers: &HeaderMap) -> Result<Checked, Box<Response<()>>> {
     let timeout = std::str::from_utf8(header(http::HeaderName::from_static("grpc-timeout"))).ok();
     let deadline = timeout.and_then(parse_timeout).and_then(|timeout| Instant::now().checked_add(timeout));
     let apart = header(FEATURES).split(|&byte| byte == b',').any(|word| word.trim_ascii() == STREAM_WINDOWS.as_bytes());
-    Ok(Checked { gzip, deadline, apart })
+    let neighbours = if apart { Neighbours::Apart } else { Neighbours::Unknown };
+    Ok(Checked { gzip, deadline, neighbours })
 }
 
 /// An `Execute` call that was neither accepted nor refused yet. Dropping it resets the stream.
@@ -316,7 +316,7 @@ pub struct Call {
     gzip: bool,
     settings: Settings,
     deadline: Option<Instant>,
-    apart: bool,
+    neighbours: Neighbours,
     tenant: Tenant,
 }
 
@@ -336,8 +336,8 @@ impl Call {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
         let stream = self.respond.send_response(response, false)?;
-        let writer = Writer::new(stream, &self.settings, self.apart, self.tenant);
-        let reader = Source::Messages(Reader::new(self.stream, self.gzip, &self.settings));
+        let writer = Writer::new(stream, &self.settings, self.neighbours, self.tenant);
+        let reader = Source::Messages(Box::new(Reader::new(self.stream, self.gzip, &self.settings)));
         Ok(Duplex { reader, writer, server: true })
     }
 

@@ -144,11 +144,6 @@ impl Tenant {
         here.0.fetch_add(1, Ordering::Relaxed);
         Tenant { here, everywhere: Some(everywhere.clone()) }
     }
-
-    /// Whether the connection has no other execution now.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.here.count() == 1
-    }
 }
 
 impl Drop for Tenant {

@@ -14,8 +14,19 @@ use crate::status::Status;
 /// Bytes of the peer's window that data leaves free for Cancel and other control messages (E9).
 const RESERVE: usize = 64 << 10;
 
-/// A peer whose window is smaller than this gets data as room appears; holding room back would only starve it.
+/// A peer whose window is smaller than this gets data as room appears: it may never open so far.
 const SMALL_WINDOW: usize = 256 << 10;
+
+/// The other executions on a stream's connection: whether it keeps room from them while it waits with some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Neighbours {
+    /// The peer keeps its streams' windows apart (`stream_windows`, M6): they have room of their own.
+    Apart,
+    /// There are none, now or later.
+    None,
+    /// There may be some, and the peer says nothing of its connection's window.
+    Unknown,
+}
 
 /// Our direction of a stream.
 #[derive(Debug)]
@@ -24,29 +35,35 @@ pub(crate) struct Writer {
     send_buffer: usize,
     /// The peer's window, once it is known.
     window: Option<usize>,
-    /// The peer keeps its streams' windows apart: whatever the others hold, this one's can open (`stream_windows`).
-    apart: bool,
-    tenant: Tenant,
+    neighbours: Neighbours,
+    /// Counted as long as we write.
+    _tenant: Tenant,
     waiting: bool,
 }
 
 impl Writer {
-    pub(crate) fn new(stream: SendStream<Outgoing>, settings: &Settings, apart: bool, tenant: Tenant) -> Self {
-        Writer { stream, send_buffer: settings.send_buffer, window: None, apart, tenant, waiting: false }
+    pub(crate) fn new(
+        stream: SendStream<Outgoing>,
+        settings: &Settings,
+        neighbours: Neighbours,
+        tenant: Tenant,
+    ) -> Self {
+        Writer { stream, send_buffer: settings.send_buffer, window: None, neighbours, _tenant: tenant, waiting: false }
     }
 
     /// How much room is needed at most before a message may begin, however large.
     ///
-    /// Room that waits is kept from the other streams of the connection. Where these share one small window, as most
-    /// gRPC libraries have it, several that wait would starve each other; there data goes as room appears (E5).
+    /// Room that waits is kept from the other streams of the connection. Where these share one window, as most gRPC
+    /// libraries have it, several that wait would starve each other, and one that was alone can't know when it no longer
+    /// is; there data goes as room appears (E5).
     fn most(&mut self) -> usize {
-        if !self.apart && !self.tenant.is_alone() {
+        if self.neighbours == Neighbours::Unknown {
             return 1;
         }
         match self.window() {
             window if window < SMALL_WINDOW => 1,
             // Ours opens again in steps of up to a third, so that more than two thirds might never be free.
-            window if self.apart => window / 8 * 5,
+            window if self.neighbours == Neighbours::Apart => window / 8 * 5,
             // How others do it is not known.
             window => window / 2,
         }

@@ -23,6 +23,9 @@ pub(crate) const TRACEPARENT_KEY: &str = "anyudf.traceparent";
 /// The key of `session_conf` with which an engine says how large a message it takes.
 pub(crate) const MAX_MESSAGE_KEY: &str = "anyudf.max_message_bytes";
 
+/// The least it may say: a terminator with all its counters and an error that still says something fits (P7).
+pub(crate) const LEAST_MAX_MESSAGE: usize = 4 << 10;
+
 /// One execution of a function, as the engine asked for it: the whole Init and the assembled payload (R3, R18).
 ///
 /// Debug output shows neither payload, parameters nor the values of the maps.
@@ -137,17 +140,19 @@ fn schema(bytes: Option<&Bytes>, field: &str) -> Result<Option<SchemaRef>> {
     bytes.map(|bytes| decode_schema(bytes).map_err(|error| undecodable(error).within(field))).transpose()
 }
 
-/// Reads a positive number from `session_conf`; absent is `None`.
-pub(crate) fn positive<T: FromStr + PartialOrd + Default>(
+/// Reads a number from `session_conf`; absent is `None`. `least` is the least it may be, `because` says why.
+pub(crate) fn number<T: FromStr + PartialOrd + fmt::Display>(
     init: &wire::Init,
     key: &str,
+    least: T,
+    because: &str,
 ) -> std::result::Result<Option<T>, ExecutionError> {
     let Some(text) = init.session_conf.get(key) else { return Ok(None) };
     match text.trim().parse::<T>() {
-        Ok(number) if number > T::default() => Ok(Some(number)),
+        Ok(number) if number >= least => Ok(Some(number)),
         _ => Err(ExecutionError::protocol(
             "INVALID_SESSION_CONF",
-            format!("session_conf {key} is `{text}`, it must be a whole number above 0 (C11)"),
+            format!("session_conf {key} is `{text}`, it must be a whole number from {least}{because}"),
         )),
     }
 }

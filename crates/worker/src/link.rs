@@ -62,6 +62,9 @@ pub(crate) enum ToUser {
     Cancel(Reason),
 }
 
+// What a credit reckons for it, the queue's own share included (E5).
+const _: () = assert!(size_of::<ToUser>() + 2 * size_of::<usize>() <= Credit::OVERHEAD);
+
 /// What the function answers, in order.
 #[derive(Debug)]
 pub(crate) enum FromUser {

@@ -383,6 +383,26 @@ async fn c11_a_bad_limit_is_named() {
     }
 }
 
+/// P7, M6: an engine that takes less than a terminator may need is told so, with key, value and minimum.
+#[tokio::test]
+async fn p7_m6_a_limit_that_holds_no_terminator_is_refused() {
+    let (_served, client) = client().await;
+    let asked = |limit: &str| {
+        let mut init = init("echo");
+        init.session_conf.insert("anyudf.max_message_bytes".into(), limit.into());
+        init
+    };
+    for wrong in ["1", "1000", "4095", "0", "soon"] {
+        let mut dialogue = client.execute().await.with_init(asked(wrong));
+        dialogue.play("> init < init[INVALID_SESSION_CONF]").await;
+        let text = &dialogue.error().message;
+        assert!(text.contains(&format!("anyudf.max_message_bytes is `{wrong}`")) && text.contains("4096"), "{text}");
+        dialogue.play("> cancel < cancel").await;
+    }
+    let mut dialogue = client.execute().await.with_init(asked("4096"));
+    dialogue.play("> init < init > data:a < data:a > finish < finish < end:Ok").await;
+}
+
 /// R13: ten thousand sessions, one after another, leave no thread, descriptor or memory behind.
 #[cfg(target_os = "linux")]
 #[tokio::test]

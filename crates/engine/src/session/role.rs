@@ -69,6 +69,9 @@ pub(crate) struct Ends {
     pub(crate) news: mpsc::UnboundedSender<News>,
 }
 
+// What a credit reckons for a message in the output's queue, the queue's own share included (E5).
+const _: () = assert!(size_of::<(Bytes, Credit)>() + 2 * size_of::<usize>() <= Credit::OVERHEAD);
+
 /// How long CancelResponse is waited for, and what it means when none comes.
 #[derive(Clone, Copy, Debug)]
 enum Patience {

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use anyudf_grpc::{Code, Event, Outgoing, Settings};
+use anyudf_grpc::{Code, Credit, Event, Outgoing, Settings};
 use anyudf_protocol::{Request, Rule, wire};
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -82,12 +82,14 @@ async fn c9_assembled_data_is_aligned() {
 }
 
 /// E5: what a flooding peer can push while the consumer takes nothing is the window, and with messages larger than the
-/// window one of them besides. Everything resumes when the consumer takes.
+/// window one of them besides; and of messages that are nearly nothing no more than take as much memory as the window.
+/// Everything resumes when the consumer takes.
 #[tokio::test]
 async fn e5_a_flood_is_bounded_and_resumes() {
     let settings = small();
     let window = settings.stream_window as usize;
-    for (len, beyond) in [(100, 0), (16 << 10, 0), (window, window + 64), (5 * window, 5 * window + 64)] {
+    for (len, beyond) in [(0, 0), (1, 0), (100, 0), (16 << 10, 0), (window, window + 64), (5 * window, 5 * window + 64)]
+    {
         let mut served = Served::start(settings.clone()).await;
         let mut client = Client::with(&served, |builder| {
             builder.max_send_buffer_size(4 << 20);
@@ -101,6 +103,7 @@ async fn e5_a_flood_is_bounded_and_resumes() {
             flood.rise(&mut client, &mut send).await;
             let held = strings.pending();
             assert!(flood.sent <= taken + window + beyond, "{len} bytes: {} went in round {round}", flood.sent);
+            assert!(held.len() <= window / Credit::OVERHEAD + 1, "{len} bytes: {} messages are unread", held.len());
             assert!(!held.is_empty(), "{len} bytes: nothing arrived in round {round}");
             taken += held.len() * request(pattern(len, 0)).len();
             // With the events go their credits.

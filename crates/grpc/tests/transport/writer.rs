@@ -2,6 +2,7 @@
 
 use anyudf_grpc::{Ending, Status};
 use anyudf_protocol::{CancelResponse, Response};
+use futures::FutureExt;
 use h2::RecvStream;
 
 use crate::peer::*;
@@ -22,7 +23,16 @@ async fn read_greedily(stream: &mut RecvStream, enough: impl Fn(&[Response]) -> 
     .await
 }
 
-/// E9: a peer with an ordinary window that takes nothing still gets a control message at once: no data message has
+/// What has come so far.
+fn arrived(stream: &mut RecvStream) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(Some(data)) = stream.data().now_or_never() {
+        body.extend_from_slice(&data.expect("the stream is whole"));
+    }
+    body
+}
+
+/// E9: a peer of ours with an ordinary window that takes nothing still gets a control message at once: no data message has
 /// begun that it would have to wait behind. Messages above half the window have no such promise.
 #[tokio::test]
 async fn e9_control_passes_when_the_peer_takes_nothing() {
@@ -32,7 +42,7 @@ async fn e9_control_passes_when_the_peer_takes_nothing() {
             builder.initial_window_size(window).initial_connection_window_size(64 << 20).max_send_buffer_size(64 << 20);
         })
         .await;
-        let (_send, response) = client.execute().await;
+        let (_send, response) = client.call(EXECUTE, &[("anyudf-features", "stream_windows")]).await;
         let strings = served.arrival().await;
         let mut stream = soon("headers", response).await.expect("it is accepted").into_body();
         for _ in 0..(2 * window as usize / len) {
@@ -69,6 +79,37 @@ async fn e5_small_windows_are_not_starved() {
         assert_eq!(answer.code(), Some(anyudf_grpc::Code::Ok));
         send.send_data(Default::default(), true).expect("the stream is there");
     }
+}
+
+/// E5: what another stream of the connection left unread, although it has ended, is not in the way of a message that still
+/// fits: such a peer may read the one only after the other.
+#[tokio::test]
+async fn e5_room_that_is_there_is_used_on_a_shared_connection() {
+    let window = 1 << 20;
+    let mut served = Served::start(small()).await;
+    let mut client = Client::with(&served, |builder| {
+        builder.initial_window_size(window).initial_connection_window_size(window);
+    })
+    .await;
+    let (_send, response) = client.execute().await;
+    let strings = served.arrival().await;
+    let mut stream = soon("headers", response).await.expect("it is accepted").into_body();
+    let first = Response::Data(pattern(10, 0));
+    strings.say(Response::Data(pattern(10, 0)));
+    read_greedily(&mut stream, |messages| messages.contains(&first)).await;
+
+    let (mut other, unread) = client.execute().await;
+    let mut others = served.arrival().await;
+    others.say(Response::Data(pattern(980_000, 1)));
+    others.end(Ending::Close(Status::ok()));
+    other.send_data(Default::default(), true).expect("the stream is there");
+    while others.event().await.is_some() {}
+    let _unread = soon("headers", unread).await.expect("it is accepted").into_body();
+
+    let second = [Response::Data(pattern(30_000, 2))];
+    strings.say(Response::Data(pattern(30_000, 2)));
+    client.round_trips().await;
+    assert!(messages(&arrived(&mut stream)) == second, "there was room for it");
 }
 
 /// E5: streams that share a small connection window all come to their end, whatever each asks for.

@@ -63,3 +63,41 @@ fn weight(metrics: &Metrics) -> usize {
 
 /// More than all counters of C8 take.
 const COUNTERS: usize = 1 << 10;
+
+#[cfg(test)]
+mod tests {
+    use anyudf_grpc::Outgoing;
+    use anyudf_protocol::{Counter, InitResponse, Response};
+    use bytes::Buf;
+
+    use super::*;
+    use crate::invocation::LEAST_MAX_MESSAGE;
+
+    /// P7: the longest last words fit the smallest message that an engine may ask for.
+    #[test]
+    fn p7_last_words_fit_the_smallest_message() {
+        let long = || "é".repeat(LONGEST_TEXT);
+        let error = || ExecutionError::user(long()).with_traceback(long()).with_class(long());
+        let counters = || Counter::ALL.iter().fold(Metrics::default(), |all, &counter| all.with(counter, u64::MAX));
+        let limit = LEAST_MAX_MESSAGE;
+        for room in [0, 300, 480, LONGEST_TEXT] {
+            let metrics = || counters().with_other("own", "x".repeat(room));
+            let mut last = Vec::new();
+            for error in [None, Some(error())] {
+                let cut = || error.clone().map(|error| self::error(error, limit));
+                last.push(Response::Init(InitResponse { data: None, error: cut() }));
+                last.extend(cut().map(Response::Error));
+                last.push(Response::Cancel(cancel(CancelResponse { metrics: metrics(), error: error.clone() }, limit)));
+                for data in [0, 1_000, 2_000, 3_000, limit] {
+                    let data = Some(vec![0; data].into());
+                    let finish = self::finish(FinishResponse { metrics: metrics(), data, error: error.clone() }, limit);
+                    last.push(Response::Finish(finish));
+                }
+            }
+            for last in last {
+                let (kind, bytes) = (last.kind(), Outgoing::from(last).remaining());
+                assert!(bytes <= limit, "{kind:?} with {room} bytes of metrics has {bytes}");
+            }
+        }
+    }
+}

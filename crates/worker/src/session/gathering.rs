@@ -7,7 +7,7 @@ use anyudf_protocol::wire::{self, UdfWorkerDataFormat};
 use anyudf_protocol::{Chunk, DEFAULT_PAYLOAD_LIMIT, ExecutionError, PayloadAssembly, VerifiedPayload, check_init};
 
 use super::Host;
-use crate::invocation::{CALL_TIMEOUT_KEY, Invocation, MAX_MESSAGE_KEY, positive};
+use crate::invocation::{CALL_TIMEOUT_KEY, Invocation, LEAST_MAX_MESSAGE, MAX_MESSAGE_KEY, number};
 use crate::link::ToUser;
 
 /// Whether the session may start a thread (P10).
@@ -42,8 +42,9 @@ impl Gathering {
     pub(super) fn new(mut init: wire::Init, host: &dyn Host) -> Result<Self, ExecutionError> {
         let udf = check_init(&init, &[UdfWorkerDataFormat::Arrow])?;
         host.check_format(&udf.format)?;
-        let budget = positive(&init, CALL_TIMEOUT_KEY)?.map(Duration::from_millis);
-        let max_message = positive(&init, MAX_MESSAGE_KEY)?;
+        let budget = number(&init, CALL_TIMEOUT_KEY, 1, " (C11)")?.map(Duration::from_millis);
+        let too_small = ", as a smaller message might not hold the last words of an execution (P7)";
+        let max_message = number(&init, MAX_MESSAGE_KEY, LEAST_MAX_MESSAGE, too_small)?;
         let assembly = PayloadAssembly::new(udf, DEFAULT_PAYLOAD_LIMIT)?;
         let payload = match init.is_chunking_payload() {
             true => Payload::Arriving(assembly),
