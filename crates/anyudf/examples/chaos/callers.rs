@@ -14,7 +14,7 @@ use crate::plan::Random;
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Calls that each makes when the monkey is gone.
-const CALM_CALLS: u64 = 5;
+const CALM_CALLS: u64 = 30;
 
 /// One caller.
 pub(crate) struct Caller {
