@@ -95,10 +95,12 @@ impl Caller {
 
     /// There and back, both at once, when all who are to meet have a worker.
     async fn echo(&mut self, init: Init, meeting: Option<&Barrier>) -> Result<(), Fault> {
-        let (worker, open) = self.open(init).await?;
+        let opened = self.open(init).await;
         if let Some(meeting) = meeting {
+            // Whoever has none comes, too: the others are not to blame.
             meeting.wait().await;
         }
+        let (worker, open) = opened?;
         let batches = self.batches();
         let (mut input, mut output) = open.split();
         let send = async {

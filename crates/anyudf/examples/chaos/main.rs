@@ -101,7 +101,8 @@ async fn chaos(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
         callers.spawn(async move { caller.call_until(until, &ledger).await });
     }
     let monkey = monkey(until, dispatcher.clone(), Random::new(plan.seed, MONKEY), Arc::clone(&ledger));
-    let (callers, mischief) = tokio::join!(callers.join_all(), timeout(2 * NEVER, monkey));
+    let limit = Duration::from_secs(plan.seconds) + 2 * NEVER;
+    let (callers, mischief) = tokio::join!(callers.join_all(), timeout(limit, monkey));
     calm::calm(&dispatcher, callers, &ledger).await;
 
     let stats = timeout(NEVER, dispatcher.stats()).await.ok().flatten().unwrap_or_default();
@@ -115,7 +116,7 @@ async fn chaos(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
     let left = leaks(base.path(), before).await;
     let mut records = mem::take(&mut *ledger.lock());
     if mischief.is_err() {
-        records.findings.add("a dispatcher that does not say how it stands", || format!("within {:?}", 2 * NEVER));
+        records.findings.add("a dispatcher that does not say how it stands", || format!("within {limit:?}"));
     }
     Ok(Outcome { records, mischief: mischief.unwrap_or_default(), stats, left })
 }
