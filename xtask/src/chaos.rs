@@ -9,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 /// Runs `arguments`: `[--release] [--seconds N] [--callers N] [--workers N] [--seed N]`.
 ///
 /// # Errors
-/// When it does not build, a call went wrong or never ended, or something was left behind.
+/// When it does not build, or found something, which it has printed: a wrong answer, a call without an end, an error that
+/// nothing explains which was done to its worker, too many workers, trouble without the monkey, or something left behind.
 pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let (options, profile, arguments) = match arguments {
         ["--release", rest @ ..] => (&["--release"][..], "release", rest),

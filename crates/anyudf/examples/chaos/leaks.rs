@@ -41,7 +41,7 @@ impl Holdings {
 
 /// What is there that was not there before, beginning with what should have been gone when `close` returned.
 pub(crate) async fn leaks(base: &Path, before: Holdings) -> Vec<String> {
-    let mut left: Vec<_> = workers().into_iter().map(|pid| format!("worker {pid}")).collect();
+    let mut left: Vec<_> = workers().iter().map(|worker| format!("worker {}", worker.pid)).collect();
     left.extend(children().into_iter().map(|pid| format!("child {pid}")));
     match fs::read_dir(base) {
         Ok(files) => left.extend(files.flatten().map(|file| format!("file {}", file.file_name().display()))),

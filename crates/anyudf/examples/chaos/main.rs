@@ -1,10 +1,20 @@
 //! Many callers on a few workers, while a monkey kills and stops workers and some functions hang: `cargo xtask chaos`.
 //!
-//! Every call must end, in a right result or a clear error, and nothing may be left when the dispatcher is closed. This
-//! program is its own worker. It is no benchmark: its figures say how long things take when everything goes wrong.
+//! ```text
+//!   callers ──▶ Dispatcher ──▶ this program again, as workers of the bundled functions
+//!      │ every call, checked         ▲
+//!      ▼                             │ SIGKILL, SIGSTOP
+//!    ledger ◀──────────────────── monkey
+//! ```
+//!
+//! Every call must end, in a right result or in an error that something explains which was done to its worker. There are
+//! never more workers than allowed. When the monkey is gone all goes well, and when the dispatcher is closed nothing is
+//! left. It is no benchmark: its figures say how long things take when everything goes wrong.
 
 mod callers;
+mod calm;
 mod leaks;
+mod ledger;
 mod monkey;
 mod plan;
 mod processes;
@@ -15,32 +25,35 @@ use std::error::Error;
 use std::mem;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyudf_engine::{Dispatcher, DispatcherConfig, DispatcherStats, WorkerSpecification};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use callers::{Tally, call_until, lock};
+use callers::Caller;
 use leaks::{Holdings, leaks};
+use ledger::{Ledger, Records};
 use monkey::{Mischief, monkey};
 use plan::{Plan, Random, USAGE};
 
 /// What takes longer than this never ends.
 const NEVER: Duration = Duration::from_secs(60);
 
+/// How often workers are asked whether they are there. Faster than usual, so that short runs see stopped ones replaced, and
+/// slow enough that a busy machine alone makes nobody miss three.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
 /// The monkey's stream of numbers; the callers have the others.
 const MONKEY: u64 = u64::MAX;
 
 /// All there is to look at afterwards.
 struct Outcome {
-    tally: Tally,
+    records: Records,
     mischief: Mischief,
     stats: DispatcherStats,
     left: Vec<String>,
-    /// What should have ended and did not.
-    unfinished: Vec<&'static str>,
 }
 
 fn main() -> ExitCode {
@@ -79,31 +92,33 @@ async fn chaos(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
     let before = Holdings::now();
     let dispatcher = dispatcher(plan, base.path())?;
     let until = Instant::now() + Duration::from_secs(plan.seconds);
-    let shared = Arc::new(Mutex::new(Tally::default()));
+    let ledger = Arc::new(Ledger::default());
+    let counting = tokio::spawn(processes::count(Arc::clone(&ledger)));
     let mut callers = JoinSet::new();
-    for caller in 0..plan.callers {
-        let random = Random::new(plan.seed, caller);
-        callers.spawn(call_until(until, dispatcher.clone(), caller, random, Arc::clone(&shared)));
+    for name in 0..plan.callers {
+        let caller = Caller::new(dispatcher.clone(), name, Random::new(plan.seed, name));
+        let ledger = Arc::clone(&ledger);
+        callers.spawn(async move { caller.call_until(until, &ledger).await });
     }
-    let monkey = tokio::spawn(monkey(until, dispatcher.clone(), Random::new(plan.seed, MONKEY)));
-    callers.join_all().await;
+    let monkey = monkey(until, dispatcher.clone(), Random::new(plan.seed, MONKEY), Arc::clone(&ledger));
+    let limit = Duration::from_secs(plan.seconds) + 2 * NEVER;
+    let (callers, mischief) = tokio::join!(callers.join_all(), timeout(limit, monkey));
+    calm::calm(&dispatcher, callers, &ledger).await;
 
-    let mut unfinished = Vec::new();
-    let mischief = match timeout(2 * NEVER, monkey).await {
-        Ok(mischief) => mischief?,
-        Err(_) => {
-            unfinished.push("the monkey's look at the workers");
-            Mischief::default()
-        }
-    };
     let stats = timeout(NEVER, dispatcher.stats()).await.ok().flatten().unwrap_or_default();
     if timeout(NEVER, dispatcher.close()).await.is_err() {
-        unfinished.push("closing the dispatcher");
+        ledger.lock().findings.add("a dispatcher that does not close", || format!("within {NEVER:?}"));
     }
     drop(dispatcher);
+    counting.abort();
+    // It says that it was cancelled just now.
+    let _ = counting.await;
     let left = leaks(base.path(), before).await;
-    let tally = mem::take(&mut *lock(&shared));
-    Ok(Outcome { tally, mischief, stats, left, unfinished })
+    let mut records = mem::take(&mut *ledger.lock());
+    if mischief.is_err() {
+        records.findings.add("a dispatcher that does not say how it stands", || format!("within {limit:?}"));
+    }
+    Ok(Outcome { records, mischief: mischief.unwrap_or_default(), stats, left })
 }
 
 fn dispatcher(plan: &Plan, base: &Path) -> Result<Dispatcher, Box<dyn Error>> {
@@ -119,7 +134,7 @@ fn dispatcher(plan: &Plan, base: &Path) -> Result<Dispatcher, Box<dyn Error>> {
     config.worker.launch.socket_base = Some(base.into());
     config.pool.max_workers = plan.workers as usize;
     config.pool.sessions_per_worker = Some(plan.callers.div_ceil(plan.workers) as usize);
-    config.pool.heartbeat_interval = Duration::from_millis(200);
+    config.pool.heartbeat_interval = HEARTBEAT;
     config.pool.drain_timeout = Duration::from_secs(2);
     config.pool.backoff_initial = Duration::from_millis(10);
     config.pool.backoff_max = Duration::from_millis(500);

@@ -1,5 +1,6 @@
 //! The monkey: kills and stops workers, and looks what becomes of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyudf_engine::{Dispatcher, WorkerState};
@@ -8,8 +9,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::NEVER;
+use crate::ledger::Ledger;
 use crate::plan::Random;
-use crate::processes::{is_ours, signal, workers};
+use crate::processes::{Process, workers};
 
 /// What the monkey has done.
 #[derive(Default)]
@@ -21,21 +23,22 @@ pub(crate) struct Mischief {
     pub(crate) recoveries: Vec<Duration>,
     /// Kills after which no such session was seen before the calls were over.
     pub(crate) unseen: u64,
-    /// When workers were stopped.
-    pub(crate) stops: Vec<(Instant, Instant)>,
-    /// Stopped workers that were neither continued nor ended.
-    pub(crate) neglected: u64,
 }
 
 /// What became of a worker that was stopped.
 enum Stopped {
     Continued,
     Ended,
-    Neglected,
+    Neglected(u32),
 }
 
 /// One of it, until then. Returns when nothing is stopped any more.
-pub(crate) async fn monkey(until: Instant, dispatcher: Dispatcher, mut random: Random) -> Mischief {
+pub(crate) async fn monkey(
+    until: Instant,
+    dispatcher: Dispatcher,
+    mut random: Random,
+    ledger: Arc<Ledger>,
+) -> Mischief {
     let mut mischief = Mischief::default();
     let (mut kills, mut stops) = (JoinSet::new(), JoinSet::new());
     while Instant::now() < until {
@@ -45,18 +48,25 @@ pub(crate) async fn monkey(until: Instant, dispatcher: Dispatcher, mut random: R
         if known.is_empty() {
             continue;
         }
-        let pid = known[random.below(known.len() as u64) as usize];
+        let victim = known[random.below(known.len() as u64) as usize].clone();
         if random.below(4) == 0 {
             let pause = (random.below(2) == 0).then(|| Duration::from_millis(random.below(1000)));
-            if signal(pid, Signal::STOP) {
+            // Whoever stopped it before waits for what becomes of it.
+            if ledger.lock().is_stopped(&victim.id) {
+                continue;
+            }
+            ledger.lock().stop(&victim.id);
+            if victim.signal(Signal::STOP) {
                 mischief.stopped += 1;
-                stops.spawn(stopped(pid, pause));
+                stops.spawn(stopped(victim, pause, Arc::clone(&ledger)));
             }
         } else {
-            let serves = serving(&dispatcher).await.contains(&pid);
-            if signal(pid, Signal::KILL) {
+            let serves = serving(&dispatcher).await.contains(&victim.pid);
+            ledger.lock().kill(&victim.id);
+            if victim.signal(Signal::KILL) {
                 mischief.killed += 1;
                 if serves {
+                    let known = known.iter().map(|worker| worker.pid).collect();
                     kills.spawn(recovery(until, dispatcher.clone(), known));
                 }
             }
@@ -69,12 +79,13 @@ pub(crate) async fn monkey(until: Instant, dispatcher: Dispatcher, mut random: R
         }
     }
     while let Some(stopped) = stops.join_next().await {
-        let (what, interval) = stopped.expect("watching does not panic");
-        mischief.stops.push(interval);
-        match what {
+        match stopped.expect("watching does not panic") {
             Stopped::Continued => mischief.continued += 1,
             Stopped::Ended => {}
-            Stopped::Neglected => mischief.neglected += 1,
+            Stopped::Neglected(pid) => {
+                let example = || format!("process {pid}, for {NEVER:?}");
+                ledger.lock().findings.add("stopped workers that are not ended", example);
+            }
         }
     }
     mischief
@@ -93,21 +104,21 @@ async fn recovery(until: Instant, dispatcher: Dispatcher, known: Vec<u32>) -> Op
 }
 
 /// Waits until a stopped worker is ended, or continues it after the pause.
-async fn stopped(pid: u32, pause: Option<Duration>) -> (Stopped, (Instant, Instant)) {
+async fn stopped(victim: Process, pause: Option<Duration>, ledger: Arc<Ledger>) -> Stopped {
     let began = Instant::now();
-    let what = loop {
+    loop {
         sleep(Duration::from_millis(5)).await;
-        if !is_ours(pid) {
-            break Stopped::Ended;
+        if !victim.is_alive() {
+            return Stopped::Ended;
         }
-        if pause.is_some_and(|pause| began.elapsed() >= pause) && signal(pid, Signal::CONT) {
-            break Stopped::Continued;
+        if pause.is_some_and(|pause| began.elapsed() >= pause) && victim.signal(Signal::CONT) {
+            ledger.lock().continued(&victim.id);
+            return Stopped::Continued;
         }
         if began.elapsed() > NEVER {
-            break Stopped::Neglected;
+            return Stopped::Neglected(victim.pid);
         }
-    };
-    (what, (began, Instant::now()))
+    }
 }
 
 /// The workers that run sessions.

@@ -233,6 +233,12 @@ impl Session {
         Session { worker, init, guard: Guard(Arc::clone(&shared)), shared, stops }
     }
 
+    /// The id of the worker that it runs in, if we started it (P1): log lines and
+    /// [`WorkerStats`](crate::WorkerStats) carry the same.
+    pub fn worker_id(&self) -> Option<&str> {
+        self.worker.id()
+    }
+
     /// A handle for other threads.
     pub fn control(&self) -> Control {
         Control { shared: Arc::clone(&self.shared) }
