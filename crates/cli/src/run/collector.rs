@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyudf_engine::{BatchOutput, Control, Summary};
-use arrow::array::ArrayRef;
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tokio::sync::mpsc as channel;
 
@@ -58,14 +58,14 @@ impl Collector {
     }
 
     /// The result for these rows, in the pieces that it comes in; fewer rows when nothing more comes.
-    async fn pieces(&mut self, work: &Work) -> Result<Vec<ArrayRef>> {
+    async fn pieces(&mut self, work: &Work) -> Result<Vec<RecordBatch>> {
         let wanted = work.rows.num_rows();
         let (mut pieces, mut rows) = (Vec::new(), 0);
         while rows < wanted {
             match self.results.next().await {
                 Ok(Some(batch)) => {
                     rows += batch.num_rows();
-                    pieces.push(ArrayRef::clone(batch.column(0)));
+                    pieces.push(batch);
                 }
                 Ok(None) => break,
                 Err(error) => return Err(self.blamed(&error, &format!(" in {}", work.location()))),

@@ -4,6 +4,7 @@
 //! the rows stay here and are paired with their results again, in order. Other functions get the rows of one session
 //! unless `--jobs` asks for more, and what they return is the result.
 
+mod announced;
 mod arguments;
 mod blame;
 mod coerce;
@@ -28,6 +29,7 @@ use anyhow::Context as _;
 use anyudf_engine::{OpenSession, Summary};
 use arrow::datatypes::{Schema, SchemaRef};
 
+use announced::check_same;
 use arguments::Columns;
 pub(crate) use arguments::RunArguments;
 use blame::blamed;
@@ -89,6 +91,7 @@ fn run_with(
     };
     let pipes = sessions.into_iter().map(pipe).collect::<Result<Vec<_>>>()?;
     let result = pipes.first().map(|pipe| Arc::clone(pipe.output.schema())).context("no session was opened")?;
+    pipes.iter().try_for_each(|pipe| check_same(&plan.function, &result, pipe.output.schema()))?;
     let schema = arguments.output_schema(&plan, input.as_ref(), &result)?;
     // A sink returns no rows; its result is what it says at the end.
     let is_sink = schema.fields().is_empty();
@@ -103,7 +106,7 @@ fn run_with(
     let mut pipeline = match (arguments.repeatable, input) {
         (true, Some(input)) => {
             drop(pipes);
-            Pipeline::start_repeatable(io, &plan, crew.dispatcher(), jobs, input, &schema)?
+            Pipeline::start_repeatable(io, &plan, crew.dispatcher(), jobs, input, (&result, &schema))?
         }
         (_, input) => Pipeline::start(io, Arc::clone(&plan), pipes, input, schema)?,
     };

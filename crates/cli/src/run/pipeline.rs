@@ -97,7 +97,8 @@ impl Pipeline {
         Ok(Pipeline { controls, events, sessions, read })
     }
 
-    /// The same for a scalar function that may be repeated: a session for each batch, `jobs` of them at once.
+    /// The same for a scalar function that may be repeated: a session for each batch, `jobs` of them at once. The schemas
+    /// are what each has to announce, and that of the rows that are written.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -107,7 +108,7 @@ impl Pipeline {
         dispatcher: &Dispatcher,
         jobs: usize,
         input: files::Input,
-        output: &SchemaRef,
+        (announced, output): (&SchemaRef, &SchemaRef),
     ) -> Result<Self> {
         let (tell, events) = channel::channel(RESULTS_A_JOB * jobs);
         let (give, take) = mpsc::channel();
@@ -123,6 +124,7 @@ impl Pipeline {
                 control: Arc::clone(control),
                 events: tell.clone(),
                 read: Arc::clone(&read),
+                announced: Arc::clone(announced),
                 schema: Arc::clone(output),
             };
             spawn(format!("repeat-{job}"), &tell, move || repeater.run())?;

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use anyudf_engine::{Control, Dispatcher, Scope, Summary};
-use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc as channel;
 
+use super::announced::check_same;
 use super::blame::blamed;
 use super::flow::{Broken, Event, Queue, Work};
 use super::pairing::paired;
@@ -44,6 +44,8 @@ pub(super) struct Repeater {
     pub(super) control: Arc<Mutex<Option<Control>>>,
     pub(super) events: channel::Sender<Event>,
     pub(super) read: Arc<AtomicU64>,
+    /// What every session has to announce.
+    pub(super) announced: SchemaRef,
     /// Of the rows that are written.
     pub(super) schema: SchemaRef,
 }
@@ -78,7 +80,7 @@ impl Repeater {
         let replayed =
             replayed.map_err(|error| blamed(&self.plan.function, &error, &format!(" in {}", work.location())))?;
         *last = replayed.summary;
-        let pieces: Vec<_> = replayed.batches.iter().map(|batch| ArrayRef::clone(batch.column(0))).collect();
-        paired(&self.plan, &self.schema, work, &pieces)
+        check_same(&self.plan.function, &self.announced, &replayed.schema)?;
+        paired(&self.plan, &self.schema, work, &replayed.batches)
     }
 }

@@ -1,6 +1,7 @@
 //! Running an execution again when its worker is gone.
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 
 use super::Dispatcher;
 use crate::error::Error;
@@ -10,6 +11,9 @@ use crate::session::{Control, Init, Summary};
 /// What a repeatable execution gave.
 #[derive(Clone, Debug)]
 pub struct Replayed {
+    /// What the worker announced to return (C9), or [`Init::output_schema`]. Another worker may have announced something
+    /// else to another call.
+    pub schema: SchemaRef,
     /// All that came back.
     pub batches: Vec<RecordBatch>,
     /// How it ended.
@@ -45,7 +49,7 @@ impl Dispatcher {
         let mut attempt = 1;
         loop {
             match self.run_once(init, scope, input, &mut begun).await {
-                Ok((batches, summary)) => return Ok(Replayed { batches, summary, attempts: attempt }),
+                Ok((schema, batches, summary)) => return Ok(Replayed { schema, batches, summary, attempts: attempt }),
                 Err(error) if error.is_worker_gone() && attempt < attempts => {
                     tracing::info!(attempt, condition = error.condition(), "the worker is gone; running it again");
                     attempt += 1;
@@ -61,10 +65,11 @@ impl Dispatcher {
         scope: &Scope,
         input: &[RecordBatch],
         begun: &mut impl FnMut(Control),
-    ) -> Result<(Vec<RecordBatch>, Summary), Error> {
+    ) -> Result<(SchemaRef, Vec<RecordBatch>, Summary), Error> {
         let session = self.session(init.clone(), scope.clone()).await?;
         begun(session.control());
         let (mut sender, mut output) = session.init().await?.batches()?;
+        let schema = SchemaRef::clone(output.schema());
         // Both at once: the worker may answer before it has heard all.
         let send = async {
             for batch in input {
@@ -79,7 +84,7 @@ impl Dispatcher {
             }
             Ok((batches, output.close().await?))
         };
-        let ((), given) = futures::try_join!(send, receive)?;
-        Ok(given)
+        let ((), (batches, summary)) = futures::try_join!(send, receive)?;
+        Ok((schema, batches, summary))
     }
 }
