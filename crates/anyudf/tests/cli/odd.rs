@@ -30,6 +30,7 @@ fn the_worker_that_tests_start() {
         .with(scalar("picky").argument("n", DataType::Int64).returns(DataType::Int64).over(picky))
         .with(Definition::new("doubles", Kind::Scalar, |_| Ok(Times(2))).returns([("n", DataType::Int64)]))
         .with(Definition::new("swallows", Kind::Scalar, |_| Ok(Times(0))).returns([("n", DataType::Int64)]))
+        .with(Definition::new("pads", Kind::Scalar, |_| Ok(Pads)).returns([("n", DataType::Int64)]))
         .with(Definition::new("floats", Kind::Scalar, |_| Ok(Fickle::new(&[DataType::Float64]))))
         .with(Definition::new("nothing", Kind::Scalar, |_| Ok(Fickle::new(&[]))))
         .with(Definition::new("pairs", Kind::Scalar, |_| Ok(Fickle::new(&[DataType::Int64, DataType::Utf8]))))
@@ -103,6 +104,24 @@ impl Function for Times {
             0 => Ok(()),
             _ => out.emit(RecordBatch::try_new(self.output_schema(), vec![Arc::new(numbers)])?),
         }
+    }
+}
+
+/// A scalar function that puts batches without rows between and behind its results.
+struct Pads;
+
+impl Function for Pads {
+    fn output_schema(&self) -> SchemaRef {
+        Arc::new(numbers())
+    }
+
+    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<()> {
+        out.emit(RecordBatch::new_empty(self.output_schema()))?;
+        out.emit(RecordBatch::try_new(self.output_schema(), batch.columns().to_vec())?)
+    }
+
+    fn finish(self, out: &mut Output<'_>) -> Result<()> {
+        out.emit(RecordBatch::new_empty(self.output_schema()))
     }
 }
 

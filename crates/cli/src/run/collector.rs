@@ -50,10 +50,13 @@ impl Collector {
             // Nobody listens after a failure.
             let _ = self.events.send(event).await;
         }
-        match self.results.next().await {
-            Ok(Some(_)) => Err(wrong_length(&self.plan, "more rows than it was given")),
-            Ok(None) => self.close().await,
-            Err(error) => Err(self.blamed(&error, "")),
+        loop {
+            match self.results.next().await {
+                Ok(Some(batch)) if batch.num_rows() == 0 => {}
+                Ok(Some(_)) => return Err(wrong_length(&self.plan, "more rows than it was given")),
+                Ok(None) => return self.close().await,
+                Err(error) => return Err(self.blamed(&error, "")),
+            }
         }
     }
 
