@@ -17,6 +17,7 @@ mod pipeline;
 mod plan;
 mod progress;
 mod repeater;
+mod turn;
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
