@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use anyudf_engine::{OpenSession, Summary};
+use anyudf_engine::{Dispatcher, OpenSession, Summary};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use announced::check_same;
@@ -38,7 +38,7 @@ use crew::Crew;
 use pipeline::{Pipe, Pipeline};
 use plan::{Call, Plan, widened};
 use progress::{Bar, Stats, show_dispatcher};
-use repeater::again;
+use repeater::ATTEMPTS;
 
 use crate::catalog::{Catalog, Kind};
 use crate::failure::{Failure, Result, say};
@@ -84,7 +84,7 @@ fn run_with(
     let jobs = arguments.jobs(plan.kind)?;
     // One that may be repeated has a session for each batch, and this one only to learn what it returns.
     let sessions = match arguments.repeatable {
-        true => io.wait_or_interrupt(again(async || Ok(crew.open(&plan.init, 1).await?)))??,
+        true => io.wait_or_interrupt(Dispatcher::repeat(ATTEMPTS, |_| crew.open(&plan.init, 1)))??,
         false => {
             let opened = io.wait_or_interrupt(crew.open(&plan.init, jobs))?;
             opened.map_err(|error| blamed(&plan.function, &error, ""))?
@@ -172,10 +172,8 @@ async fn make_plan(arguments: &RunArguments, crew: &Crew, input: Option<&Input>)
         timeout: arguments.call_timeout,
         timezone: arguments.timezone.as_deref(),
     };
-    let catalog = match arguments.repeatable {
-        true => again(async || Catalog::read(crew.dispatcher()).await).await?,
-        false => Catalog::read(crew.dispatcher()).await?,
-    };
+    let attempts = if arguments.repeatable { ATTEMPTS } else { 1 };
+    let catalog = Catalog::read(crew.dispatcher(), attempts).await?;
     let function = match &catalog {
         Some(catalog) => Some(catalog.find(&arguments.function)?),
         None => None,

@@ -18,22 +18,8 @@ use super::plan::Plan;
 use super::turn::Turn;
 use crate::failure::Result;
 
-/// Does something that is safe to repeat, such as looking a function up, again while the worker is gone each time.
-///
-/// # Errors
-/// The last failure.
-pub(super) async fn again<T>(mut once: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-    for _ in 1..ATTEMPTS {
-        match once().await {
-            Err(failure) if failure.is_worker_gone() => {}
-            done => return done,
-        }
-    }
-    once().await
-}
-
 /// How often a batch is tried. Somebody who kills that many workers in a row wants the run to end.
-const ATTEMPTS: u32 = 12;
+pub(super) const ATTEMPTS: u32 = 12;
 
 /// Takes work, and runs a session for each.
 pub(super) struct Repeater {
