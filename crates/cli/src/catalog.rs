@@ -37,11 +37,22 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// Asks a worker. `None` when it refuses, as one does that never heard of catalogs.
+    /// Asks a worker, and another one when it is gone, `attempts` of them at most. `None` when it refuses, as one does that
+    /// never heard of catalogs.
     ///
     /// # Errors
     /// When the worker fails, or answers something that is no catalog.
-    pub(crate) async fn read(worker: &Dispatcher) -> Result<Option<Self>> {
+    pub(crate) async fn read(worker: &Dispatcher, attempts: u32) -> Result<Option<Self>> {
+        let Some(batches) = Dispatcher::repeat(attempts, |_| Self::ask(worker)).await? else { return Ok(None) };
+        let mut catalog = Catalog::default();
+        for batch in &batches {
+            catalog.add(batch).context("the worker's catalog is none that anyudf can read")?;
+        }
+        Ok(Some(catalog))
+    }
+
+    /// What a worker answers; not all of it when that is too much for a catalog.
+    async fn ask(worker: &Dispatcher) -> Result<Option<Vec<RecordBatch>>, anyudf_engine::Error> {
         let init = Init::new("catalog", Bytes::new()).with_input_schema(Arc::new(Schema::empty()));
         let session = match worker.open(init).await {
             Ok(session) => session,
@@ -49,16 +60,20 @@ impl Catalog {
                 tracing::debug!(%error, "the worker has no catalog");
                 return Ok(None);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let (input, mut output) = session.batches()?;
         input.finish().await?;
-        let mut catalog = Catalog::default();
+        let (mut batches, mut functions) = (Vec::new(), 0);
         while let Some(batch) = output.next().await? {
-            catalog.add(&batch).context("the worker's catalog is none that anyudf can read")?;
+            functions += batch.num_rows();
+            batches.push(batch);
+            if functions > MOST {
+                return Ok(Some(batches));
+            }
         }
         output.close().await?;
-        Ok(Some(catalog))
+        Ok(Some(batches))
     }
 
     /// The function of this name.

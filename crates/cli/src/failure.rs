@@ -33,16 +33,6 @@ impl Failure {
         Failure::Failed(anyhow!("{text}"))
     }
 
-    /// Whether the worker was gone before it could answer, so that another one might.
-    pub(crate) fn is_worker_gone(&self) -> bool {
-        match self {
-            Failure::Failed(error) => {
-                error.downcast_ref::<anyudf_engine::Error>().is_some_and(anyudf_engine::Error::is_worker_gone)
-            }
-            _ => false,
-        }
-    }
-
     /// Says it on stderr and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let (text, code) = match self {

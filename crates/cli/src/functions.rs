@@ -27,7 +27,7 @@ pub(crate) fn functions(arguments: &FunctionsArguments) -> Result {
     let (program, io) = (start.program(), Io::start()?);
     let catalog = io.wait_or_interrupt(async {
         let dispatcher = start.dispatcher()?;
-        let catalog = Catalog::read(&dispatcher).await;
+        let catalog = Catalog::read(&dispatcher, 1).await;
         dispatcher.close().await;
         catalog
     })??;

@@ -37,4 +37,7 @@ mod names;
 
 mod units;
 
+#[cfg(test)]
+mod test_worker;
+
 pub use arguments::main;

@@ -3,12 +3,13 @@
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyudf_worker::{
     Definition, Error, Function, Invocation, Kind, Opened, Output, RawFunction, RawOutput, Reason, Result, Worker,
     scalar,
 };
-use arrow::array::{AsArray, Int64Array, RecordBatch};
+use arrow::array::{AsArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use crate::support::Place;
@@ -29,6 +30,11 @@ fn the_worker_that_tests_start() {
         .with(scalar("picky").argument("n", DataType::Int64).returns(DataType::Int64).over(picky))
         .with(Definition::new("doubles", Kind::Scalar, |_| Ok(Times(2))).returns([("n", DataType::Int64)]))
         .with(Definition::new("swallows", Kind::Scalar, |_| Ok(Times(0))).returns([("n", DataType::Int64)]))
+        .with(Definition::new("pads", Kind::Scalar, |_| Ok(Pads)).returns([("n", DataType::Int64)]))
+        .with(Definition::new("floats", Kind::Scalar, |_| Ok(Fickle::new(&[DataType::Float64]))))
+        .with(Definition::new("nothing", Kind::Scalar, |_| Ok(Fickle::new(&[]))))
+        .with(Definition::new("pairs", Kind::Scalar, |_| Ok(Fickle::new(&[DataType::Int64, DataType::Utf8]))))
+        .with(Definition::new("fickle_map", Kind::Map, |_| Ok(Fickle::new(&[DataType::Int64, DataType::Utf8]))))
         .with(Definition::new("holds", Kind::Map, |_| Ok(Holds { stubborn: false })))
         .with(Definition::new("stubborn", Kind::Map, |_| Ok(Holds { stubborn: true })));
     let worker = match mode.as_str() {
@@ -98,6 +104,54 @@ impl Function for Times {
             0 => Ok(()),
             _ => out.emit(RecordBatch::try_new(self.output_schema(), vec![Arc::new(numbers)])?),
         }
+    }
+}
+
+/// A scalar function that puts batches without rows between and behind its results.
+struct Pads;
+
+impl Function for Pads {
+    fn output_schema(&self) -> SchemaRef {
+        Arc::new(numbers())
+    }
+
+    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<()> {
+        out.emit(RecordBatch::new_empty(self.output_schema()))?;
+        out.emit(RecordBatch::try_new(self.output_schema(), batch.columns().to_vec())?)
+    }
+
+    fn finish(self, out: &mut Output<'_>) -> Result<()> {
+        out.emit(RecordBatch::new_empty(self.output_schema()))
+    }
+}
+
+/// Returns a column of whole numbers in the first session of its process, and columns of other types in later ones.
+struct Fickle {
+    schema: SchemaRef,
+}
+
+impl Fickle {
+    fn new(later: &[DataType]) -> Self {
+        static SESSIONS: AtomicU32 = AtomicU32::new(0);
+        let types = match SESSIONS.fetch_add(1, Ordering::Relaxed) {
+            0 => &[DataType::Int64],
+            _ => later,
+        };
+        let field = |(place, data_type): (usize, &DataType)| Field::new(format!("c{place}"), data_type.clone(), true);
+        Fickle { schema: Arc::new(Schema::new(types.iter().enumerate().map(field).collect::<Vec<_>>())) }
+    }
+}
+
+impl Function for Fickle {
+    fn output_schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<()> {
+        let rows = batch.num_rows();
+        let columns = self.schema.fields().iter().map(|field| new_null_array(field.data_type(), rows)).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        out.emit(RecordBatch::try_new_with_options(self.output_schema(), columns, &options)?)
     }
 }
 

@@ -223,3 +223,26 @@ fn a_scalar_function_that_miscounts_is_found_out() {
         &["`swallows`", "too few rows for batch 1 of the input (rows 1 to 1000)"],
     );
 }
+
+/// C9: a worker that announces other columns in its later sessions than in the first is told so, whichever the first is.
+#[test]
+fn c9_sessions_that_announce_different_columns_are_found_out() {
+    for more in ["--jobs 3", "--jobs 3 --repeatable"] {
+        fickle("floats", more, "(c0 Float64)");
+        fickle("nothing", more, "()");
+        fickle("pairs", more, "(c0 Int64, c1 Utf8)");
+    }
+    fickle("fickle_map", "--jobs 3", "(c0 Int64, c1 Utf8)");
+}
+
+/// Runs a function whose first session returns a column of whole numbers, and the later ones these columns.
+fn fickle(function: &str, more: &str, later: &str) {
+    let (place, worker) = (Place::new(), odd::worker("odd"));
+    let lines: String = (0..20).map(|n| format!("{n}\n")).collect();
+    let (input, output) = (place.file("in.csv", format!("n\n{lines}")), place.path("out.parquet"));
+    let files = ["--worker", &worker, "--input", text(&input), "--output", text(&output)];
+    let name = format!("`{function}`");
+    let says = [&name, "one session", "(c0 Int64)", later, "another"];
+    place.run(&format!("--function {function} --args n --batch-rows 1 {more}"), &files).failed(1, &says);
+    assert_eq!(place.listing(), ["in.csv"], "no output");
+}

@@ -176,3 +176,15 @@ fn the_stats_say_rows_time_and_memory() {
         assert!(ran.err.contains(what), "{what}: {}", ran.err);
     }
 }
+
+/// A batch without rows is none too many.
+#[test]
+fn batches_without_rows_change_nothing() {
+    let (place, worker) = (Place::new(), odd::worker("odd"));
+    let input = place.file("in.csv", "n\n1\n2\n3\n");
+    let files = ["--worker", &worker, "--input", text(&input), "--output", "-", "--output-format", "csv"];
+    for more in ["", "--repeatable"] {
+        let line = format!("--function pads --args n --as m --batch-rows 2 --jobs 1 {more}");
+        assert_eq!(place.run(&line, &files).done(), "n,m\n1,1\n2,2\n3,3\n");
+    }
+}

@@ -28,17 +28,33 @@ const CALLERS: usize = 16;
 /// How a session or a worker failed.
 pub(super) fn measure(io: &Io, command: &WorkerCommand, report: &Report) -> Result {
     report.latency_heading()?;
-    report.latency(&io.wait_or_interrupt(warm_open(command))??)?;
+    report.latency(&with_dispatcher(io, command, 1, true, warm_open)?)?;
     report.latency(&io.wait_or_interrupt(cold_start(command))??)?;
     report.rate_heading()?;
     for workers in [1, 4] {
-        report.rate(&io.wait_or_interrupt(sessions_a_second(command, workers))??)?;
+        let rate = async |dispatcher: &Dispatcher| sessions_a_second(dispatcher, workers).await;
+        report.rate(&with_dispatcher(io, command, workers, true, rate)?)?;
     }
-    let reused = io.wait_or_interrupt(one_after_the_other(command, true, REUSED))??;
-    report.rate(&Rate::of_sessions("with_reuse", REUSED, reused))?;
-    let fresh = io.wait_or_interrupt(one_after_the_other(command, false, FRESH))??;
-    report.rate(&Rate::of_sessions("without_reuse", FRESH, fresh))?;
+    for (mode, supports_reuse, sessions) in [("with_reuse", true, REUSED), ("without_reuse", false, FRESH)] {
+        let turns = async |dispatcher: &Dispatcher| one_after_the_other(dispatcher, sessions).await;
+        let took = with_dispatcher(io, command, 4, supports_reuse, turns)?;
+        report.rate(&Rate::of_sessions(mode, sessions, took))?;
+    }
     Ok(())
+}
+
+/// Measures with a dispatcher of at most `most` workers, and ends these, also when measuring fails or is interrupted.
+fn with_dispatcher<T>(
+    io: &Io,
+    command: &WorkerCommand,
+    most: usize,
+    supports_reuse: bool,
+    measure: impl AsyncFnOnce(&Dispatcher) -> Result<T>,
+) -> Result<T> {
+    let dispatcher = io.wait(async { dispatcher(command, most, supports_reuse) })?;
+    let measured = io.wait_or_interrupt(measure(&dispatcher));
+    io.wait_unless_insisted(dispatcher.close());
+    measured?
 }
 
 /// Workers of the bundled functions: at most `most`, each for one session at a time.
@@ -58,18 +74,15 @@ async fn session(dispatcher: &Dispatcher) -> Result {
 }
 
 /// From asking for a session to its InitResponse, with a worker that is up and idle.
-async fn warm_open(command: &WorkerCommand) -> Result<Latency> {
-    let dispatcher = dispatcher(command, 1, true)?;
-    let measured = sampled("pool_warm_open", 1_000, async || {
+async fn warm_open(dispatcher: &Dispatcher) -> Result<Latency> {
+    sampled("pool_warm_open", 1_000, async || {
         let began = Instant::now();
         let session = dispatcher.open(Init::new("echo", "")).await?;
         let took = began.elapsed();
         session.close().await;
         Ok(took)
     })
-    .await;
-    dispatcher.close().await;
-    measured
+    .await
 }
 
 /// From a dispatcher without workers to the InitResponse of its first session.
@@ -77,19 +90,39 @@ async fn cold_start(command: &WorkerCommand) -> Result<Latency> {
     sampled("pool_cold_start", 40, async || {
         let began = Instant::now();
         let dispatcher = dispatcher(command, 1, true)?;
-        let session = dispatcher.open(Init::new("echo", "")).await?;
+        let opened = dispatcher.open(Init::new("echo", "")).await;
         let took = began.elapsed();
-        session.close().await;
+        if let Ok(session) = &opened {
+            session.control().close().await;
+        }
         dispatcher.close().await;
+        opened?;
         Ok(took)
     })
     .await
 }
 
+/// Starts so many workers, each of which serves one session at a time: by as many sessions at once.
+async fn warm_up(dispatcher: &Dispatcher, workers: usize) -> Result {
+    let mut opening = JoinSet::new();
+    for _ in 0..workers {
+        let dispatcher = dispatcher.clone();
+        opening.spawn(async move { dispatcher.open(Init::new("echo", "")).await });
+    }
+    let mut sessions = Vec::with_capacity(workers);
+    while let Some(opened) = opening.join_next().await {
+        sessions.push(opened.expect("opening a session does not panic")?);
+    }
+    // Not before all are open: one that has ended makes room in its worker for the next.
+    for session in sessions {
+        session.close().await;
+    }
+    Ok(())
+}
+
 /// How many sessions end in a while, with callers that wait for one of `workers`.
-async fn sessions_a_second(command: &WorkerCommand, workers: usize) -> Result<Rate> {
-    let dispatcher = dispatcher(command, workers, true)?;
-    session(&dispatcher).await?;
+async fn sessions_a_second(dispatcher: &Dispatcher, workers: usize) -> Result<Rate> {
+    warm_up(dispatcher, workers).await?;
     let began = Instant::now();
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
@@ -108,18 +141,49 @@ async fn sessions_a_second(command: &WorkerCommand, workers: usize) -> Result<Ra
         sessions += caller.expect("a caller does not panic")?;
     }
     let took = began.elapsed();
-    dispatcher.close().await;
     Ok(Rate::of_sessions(if workers == 1 { "one_worker" } else { "four_workers" }, sessions, took))
 }
 
 /// How long `sessions` take, one after the other.
-async fn one_after_the_other(command: &WorkerCommand, reuse: bool, sessions: usize) -> Result<Duration> {
-    let dispatcher = dispatcher(command, 4, reuse)?;
+async fn one_after_the_other(dispatcher: &Dispatcher, sessions: usize) -> Result<Duration> {
     let began = Instant::now();
     for _ in 0..sessions {
-        session(&dispatcher).await?;
+        session(dispatcher).await?;
     }
-    let took = began.elapsed();
-    dispatcher.close().await;
-    Ok(took)
+    Ok(began.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyudf_engine::WorkerState;
+
+    use super::*;
+    use crate::failure::Failure;
+    use crate::test_worker;
+
+    /// All of them are up before sessions are counted.
+    #[test]
+    fn four_workers_are_warm_before_they_are_measured() {
+        let io = Io::start().expect("a runtime");
+        let stats = with_dispatcher(&io, &test_worker::command(), 4, true, async |dispatcher| {
+            warm_up(dispatcher, 4).await?;
+            Ok(dispatcher.stats().await.expect("it is open"))
+        });
+        let stats = stats.expect("they start");
+        let up = stats.workers.iter().filter(|worker| !matches!(worker.state, WorkerState::Starting));
+        assert_eq!((up.count(), stats.starts), (4, 4));
+    }
+
+    /// What fails midway leaves no worker to be killed at the end.
+    #[test]
+    fn a_measurement_that_fails_closes_its_dispatcher() {
+        let (io, mut kept) = (Io::start().expect("a runtime"), None);
+        let failed = with_dispatcher(&io, &test_worker::command(), 1, true, async |dispatcher| {
+            kept = Some(dispatcher.clone());
+            warm_up(dispatcher, 1).await?;
+            Err::<(), _>(Failure::failed("midway"))
+        });
+        assert!(failed.is_err());
+        assert!(io.wait(kept.expect("it was begun").stats()).is_none(), "it is closed");
+    }
 }

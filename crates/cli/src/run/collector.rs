@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyudf_engine::{BatchOutput, Control, Summary};
-use arrow::array::ArrayRef;
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tokio::sync::mpsc as channel;
 
@@ -50,22 +50,25 @@ impl Collector {
             // Nobody listens after a failure.
             let _ = self.events.send(event).await;
         }
-        match self.results.next().await {
-            Ok(Some(_)) => Err(wrong_length(&self.plan, "more rows than it was given")),
-            Ok(None) => self.close().await,
-            Err(error) => Err(self.blamed(&error, "")),
+        loop {
+            match self.results.next().await {
+                Ok(Some(batch)) if batch.num_rows() == 0 => {}
+                Ok(Some(_)) => return Err(wrong_length(&self.plan, "more rows than it was given")),
+                Ok(None) => return self.close().await,
+                Err(error) => return Err(self.blamed(&error, "")),
+            }
         }
     }
 
     /// The result for these rows, in the pieces that it comes in; fewer rows when nothing more comes.
-    async fn pieces(&mut self, work: &Work) -> Result<Vec<ArrayRef>> {
+    async fn pieces(&mut self, work: &Work) -> Result<Vec<RecordBatch>> {
         let wanted = work.rows.num_rows();
         let (mut pieces, mut rows) = (Vec::new(), 0);
         while rows < wanted {
             match self.results.next().await {
                 Ok(Some(batch)) => {
                     rows += batch.num_rows();
-                    pieces.push(ArrayRef::clone(batch.column(0)));
+                    pieces.push(batch);
                 }
                 Ok(None) => break,
                 Err(error) => return Err(self.blamed(&error, &format!(" in {}", work.location()))),

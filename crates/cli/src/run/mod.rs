@@ -4,6 +4,7 @@
 //! the rows stay here and are paired with their results again, in order. Other functions get the rows of one session
 //! unless `--jobs` asks for more, and what they return is the result.
 
+mod announced;
 mod arguments;
 mod blame;
 mod coerce;
@@ -16,6 +17,7 @@ mod pipeline;
 mod plan;
 mod progress;
 mod repeater;
+mod turn;
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
@@ -25,9 +27,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use anyudf_engine::{OpenSession, Summary};
+use anyudf_engine::{Dispatcher, OpenSession, Summary};
 use arrow::datatypes::{Schema, SchemaRef};
 
+use announced::check_same;
 use arguments::Columns;
 pub(crate) use arguments::RunArguments;
 use blame::blamed;
@@ -35,7 +38,7 @@ use crew::Crew;
 use pipeline::{Pipe, Pipeline};
 use plan::{Call, Plan, widened};
 use progress::{Bar, Stats, show_dispatcher};
-use repeater::again;
+use repeater::ATTEMPTS;
 
 use crate::catalog::{Catalog, Kind};
 use crate::failure::{Failure, Result, say};
@@ -81,7 +84,7 @@ fn run_with(
     let jobs = arguments.jobs(plan.kind)?;
     // One that may be repeated has a session for each batch, and this one only to learn what it returns.
     let sessions = match arguments.repeatable {
-        true => io.wait_or_interrupt(again(async || Ok(crew.open(&plan.init, 1).await?)))??,
+        true => io.wait_or_interrupt(Dispatcher::repeat(ATTEMPTS, |_| crew.open(&plan.init, 1)))??,
         false => {
             let opened = io.wait_or_interrupt(crew.open(&plan.init, jobs))?;
             opened.map_err(|error| blamed(&plan.function, &error, ""))?
@@ -89,6 +92,7 @@ fn run_with(
     };
     let pipes = sessions.into_iter().map(pipe).collect::<Result<Vec<_>>>()?;
     let result = pipes.first().map(|pipe| Arc::clone(pipe.output.schema())).context("no session was opened")?;
+    pipes.iter().try_for_each(|pipe| check_same(&plan.function, &result, pipe.output.schema()))?;
     let schema = arguments.output_schema(&plan, input.as_ref(), &result)?;
     // A sink returns no rows; its result is what it says at the end.
     let is_sink = schema.fields().is_empty();
@@ -103,7 +107,7 @@ fn run_with(
     let mut pipeline = match (arguments.repeatable, input) {
         (true, Some(input)) => {
             drop(pipes);
-            Pipeline::start_repeatable(io, &plan, crew.dispatcher(), jobs, input, &schema)?
+            Pipeline::start_repeatable(io, &plan, crew.dispatcher(), jobs, input, (&result, &schema))?
         }
         (_, input) => Pipeline::start(io, Arc::clone(&plan), pipes, input, schema)?,
     };
@@ -168,10 +172,8 @@ async fn make_plan(arguments: &RunArguments, crew: &Crew, input: Option<&Input>)
         timeout: arguments.call_timeout,
         timezone: arguments.timezone.as_deref(),
     };
-    let catalog = match arguments.repeatable {
-        true => again(async || Catalog::read(crew.dispatcher()).await).await?,
-        false => Catalog::read(crew.dispatcher()).await?,
-    };
+    let attempts = if arguments.repeatable { ATTEMPTS } else { 1 };
+    let catalog = Catalog::read(crew.dispatcher(), attempts).await?;
     let function = match &catalog {
         Some(catalog) => Some(catalog.find(&arguments.function)?),
         None => None,

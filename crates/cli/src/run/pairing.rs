@@ -15,19 +15,20 @@ use crate::failure::{Failure, Result};
 /// rows that are written.
 ///
 /// # Errors
-/// The pieces have another number of rows together, or another type.
-pub(super) fn paired(plan: &Plan, schema: &SchemaRef, work: Work, pieces: &[ArrayRef]) -> Result<Event> {
-    let (wanted, rows) = (work.rows.num_rows(), pieces.iter().map(|piece| piece.len()).sum::<usize>());
+/// The pieces have another number of rows together, no column, or one of another type.
+pub(super) fn paired(plan: &Plan, schema: &SchemaRef, work: Work, pieces: &[RecordBatch]) -> Result<Event> {
+    let (wanted, rows) = (work.rows.num_rows(), pieces.iter().map(|piece| piece.num_rows()).sum::<usize>());
     if rows < wanted {
         return Err(wrong_length(plan, &format!("too few rows for {}", work.location())));
     }
     if rows > wanted {
         return Err(wrong_length(plan, &format!("{rows} rows for the {wanted} of {}", work.location())));
     }
-    let column = match pieces {
+    let pieces: Option<Vec<_>> = pieces.iter().map(|piece| piece.columns().first()).collect();
+    let column = match &pieces.with_context(|| format!("function `{}` returned no column", plan.function))?[..] {
         [whole] => ArrayRef::clone(whole),
         pieces => {
-            let pieces: Vec<_> = pieces.iter().map(|piece| &**piece).collect();
+            let pieces: Vec<_> = pieces.iter().map(|piece| &***piece).collect();
             concat(&pieces).context("can't join the pieces of a result")?
         }
     };

@@ -22,6 +22,7 @@ use super::feeder::Feeder;
 use super::flow::{Broken, Budget, Event, Permit, Work, size};
 use super::plan::Plan;
 use super::repeater::Repeater;
+use super::turn::Turn;
 use crate::catalog::Kind;
 use crate::failure::{Failure, Result};
 use crate::files;
@@ -46,8 +47,8 @@ pub(super) struct Pipe {
 
 /// The work of a run: what the threads share.
 pub(super) struct Pipeline {
-    /// The present session of each thread that has one.
-    controls: Vec<Arc<Mutex<Option<Control>>>>,
+    /// One for each session, or for each thread that has one session after the other.
+    turns: Vec<Arc<Turn>>,
     events: channel::Receiver<Event>,
     sessions: usize,
     read: Arc<AtomicU64>,
@@ -70,7 +71,7 @@ impl Pipeline {
         let (give, take) = mpsc::channel();
         let queue = Arc::new(Mutex::new(take));
         let read = Arc::new(AtomicU64::new(0));
-        let controls = pipes.iter().map(|pipe| Arc::new(Mutex::new(Some(pipe.control.clone())))).collect();
+        let turns = pipes.iter().map(|pipe| Arc::new(Turn::of(pipe.control.clone()))).collect();
         for (job, Pipe { control, input, output: results }) in pipes.into_iter().enumerate() {
             let (pend, pending) = channel::unbounded_channel();
             let pend = (plan.kind == Kind::Scalar).then_some(pend);
@@ -94,10 +95,11 @@ impl Pipeline {
             let events = tell.clone();
             spawn("read".into(), &tell, move || read_all(input, &budget, &give, &events))?;
         }
-        Ok(Pipeline { controls, events, sessions, read })
+        Ok(Pipeline { turns, events, sessions, read })
     }
 
-    /// The same for a scalar function that may be repeated: a session for each batch, `jobs` of them at once.
+    /// The same for a scalar function that may be repeated: a session for each batch, `jobs` of them at once. The schemas
+    /// are what each has to announce, and that of the rows that are written.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -107,22 +109,23 @@ impl Pipeline {
         dispatcher: &Dispatcher,
         jobs: usize,
         input: files::Input,
-        output: &SchemaRef,
+        (announced, output): (&SchemaRef, &SchemaRef),
     ) -> Result<Self> {
         let (tell, events) = channel::channel(RESULTS_A_JOB * jobs);
         let (give, take) = mpsc::channel();
         let queue = Arc::new(Mutex::new(take));
         let read = Arc::new(AtomicU64::new(0));
-        let controls: Vec<_> = (0..jobs).map(|_| Arc::new(Mutex::new(None))).collect();
-        for (job, control) in controls.iter().enumerate() {
+        let turns: Vec<_> = (0..jobs).map(|_| Arc::new(Turn::default())).collect();
+        for (job, turn) in turns.iter().enumerate() {
             let repeater = Repeater {
                 handle: io.handle().clone(),
                 plan: Arc::clone(plan),
                 dispatcher: dispatcher.clone(),
                 queue: Arc::clone(&queue),
-                control: Arc::clone(control),
+                turn: Arc::clone(turn),
                 events: tell.clone(),
                 read: Arc::clone(&read),
+                announced: Arc::clone(announced),
                 schema: Arc::clone(output),
             };
             spawn(format!("repeat-{job}"), &tell, move || repeater.run())?;
@@ -130,7 +133,7 @@ impl Pipeline {
         let budget = Budget::new(BYTES_A_JOB.saturating_mul(jobs));
         let reader = tell.clone();
         spawn("read".into(), &tell, move || read_all(input, &budget, &give, &reader))?;
-        Ok(Pipeline { controls, events, sessions: jobs, read })
+        Ok(Pipeline { turns, events, sessions: jobs, read })
     }
 
     /// Rows of the input that were handed to the function so far.
@@ -193,11 +196,10 @@ impl Pipeline {
 
     /// Cancels every session and waits until the workers have acknowledged it, two seconds at most (E13).
     async fn stop(&mut self) {
-        // Those that wait to tell something let go, and begin nothing new.
+        // Those that wait to tell something let go.
         self.events.close();
-        let present = |control: &Arc<Mutex<Option<Control>>>| control.lock().expect("it is only set").clone();
-        let controls: Vec<_> = self.controls.iter().filter_map(present).collect();
-        controls.iter().for_each(Control::interrupt);
+        // All are interrupted before one is waited for.
+        let controls: Vec<_> = self.turns.iter().filter_map(|turn| turn.stop()).collect();
         for control in controls {
             control.ended().await;
         }

@@ -2,37 +2,24 @@
 //!
 //! Nothing of a session is taken before its Finish, so that no row comes twice.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 
-use anyudf_engine::{Control, Dispatcher, Scope, Summary};
-use arrow::array::ArrayRef;
+use anyudf_engine::{Dispatcher, Scope, Summary};
 use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc as channel;
 
+use super::announced::check_same;
 use super::blame::blamed;
 use super::flow::{Broken, Event, Queue, Work};
 use super::pairing::paired;
 use super::plan::Plan;
+use super::turn::Turn;
 use crate::failure::Result;
 
-/// Does something that is safe to repeat, such as looking a function up, again while the worker is gone each time.
-///
-/// # Errors
-/// The last failure.
-pub(super) async fn again<T>(mut once: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-    for _ in 1..ATTEMPTS {
-        match once().await {
-            Err(failure) if failure.is_worker_gone() => {}
-            done => return done,
-        }
-    }
-    once().await
-}
-
 /// How often a batch is tried. Somebody who kills that many workers in a row wants the run to end.
-const ATTEMPTS: u32 = 12;
+pub(super) const ATTEMPTS: u32 = 12;
 
 /// Takes work, and runs a session for each.
 pub(super) struct Repeater {
@@ -40,10 +27,12 @@ pub(super) struct Repeater {
     pub(super) plan: Arc<Plan>,
     pub(super) dispatcher: Dispatcher,
     pub(super) queue: Queue,
-    /// Where the present session can be cancelled.
-    pub(super) control: Arc<Mutex<Option<Control>>>,
+    /// Where it can be stopped.
+    pub(super) turn: Arc<Turn>,
     pub(super) events: channel::Sender<Event>,
     pub(super) read: Arc<AtomicU64>,
+    /// What every session has to announce.
+    pub(super) announced: SchemaRef,
     /// Of the rows that are written.
     pub(super) schema: SchemaRef,
 }
@@ -54,6 +43,9 @@ impl Repeater {
         let mut last = Summary::default();
         loop {
             let next = self.queue.lock().expect("nothing panics while it is held").recv();
+            if self.turn.is_stopped() {
+                return;
+            }
             let event = match next {
                 Ok(Ok(work)) => self.once(work, &mut last).unwrap_or_else(Event::Failed),
                 // The reader has told why.
@@ -71,14 +63,61 @@ impl Repeater {
     fn once(&self, work: Work, last: &mut Summary) -> Result<Event> {
         let arguments = [self.plan.arguments(&work.rows, work.first)?];
         self.read.fetch_add(work.rows.num_rows() as u64, Relaxed);
-        let begun = |control| *self.control.lock().expect("nothing panics while it is held") = Some(control);
         let (init, scope) = (&self.plan.init, Scope::default());
-        let run = self.dispatcher.run_repeatable(init, &scope, &arguments, ATTEMPTS, begun);
+        let run =
+            self.dispatcher.run_repeatable(init, &scope, &arguments, ATTEMPTS, |control| self.turn.begin(control));
         let replayed = self.handle.block_on(run);
         let replayed =
             replayed.map_err(|error| blamed(&self.plan.function, &error, &format!(" in {}", work.location())))?;
         *last = replayed.summary;
-        let pieces: Vec<_> = replayed.batches.iter().map(|batch| ArrayRef::clone(batch.column(0))).collect();
-        paired(&self.plan, &self.schema, work, &pieces)
+        check_same(&self.plan.function, &self.announced, &replayed.schema)?;
+        paired(&self.plan, &self.schema, work, &replayed.batches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use anyudf_engine::{DispatcherConfig, WorkerPlan};
+    use arrow::array::{Int64Array, RecordBatch};
+
+    use super::super::flow::Budget;
+    use super::super::plan::Call;
+    use super::*;
+    use crate::catalog::Kind;
+    use crate::io::Io;
+
+    /// E13: work that is still in the queue when the run is stopped asks for no worker.
+    #[test]
+    fn e13_no_batch_is_begun_after_a_stop() {
+        let io = Io::start().expect("a runtime");
+        let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1])) as _)]).expect("a column");
+        let call = Call { function: "f", columns: None, options: None, timeout: None, timezone: None };
+        let plan = Plan::unchecked(&call, Kind::Scalar, rows.schema_ref()).expect("a plan");
+        let dispatcher = io.wait(async {
+            let worker = WorkerPlan::from(crate::test_worker::command());
+            Dispatcher::with_plan(worker, DispatcherConfig::default()).expect("a dispatcher")
+        });
+        let (give, take) = mpsc::channel();
+        let permit = Budget::new(1).take(1);
+        give.send(Ok(Work { place: 0, first: 0, rows: rows.clone(), permit })).expect("it waits there");
+        let (tell, _events) = channel::channel(1);
+        let repeater = Repeater {
+            handle: io.handle().clone(),
+            plan: Arc::new(plan),
+            dispatcher: dispatcher.clone(),
+            queue: Arc::new(Mutex::new(take)),
+            turn: Arc::default(),
+            events: tell,
+            read: Arc::default(),
+            announced: rows.schema(),
+            schema: rows.schema(),
+        };
+        assert!(repeater.turn.stop().is_none(), "nothing has begun");
+        repeater.run();
+        let stats = io.wait(dispatcher.stats()).expect("it is open");
+        assert_eq!((stats.starts, stats.granted), (0, 0));
+        io.wait(dispatcher.close());
     }
 }

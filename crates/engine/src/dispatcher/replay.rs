@@ -1,6 +1,7 @@
 //! Running an execution again when its worker is gone.
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 
 use super::Dispatcher;
 use crate::error::Error;
@@ -10,6 +11,9 @@ use crate::session::{Control, Init, Summary};
 /// What a repeatable execution gave.
 #[derive(Clone, Debug)]
 pub struct Replayed {
+    /// What the worker announced to return (C9), or [`Init::output_schema`]. Another worker may have announced something
+    /// else to another call.
+    pub schema: SchemaRef,
     /// All that came back.
     pub batches: Vec<RecordBatch>,
     /// How it ended.
@@ -19,6 +23,31 @@ pub struct Replayed {
 }
 
 impl Dispatcher {
+    /// Does something in a session that is safe to repeat, and does it again, at most `attempts` times in all, when it fails
+    /// because its worker is gone ([`Error::is_worker_gone`]): killed, crashed, unreachable, or ended under it (D10, D11).
+    /// `once` is given the number of the attempt, from 1 on.
+    ///
+    /// # Errors
+    /// Those of `once`: the first that is of another kind, or why the last worker was gone.
+    ///
+    /// # Cancel safety
+    /// That of `once`.
+    pub async fn repeat<T, F>(attempts: u32, mut once: impl FnMut(u32) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut attempt = 1;
+        loop {
+            match once(attempt).await {
+                Err(error) if error.is_worker_gone() && attempt < attempts => {
+                    tracing::info!(attempt, condition = error.condition(), "the worker is gone; running it again");
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// Runs a whole execution over `input`, and again on another worker when its worker is gone before the end: killed,
     /// crashed, unreachable, or ended under it (D10, D11). Nothing of an execution is given before it has finished, so
     /// that no row comes twice.
@@ -40,19 +69,9 @@ impl Dispatcher {
         scope: &Scope,
         input: &[RecordBatch],
         attempts: u32,
-        mut begun: impl FnMut(Control),
+        begun: impl Fn(Control),
     ) -> Result<Replayed, Error> {
-        let mut attempt = 1;
-        loop {
-            match self.run_once(init, scope, input, &mut begun).await {
-                Ok((batches, summary)) => return Ok(Replayed { batches, summary, attempts: attempt }),
-                Err(error) if error.is_worker_gone() && attempt < attempts => {
-                    tracing::info!(attempt, condition = error.condition(), "the worker is gone; running it again");
-                    attempt += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        Dispatcher::repeat(attempts, |attempt| self.run_once(init, scope, input, attempt, &begun)).await
     }
 
     async fn run_once(
@@ -60,11 +79,13 @@ impl Dispatcher {
         init: &Init,
         scope: &Scope,
         input: &[RecordBatch],
-        begun: &mut impl FnMut(Control),
-    ) -> Result<(Vec<RecordBatch>, Summary), Error> {
+        attempts: u32,
+        begun: &impl Fn(Control),
+    ) -> Result<Replayed, Error> {
         let session = self.session(init.clone(), scope.clone()).await?;
         begun(session.control());
         let (mut sender, mut output) = session.init().await?.batches()?;
+        let schema = SchemaRef::clone(output.schema());
         // Both at once: the worker may answer before it has heard all.
         let send = async {
             for batch in input {
@@ -79,7 +100,48 @@ impl Dispatcher {
             }
             Ok((batches, output.close().await?))
         };
-        let ((), given) = futures::try_join!(send, receive)?;
-        Ok(given)
+        let ((), (batches, summary)) = futures::try_join!(send, receive)?;
+        Ok(Replayed { schema, batches, summary, attempts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// What comes of something that fails with these errors, one after the other, and then gives the attempt's number; and
+    /// how many of them were met.
+    fn repeated(attempts: u32, errors: &[&'static str]) -> (Result<u32, String>, usize) {
+        let met = Cell::new(0);
+        let once = async |attempt| match errors.get(met.get()) {
+            Some(condition) => {
+                met.set(met.get() + 1);
+                Err(Error::new(ErrorKind::Transport, *condition, "it failed"))
+            }
+            None => Ok(attempt),
+        };
+        let done = Dispatcher::repeat(attempts, once).now_or_never().expect("nothing waits");
+        (done.map_err(|error| error.condition().to_owned()), met.get())
+    }
+
+    #[test]
+    fn only_what_a_worker_took_with_it_is_done_again() {
+        let gone = ["WORKER_DIED", "TRANSPORT_FAILED", "WORKER_LOST", "WORKER_DRAINED"];
+        assert_eq!(repeated(5, &gone), (Ok(5), 4));
+        assert_eq!(repeated(4, &gone), (Err("WORKER_DRAINED".into()), 4));
+        assert_eq!(repeated(5, &["WORKER_DIED", "IDLE_LIMIT", "WORKER_DIED"]), (Err("IDLE_LIMIT".into()), 2));
+        assert_eq!(repeated(1, &gone), (Err("WORKER_DIED".into()), 1));
+    }
+
+    /// Callers spawn it.
+    #[test]
+    fn a_repeatable_execution_moves_between_threads() {
+        fn moves<T: Send>(_: impl FnOnce(&'static Dispatcher, &'static Init, &'static Scope) -> T) {}
+        moves(|dispatcher, init, scope| dispatcher.run_repeatable(init, scope, &[], 1, |_| ()));
     }
 }
