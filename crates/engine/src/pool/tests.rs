@@ -748,6 +748,20 @@ fn d11_neighbours_have_a_bound() {
             gone 0 -> nothing
         "#]],
     );
+    // One that is silent by then is blamed for that.
+    check(
+        SHARED,
+        workers(1),
+        expect![[r#"
+            ask a -> start 0
+            ask b -> nothing
+            up 0 2 -> a gets 0, b gets 0
+            overdue 0 -> nothing
+            wait 29s -> nothing
+            silent 0 -> beat? 0
+            wait 1s -> 1s fail sessions of 0: Silent { misses: 1 }, 1s kill 0
+        "#]],
+    );
     // Also in a worker that drains for another reason; and nobody waits for one that is idle.
     check(
         SHARED,

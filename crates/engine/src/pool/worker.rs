@@ -235,7 +235,13 @@ impl Worker {
         let old = past(terms.config.max_age.and_then(|age| self.born.checked_add(age)));
         match self.state {
             State::Checking { until, .. } if past(until) => return Fate::Lost(None),
-            State::Draining { until, .. } if past(until) => return Fate::Lost(Some(Failure::DrainBound)), // D11
+            // A worker that is silent as well is what keeps them from finishing.
+            State::Draining { until, .. } if past(until) => {
+                return Fate::Lost(Some(match self.misses {
+                    0 => Failure::DrainBound, // D11
+                    misses => Failure::Silent { misses },
+                }));
+            }
             State::Idle { .. } | State::Checking { .. } if old => return Fate::Ends(Manner::Politely),
             State::Busy { .. } if old => self.drain(None),
             _ => {}
