@@ -120,6 +120,20 @@ fn a_full_standard_output_is_said_so() {
     }
 }
 
+/// A limit of the shell's (`ulimit -f`) is an error like a full disk: nothing is left of the file.
+#[test]
+fn a_file_that_may_not_grow_is_said_so() {
+    let place = Place::new();
+    let anyudf = place.command(["run"].iter().chain(&DISTANCE));
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -f 100; exec \"$0\" \"$@\""]).arg(anyudf.get_program()).args(anyudf.get_args());
+    limited.args(["--input", &sample(), "--output", text(&place.path("out.csv"))]);
+    limited.envs(anyudf.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ran = place.finish(limited.output().expect("the shell starts"));
+    ran.failed(1, &["out.csv", "file too large", "ulimit -f"]);
+    assert!(place.listing().is_empty(), "no part of it");
+}
+
 #[test]
 fn a_directory_that_takes_no_files_is_said_so() {
     let files = ["--input", &sample(), "--output", "/proc/out.csv"];
