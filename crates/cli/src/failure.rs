@@ -46,6 +46,11 @@ impl Failure {
     }
 }
 
+/// What could not be written to standard output.
+pub(crate) fn unprinted(error: io::Error) -> Failure {
+    crate::files::unprinted(&error).into()
+}
+
 /// Says something on stderr. That nobody listens is no failure.
 pub(crate) fn say(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
@@ -61,6 +66,8 @@ impl From<anyudf_engine::Error> for Failure {
     fn from(error: anyudf_engine::Error) -> Self {
         match error.condition() {
             "SPECIFICATION_NOT_READ" => Failure::Usage(error.into()),
+            // Its text says everything; the source below it would only be said twice.
+            "WORKER_NOT_FOUND" | "WORKER_NOT_EXECUTABLE" | "WORKER_DIRECTORY_NOT_FOUND" => Failure::failed(error),
             "WORKER_START_TIMEOUT" => Failure::failed(format_args!("{error}; --start-timeout sets it")),
             _ => Failure::Failed(error.into()),
         }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::catalog::{Catalog, Function};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, unprinted};
 use crate::io::Io;
 use crate::start::StartArguments;
 
@@ -38,12 +38,11 @@ pub(crate) fn functions(arguments: &FunctionsArguments) -> Result {
         )));
     };
     let mut out = io::stdout().lock();
-    match arguments.json {
-        true => json(&catalog, &mut out)?,
-        false => table(&catalog, &mut out)?,
-    }
-    out.flush()?;
-    Ok(())
+    let printed = match arguments.json {
+        true => json(&catalog, &mut out),
+        false => table(&catalog, &mut out),
+    };
+    printed.and_then(|()| out.flush()).map_err(unprinted)
 }
 
 #[derive(Serialize)]

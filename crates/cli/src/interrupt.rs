@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -31,6 +32,9 @@ impl Interrupt {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (mut interrupt, mut terminate) = {
             let _context = runtime.enter();
+            // A file that may not grow further (`ulimit -f`) is an error of whoever writes it, and not the end of a process
+            // that could not tidy up: once listened to, the signal does nothing by itself.
+            drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
         };
         let listen = move || {

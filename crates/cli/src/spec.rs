@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use anyudf_engine::{DEFAULT_MAX_TIMEOUT, Transport, WorkerPlan, WorkerSpecification};
 use clap::{Args, Subcommand};
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, unprinted};
 use crate::files;
 use crate::units;
 
@@ -173,8 +173,7 @@ fn check(file: &Path) -> Result {
         return Err(Failure::failed(lines(&format!("{name} can't be used"), &faults)));
     }
     let plan = specification.plan(DEFAULT_MAX_TIMEOUT)?;
-    writeln!(io::stdout(), "{name} is a good worker specification: {}", summary(&plan))?;
-    Ok(())
+    writeln!(io::stdout(), "{name} is a good worker specification: {}", summary(&plan)).map_err(unprinted)
 }
 
 fn read_stdin() -> Result<WorkerSpecification> {

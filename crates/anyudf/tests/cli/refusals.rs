@@ -106,6 +106,40 @@ fn a_full_disk_is_said_so() {
     place.run(&DISTANCE.join(" "), &more).failed(1, &["/dev/full", "no space left"]);
 }
 
+/// Also what is printed says where it could not go.
+#[test]
+fn a_full_standard_output_is_said_so() {
+    let place = Place::new();
+    let file = place.file("worker.json", place.anyudf(["spec", "new", "--", "worker"]).done());
+    let count = ["run", "--function", "count_rows", "--input", &sample()];
+    let bench = ["bench", "echo", "--only", "bytes", "--rounds", "1"];
+    for line in [&["functions"][..], &["spec", "check", text(&file)], &count, &bench] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("Linux has one");
+        let output = place.command(line).stdout(full).output().expect("the binary starts");
+        place.finish(output).failed(1, &["standard output", "no space left on device; free some space"]);
+    }
+}
+
+/// A limit of the shell's (`ulimit -f`) is an error like a full disk: nothing is left of the file.
+#[test]
+fn a_file_that_may_not_grow_is_said_so() {
+    let place = Place::new();
+    let anyudf = place.command(["run"].iter().chain(&DISTANCE));
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -f 100; exec \"$0\" \"$@\""]).arg(anyudf.get_program()).args(anyudf.get_args());
+    limited.args(["--input", &sample(), "--output", text(&place.path("out.csv"))]);
+    limited.envs(anyudf.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ran = place.finish(limited.output().expect("the shell starts"));
+    ran.failed(1, &["out.csv", "file too large", "ulimit -f"]);
+    assert!(place.listing().is_empty(), "no part of it");
+}
+
+#[test]
+fn a_directory_that_takes_no_files_is_said_so() {
+    let files = ["--input", &sample(), "--output", "/proc/out.csv"];
+    Place::new().run(&DISTANCE.join(" "), &files).failed(2, &["/proc/out.csv", "nobody make a file in /proc"]);
+}
+
 #[test]
 fn an_output_that_exists_is_refused_and_left_alone() {
     let place = Place::new();
@@ -124,7 +158,9 @@ fn an_output_that_exists_is_refused_and_left_alone() {
 fn a_worker_that_does_not_exist_is_said_so() {
     refused(COORDINATES, "--function f --worker no-such-worker", 1, &["no-such-worker", "no such program"]);
     let place = Place::new();
-    place.anyudf(["functions", "--worker", "no-such-worker"]).failed(1, &["no-such-worker"]);
+    let ran = place.anyudf(["functions", "--worker", "no-such-worker"]);
+    assert!(!ran.err.contains("os error"), "it is said once: {}", ran.err);
+    ran.failed(1, &["no-such-worker", "no such program"]);
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::failure::say;
+use crate::failure::{Result, say, unprinted};
 
 /// How fast one mode is at one size.
 #[derive(Debug, Serialize)]
@@ -91,8 +92,8 @@ impl Report {
     }
 
     /// Something people should know of how it is measured.
-    pub(super) fn note(&self, note: impl Display) -> io::Result<()> {
-        if self.json { Ok(()) } else { writeln!(io::stdout(), "{note}") }
+    pub(super) fn note(&self, note: impl Display) -> Result {
+        if self.json { Ok(()) } else { writeln!(io::stdout(), "{note}").map_err(unprinted) }
     }
 
     /// Says that this takes a while, to people who would wonder.
@@ -102,11 +103,11 @@ impl Report {
         }
     }
 
-    pub(super) fn throughput_heading(&self) -> io::Result<()> {
+    pub(super) fn throughput_heading(&self) -> Result {
         self.note(format_args!("\n{:<7} {:>10} {:>9} {:>11} {:>7}", "mode", "batch", "GiB/s", "raw socket", "ratio"))
     }
 
-    pub(super) fn throughput(&self, line: &Throughput<'_>) -> io::Result<()> {
+    pub(super) fn throughput(&self, line: &Throughput<'_>) -> Result {
         let Throughput { mode, batch_bytes, gib_per_s, raw_socket_gib_per_s, ratio_to_raw_socket, .. } = line;
         let batch = crate::units::show_bytes(*batch_bytes as u64);
         match self.json {
@@ -117,15 +118,15 @@ impl Report {
         }
     }
 
-    pub(super) fn latency_heading(&self) -> io::Result<()> {
+    pub(super) fn latency_heading(&self) -> Result {
         self.note(format_args!("\n{:<20} {:>10} {:>10}", "", "median ms", "p99 ms"))
     }
 
-    pub(super) fn rate_heading(&self) -> io::Result<()> {
+    pub(super) fn rate_heading(&self) -> Result {
         self.note(format_args!("\n{:<20} {:>10} {:>12} {:>14}", "", "sessions", "sessions/s", "1,000 take"))
     }
 
-    pub(super) fn rate(&self, line: &Rate) -> io::Result<()> {
+    pub(super) fn rate(&self, line: &Rate) -> Result {
         let Rate { mode, sessions, sessions_per_s, seconds_per_1000, .. } = line;
         match self.json {
             true => json(line),
@@ -136,7 +137,7 @@ impl Report {
         }
     }
 
-    pub(super) fn latency(&self, line: &Latency) -> io::Result<()> {
+    pub(super) fn latency(&self, line: &Latency) -> Result {
         let Latency { mode, median_ms, p99_ms, .. } = line;
         match self.json {
             true => json(line),
@@ -145,8 +146,9 @@ impl Report {
     }
 }
 
-fn json(line: &impl Serialize) -> io::Result<()> {
-    writeln!(io::stdout(), "{}", serde_json::to_string(line)?)
+fn json(line: &impl Serialize) -> Result {
+    let line = serde_json::to_string(line).context("a line of figures is no JSON")?;
+    writeln!(io::stdout(), "{line}").map_err(unprinted)
 }
 
 #[cfg(test)]

@@ -39,6 +39,6 @@ mod types;
 pub use error::{Error, Kind, Result};
 pub use format::Format;
 pub use input::{Input, InputOptions, Progress};
-pub(crate) use output::write_text;
 pub use output::{Output, OutputOptions, Written};
+pub(crate) use output::{unprinted, write_text};
 pub use types::Types;

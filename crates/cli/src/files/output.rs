@@ -188,6 +188,11 @@ pub(crate) fn write_text(path: &Path, text: &str, force: bool) -> Result<()> {
     sink.commit(&name).map(drop)
 }
 
+/// The error of a text that standard output did not take.
+pub(crate) fn unprinted(cause: &io::Error) -> Error {
+    writing(STDOUT, cause, 0)
+}
+
 const STDOUT: &str = "standard output";
 
 impl fmt::Debug for Output {

@@ -199,6 +199,10 @@ fn exists(name: &str) -> Error {
 fn creating(name: &str, cause: &io::Error) -> Error {
     let parent = || Path::new(name).parent().map(|parent| parent.display().to_string()).unwrap_or_default();
     match cause.kind() {
+        // Such as /proc.
+        io::ErrorKind::NotFound if Path::new(&parent()).is_dir() => {
+            Error::usage(format!("{name}: the system lets nobody make a file in {}; write somewhere else", parent()))
+        }
         io::ErrorKind::NotFound => Error::usage(format!("{name}: there is no directory {}; make it first", parent())),
         io::ErrorKind::NotADirectory => Error::usage(format!("{name}: {} is no directory; check the path", parent())),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Error::data(format!(

@@ -41,7 +41,7 @@ use progress::{Bar, Stats, show_dispatcher};
 use repeater::ATTEMPTS;
 
 use crate::catalog::{Catalog, Kind};
-use crate::failure::{Failure, Result, say};
+use crate::failure::{Failure, Result, say, unprinted};
 use crate::files::{Input, InputOptions, OutputOptions};
 use crate::io::Io;
 
@@ -154,13 +154,13 @@ fn pipe(session: OpenSession) -> Result<Pipe> {
 fn print_results(summaries: &[Summary], is_sink: bool) -> Result {
     let mut out = io::stdout().lock();
     for data in summaries.iter().filter(|_| is_sink).filter_map(|summary| summary.data.as_ref()) {
-        match std::str::from_utf8(data) {
-            Ok(text) => writeln!(out, "{text}")?,
-            Err(_) => writeln!(out, "{}", data.iter().map(|byte| format!("{byte:02x}")).collect::<String>())?,
-        }
+        let printed = match std::str::from_utf8(data) {
+            Ok(text) => writeln!(out, "{text}"),
+            Err(_) => writeln!(out, "{}", data.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        };
+        printed.map_err(unprinted)?;
     }
-    out.flush()?;
-    Ok(())
+    out.flush().map_err(unprinted)
 }
 
 /// Looks the function up, and plans how it is called.
