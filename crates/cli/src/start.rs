@@ -110,9 +110,11 @@ impl StartArguments {
 }
 
 impl Start {
-    /// A failed start is tried again, for runs that may repeat what went wrong.
+    /// A failed start is tried again, for runs that may repeat what went wrong. The pauses are short: somebody waits for the
+    /// run, and wants to know within seconds that no worker starts at all.
     pub(crate) fn patient(mut self) -> Self {
         self.config.pool.start_attempts = 12;
+        self.config.pool.backoff_max = Duration::from_secs(1);
         self
     }
 
