@@ -56,6 +56,8 @@ impl Catalog {
         let init = Init::new("catalog", Bytes::new()).with_input_schema(Arc::new(Schema::empty()));
         let session = match worker.open(init).await {
             Ok(session) => session,
+            // One that is shutting down, or can't answer within the limit that it was given, does not say so of itself.
+            Err(error) if error.is_worker_gone() || error.condition() == "INVALID_SESSION_CONF" => return Err(error),
             Err(error) if error.execution().is_some() => {
                 tracing::debug!(%error, "the worker has no catalog");
                 return Ok(None);

@@ -58,8 +58,8 @@ pub(crate) struct StartArguments {
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
     pub(crate) worker_memory: Option<usize>,
 
-    /// The largest message to take from the worker; the bundled one takes as much
-    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    /// The largest message to take from the worker, 64KiB at least; the bundled one takes as much
+    #[arg(long, value_name = "SIZE", value_parser = message_bytes)]
     pub(crate) max_message_bytes: Option<usize>,
 }
 
@@ -106,6 +106,14 @@ impl StartArguments {
         // A worker that does not start is what the user wants to read about, and at once.
         pool.start_attempts = 1;
         Ok(Start { plan, config })
+    }
+}
+
+/// The size of a message, which a worker's last words must fit (P7).
+fn message_bytes(text: &str) -> std::result::Result<usize, String> {
+    match units::bytes(text)? {
+        bytes if bytes < 64 << 10 => Err("a worker's messages need 64KiB at least (P7)".into()),
+        bytes => Ok(bytes),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyudf_protocol::{Blame, ExecutionError};
 
+use crate::dispatcher::is_shutting_down;
 use crate::session::Cause;
 
 /// Whose fault an [`Error`] is.
@@ -127,12 +128,17 @@ impl Error {
         self.inner.execution.as_ref()
     }
 
-    /// Whether the worker was gone before the execution was over: it died, was killed, stopped answering, or was ended for
-    /// what others did in it. A repeatable execution can be run again on another one.
+    /// Whether the worker was gone before the execution was over: it died, was killed, stopped answering, was ended for
+    /// what others did in it, or said that it is shutting down. A repeatable execution can be run again on another one.
+    ///
+    /// One that was ended because it held too much memory is not meant: the execution may be what took it.
     pub fn is_worker_gone(&self) -> bool {
         const GONE: [&str; 4] = ["TRANSPORT_FAILED", "WORKER_DIED", "WORKER_LOST", "WORKER_DRAINED"];
-        // What the worker itself reported is an answer, whatever it is called.
-        self.execution().is_none() && GONE.contains(&self.condition())
+        match self.execution() {
+            // What a worker reports is an answer, whatever it is called, unless it says that it gives none (C7).
+            Some(error) => is_shutting_down(error),
+            None => GONE.contains(&self.condition()),
+        }
     }
 
     /// Whose fault it was.

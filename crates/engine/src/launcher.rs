@@ -339,7 +339,7 @@ impl Launcher {
     }
 
     /// The same until `stopped`. Unlike with dropping the future, the process is dead and reaped when that is told by an
-    /// error, `WORKER_NOT_STARTED`.
+    /// error, `WORKER_NOT_STARTED`, unless the system holds it for longer than the reap timeout.
     pub(crate) async fn launch_until<T>(
         &self,
         stopped: impl Future<Output = ()>,

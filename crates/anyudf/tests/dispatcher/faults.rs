@@ -130,6 +130,25 @@ async fn d10_e1_a_worker_that_dies_before_its_session_begins() {
     close(dispatcher, &base).await;
 }
 
+/// C7, D10, E14: a worker that somebody else ends says so to its sessions; they may be run again, and on another worker.
+#[tokio::test]
+async fn c7_d10_e14_a_worker_that_shuts_down_is_gone() {
+    // No grace, so that it ends its sessions at once.
+    let hasty = behind(r#"exec "$0" "$@" --grace 0"#);
+    let (dispatcher, base) = dispatcher(&hasty, |config| config.pool.backoff_initial = Duration::from_millis(1));
+    let session = dispatcher.open(echo()).await.expect("it opens");
+    let leaving = pid(&dispatcher).await;
+    signal(leaving, Signal::TERM);
+    let control = session.control();
+    soon("its end", control.ended()).await;
+    let error = soon("its error", echoed(session, "a batch")).await.expect_err("its worker ends");
+    assert_eq!((error.kind(), error.condition()), (ErrorKind::Worker, "SHUTTING_DOWN"), "{error}");
+    assert!(error.is_worker_gone(), "{error}");
+    serves(&dispatcher).await;
+    assert_ne!(pid(&dispatcher).await, leaving);
+    close(dispatcher, &base).await;
+}
+
 /// D10: a worker that dies while it is idle is not handed out once that is known, and in the moment of being handed out its
 /// caller has a clear error.
 #[tokio::test]

@@ -83,13 +83,11 @@ fn run_with(
     let plan = Arc::new(io.wait_or_interrupt(make_plan(arguments, crew, input.as_ref()))??);
     let jobs = arguments.jobs(plan.kind)?;
     // One that may be repeated has a session for each batch, and this one only to learn what it returns.
-    let sessions = match arguments.repeatable {
-        true => io.wait_or_interrupt(Dispatcher::repeat(ATTEMPTS, |_| crew.open(&plan.init, 1)))??,
-        false => {
-            let opened = io.wait_or_interrupt(crew.open(&plan.init, jobs))?;
-            opened.map_err(|error| blamed(&plan.function, &error, ""))?
-        }
+    let opened = match arguments.repeatable {
+        true => io.wait_or_interrupt(Dispatcher::repeat(ATTEMPTS, |_| crew.open(&plan.init, 1)))?,
+        false => io.wait_or_interrupt(crew.open(&plan.init, jobs))?,
     };
+    let sessions = opened.map_err(|error| blamed(&plan.function, &error, ""))?;
     let pipes = sessions.into_iter().map(pipe).collect::<Result<Vec<_>>>()?;
     let result = pipes.first().map(|pipe| Arc::clone(pipe.output.schema())).context("no session was opened")?;
     pipes.iter().try_for_each(|pipe| check_same(&plan.function, &result, pipe.output.schema()))?;

@@ -128,6 +128,8 @@ enum Member {
     Ending {
         id: Option<String>,
         pid: Option<u32>,
+        /// Why its sessions were failed, for one that was on its way.
+        cause: Option<Cause>,
     },
 }
 
@@ -136,6 +138,8 @@ struct Ready {
     worker: Worker,
     resident: Option<u64>,
     sessions: HashMap<RequestId, Seated>,
+    /// Why its sessions were failed: its end is next.
+    failed: Option<Cause>,
 }
 
 /// A session of a worker.
@@ -294,7 +298,8 @@ impl Keeper {
             // Nobody listens when all is closed.
             let _ = tell.send(Message::Event(Event::Died(id)));
         });
-        self.members.insert(id, Member::Ready(Ready { worker, resident: None, sessions: HashMap::new() }));
+        self.members
+            .insert(id, Member::Ready(Ready { worker, resident: None, sessions: HashMap::new(), failed: None }));
         Event::Started { worker: id, max_sessions }
     }
 
@@ -308,6 +313,7 @@ impl Keeper {
                 }
                 ready.sessions.insert(request, Seated { control, label });
             }
+            Some(Member::Ending { cause: Some(cause), .. }) => control.fail(cause.clone()),
             _ => control.fail(Cause::Broken(Status::unavailable("the worker was ended before the session began"))),
         }
     }
@@ -376,37 +382,46 @@ impl Keeper {
     }
 
     fn fail_sessions(&mut self, id: WorkerId, failure: Failure) {
-        let Some(Member::Ready(ready)) = self.members.get(&id) else { return };
+        let is_open = self.pool.is_open();
+        let Some(Member::Ready(ready)) = self.members.get_mut(&id) else { return };
         let mut functions: Vec<_> = ready.sessions.values().map(|session| session.label.as_str()).collect();
         functions.sort_unstable();
         functions.dedup();
         let cause = match failure {
             Failure::Memory { peak } => Cause::Memory { peak, functions: functions.join(", ") },
             Failure::Silent { misses } => Cause::Lost(format!("{misses} heartbeats in a row went unanswered")),
-            Failure::DrainBound if self.pool.is_open() => Cause::Drained,
-            Failure::DrainBound => Cause::Closed,
+            Failure::DrainBound { .. } if !is_open => Cause::Closed,
+            Failure::DrainBound { misses: 0 } => Cause::Drained,
+            // It does not answer either, and that is what keeps them from finishing.
+            Failure::DrainBound { misses } => Cause::Lost(format!(
+                "{} unanswered when the time for its sessions to finish was over (D11)",
+                if misses == 1 { "a heartbeat was".into() } else { format!("{misses} heartbeats in a row were") },
+            )),
         };
         ready.sessions.values().for_each(|session| session.control.fail(cause.clone()));
+        ready.failed = Some(cause);
     }
 
     fn end(&mut self, id: WorkerId, manner: Manner) {
         match self.members.remove(&id) {
-            Some(Member::Ready(Ready { worker, sessions, .. })) => {
+            Some(Member::Ready(Ready { worker, sessions, failed, .. })) => {
                 // Whoever is left has a worker that is gone, or going. How it ended is said when that is known.
                 for session in sessions.into_values() {
                     session.control.fail(Cause::Broken(Status::unavailable("the worker was ended")));
                 }
-                let ending = Member::Ending { id: worker.id().map(String::from), pid: worker.pid() };
-                self.members.insert(id, ending);
+                let (name, pid) = (worker.id().map(String::from), worker.pid());
+                self.members.insert(id, Member::Ending { id: name, pid, cause: failed });
                 self.reap(id, worker, manner);
             }
             Some(Member::Starting { .. }) => {
                 // That stops the start. It says so, or has said that the worker answers, which then is ended.
-                self.members.insert(id, Member::Ending { id: None, pid: None });
+                self.members.insert(id, Member::Ending { id: None, pid: None, cause: None });
             }
-            // It is being ended.
-            Some(ending @ Member::Ending { .. }) => drop(self.members.insert(id, ending)),
-            None => self.pool.handle(Event::Ended(id), Instant::now()),
+            // The pool ends a worker once, and one that it has.
+            ended @ (Some(Member::Ending { .. }) | None) => {
+                debug_assert!(false, "{id:?} was to be ended, and is {ended:?}");
+                self.pool.handle(Event::Ended(id), Instant::now());
+            }
         }
     }
 
@@ -464,7 +479,7 @@ impl Keeper {
                 sessions: ready.sessions.len(),
                 resident: ready.resident,
             },
-            Member::Ending { id, pid } => {
+            Member::Ending { id, pid, .. } => {
                 WorkerStats { id: id.clone(), pid: *pid, state: WorkerState::Ending, sessions: 0, resident: None }
             }
         });

@@ -19,7 +19,7 @@ mod registry;
 mod replay;
 mod stats;
 
-pub(crate) use lease::Lease;
+pub(crate) use lease::{Lease, is_shutting_down};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

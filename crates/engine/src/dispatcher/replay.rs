@@ -24,7 +24,8 @@ pub struct Replayed {
 
 impl Dispatcher {
     /// Does something in a session that is safe to repeat, and does it again, at most `attempts` times in all, when it fails
-    /// because its worker is gone ([`Error::is_worker_gone`]): killed, crashed, unreachable, or ended under it (D10, D11).
+    /// because its worker is gone ([`Error::is_worker_gone`]): killed, crashed, unreachable, shutting down, or ended for what
+    /// others did in it (D10, D11).
     /// `once` is given the number of the attempt, from 1 on.
     ///
     /// # Errors
@@ -49,8 +50,8 @@ impl Dispatcher {
     }
 
     /// Runs a whole execution over `input`, and again on another worker when its worker is gone before the end: killed,
-    /// crashed, unreachable, or ended under it (D10, D11). Nothing of an execution is given before it has finished, so
-    /// that no row comes twice.
+    /// crashed, unreachable, shutting down, or ended for what others did in it (D10, D11). Nothing of an execution is given
+    /// before it has finished, so that no row comes twice.
     ///
     /// It is for functions that are safe to repeat: an attempt that is given up may have done anything but finish. What it
     /// gives is kept in memory, so `input` is best a small part of the whole. `begun` is handed each attempt's control, for
@@ -79,7 +80,7 @@ impl Dispatcher {
         init: &Init,
         scope: &Scope,
         input: &[RecordBatch],
-        attempts: u32,
+        attempt: u32,
         begun: &impl Fn(Control),
     ) -> Result<Replayed, Error> {
         let session = self.session(init.clone(), scope.clone()).await?;
@@ -101,7 +102,7 @@ impl Dispatcher {
             Ok((batches, output.close().await?))
         };
         let ((), (batches, summary)) = futures::try_join!(send, receive)?;
-        Ok(Replayed { schema, batches, summary, attempts })
+        Ok(Replayed { schema, batches, summary, attempts: attempt })
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! ask a [SCOPE]         a caller comes             leave a       and goes again
 //! up 0 [ANNOUNCED]      a worker is ready          fail 0, hopeless 0   or is not
-//! done 0, broken 0                 a session in it is over   overdue 0    a session's call in it hangs
+//! done 0, broken 0, unused 0       a session in it is over   overdue 0    a session's call in it hangs
 //! beat 0 [overdue] [BYTES]         it answers       silent 0     it does not
 //! die 0                 it dies                    gone 0        it is reaped
 //! wait 1.5s             time passes                close
@@ -77,6 +77,7 @@ fn parse(words: &[&str]) -> Event {
         ["hopeless", w] => Event::StartFailed(worker(w), Prospect::Hopeless),
         ["done", w] => Event::Released(worker(w), Outcome::Salvageable),
         ["overdue", w] => Event::Overdue(worker(w)),
+        ["unused", w] => Event::Released(worker(w), Outcome::Unused),
         ["broken", w] => Event::Released(worker(w), Outcome::Broken),
         ["beat", w] => Event::Beat(worker(w), Vitals::default()),
         ["beat", w, "overdue"] => Event::Beat(worker(w), Vitals { overdue: 1, resident: None }),
@@ -705,6 +706,38 @@ fn d10_memory_limit() {
     );
 }
 
+/// D10: a session in which nothing was said is no sign of life, and no success.
+#[test]
+fn d10_an_unused_session_proves_nothing() {
+    check(
+        REUSE,
+        PoolConfig { check_after: Duration::from_secs(1), ..workers(1) },
+        expect![[r#"
+            ask a -> start 0
+            up 0 -> a gets 0
+            wait 2s -> nothing
+            unused 0 -> nothing
+            ask b -> beat? 0
+        "#]],
+    );
+    // The second failure in a row has the longer pause, since nothing has succeeded between them.
+    check(
+        REUSE,
+        workers(2),
+        expect![[r#"
+            ask a -> start 0
+            up 0 -> a gets 0
+            ask b -> start 1
+            failed 1 -> nothing
+            unused 0 -> b gets 0
+            ask c -> nothing
+            wait 100ms -> 100ms start 2
+            failed 2 -> nothing
+            wait 200ms -> 200ms start 3
+        "#]],
+    );
+}
+
 /// D11: a worker with an overdue call takes no new sessions; its neighbours finish, and it is replaced.
 #[test]
 fn d11_c11_neighbours_of_an_overdue_call_finish() {
@@ -743,12 +776,12 @@ fn d11_neighbours_have_a_bound() {
             beat 0 overdue -> nothing
             ask c -> start 1
             done 0 -> nothing
-            wait 20s -> 10s fail sessions of 0: DrainBound, 10s kill 0
+            wait 20s -> 10s fail sessions of 0: DrainBound { misses: 0 }, 10s kill 0
             broken 0 -> nothing
             gone 0 -> nothing
         "#]],
     );
-    // One that is silent by then is blamed for that.
+    // Whether it is silent by then is said, too.
     check(
         SHARED,
         workers(1),
@@ -759,7 +792,7 @@ fn d11_neighbours_have_a_bound() {
             overdue 0 -> nothing
             wait 29s -> nothing
             silent 0 -> beat? 0
-            wait 1s -> 1s fail sessions of 0: Silent { misses: 1 }, 1s kill 0
+            wait 1s -> 1s fail sessions of 0: DrainBound { misses: 1 }, 1s kill 0
         "#]],
     );
     // Also in a worker that drains for another reason; and nobody waits for one that is idle.
@@ -772,7 +805,7 @@ fn d11_neighbours_have_a_bound() {
             up 0 2 -> a gets 0, b gets 0
             broken 0 -> nothing
             beat 0 overdue -> nothing
-            wait 30s -> 30s fail sessions of 0: DrainBound, 30s kill 0
+            wait 30s -> 30s fail sessions of 0: DrainBound { misses: 0 }, 30s kill 0
             gone 0 -> nothing
             ask c -> nothing
             wait 1s -> 100ms start 1
@@ -824,7 +857,7 @@ fn d12_close_has_a_bound() {
             ask a -> start 0
             up 0 -> a gets 0
             close -> cancel sessions of 0
-            wait 60s -> 30s fail sessions of 0: DrainBound, 30s kill 0
+            wait 60s -> 30s fail sessions of 0: DrainBound { misses: 0 }, 30s kill 0
             gone 0 -> closed
         "#]],
     );

@@ -54,6 +54,8 @@ pub(crate) enum Prospect {
 /// What a session leaves behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
+    /// A worker as it was: nothing was said to it, and nothing heard of it.
+    Unused,
     /// A worker that may serve another one (E14).
     Salvageable,
     /// A worker that may not (E14).
@@ -132,8 +134,9 @@ pub(crate) enum Failure {
     Memory { peak: u64 },
     /// The worker does not answer: so many heartbeats in a row.
     Silent { misses: u32 },
-    /// A call hangs, or a cancelled session does not end, and the bound for it has passed (D11, D12).
-    DrainBound,
+    /// A call hangs, or a cancelled session does not end, and the bound for it has passed (D11, D12); so many heartbeats in
+    /// a row were missed by then.
+    DrainBound { misses: u32 },
 }
 
 /// A pool at one moment.

@@ -159,7 +159,7 @@ impl Worker {
             self.heard = now;
         }
         let (left, after) = match (self.state, outcome) {
-            (State::Busy { sessions }, Outcome::Salvageable) if reusable => match sessions - 1 {
+            (State::Busy { sessions }, Outcome::Unused | Outcome::Salvageable) if reusable => match sessions - 1 {
                 0 => (None, State::Idle { since: now }),
                 left => (None, State::Busy { sessions: left }),
             },
@@ -235,12 +235,8 @@ impl Worker {
         let old = past(terms.config.max_age.and_then(|age| self.born.checked_add(age)));
         match self.state {
             State::Checking { until, .. } if past(until) => return Fate::Lost(None),
-            // A worker that is silent as well is what keeps them from finishing.
             State::Draining { until, .. } if past(until) => {
-                return Fate::Lost(Some(match self.misses {
-                    0 => Failure::DrainBound, // D11
-                    misses => Failure::Silent { misses },
-                }));
+                return Fate::Lost(Some(Failure::DrainBound { misses: self.misses })); // D11
             }
             State::Idle { .. } | State::Checking { .. } if old => return Fate::Ends(Manner::Politely),
             State::Busy { .. } if old => self.drain(None),

@@ -92,7 +92,7 @@ impl Shared {
             if ends {
                 let termination = termination();
                 if let Some(mut lease) = self.lease().take() {
-                    lease.settle(&termination);
+                    lease.settle(&termination, state.stage == Stage::Running);
                 }
                 state.termination = Some(termination);
             }
@@ -293,10 +293,8 @@ impl Session {
             false
         });
         let ended = shared.state.borrow().termination.clone();
-        match ended {
-            Some(Termination::TransportFailed(cause)) => return Err(Error::from_cause(&worker.explain(cause).await)),
-            Some(other) => return Err(verdict(other).expect_err("nothing finishes before it has begun")),
-            None => {}
+        if let Some(termination) = ended {
+            return Err(unopened(&worker, termination).await);
         }
         let config = worker.session_config();
         let (mut wire, chunks) = match init.to_wire(config.chunk_bytes, worker.max_message_bytes()) {
@@ -312,20 +310,21 @@ impl Session {
         let duplex = tokio::select! {
             biased;
             stop = stops.recv() => Err(match stop {
-                Some(Stop::Fail(cause)) => Termination::TransportFailed(worker.explain(cause).await),
+                Some(Stop::Fail(cause)) => Termination::TransportFailed(cause),
                 Some(Stop::Cancel(_) | Stop::Interrupt) | None => Termination::Cancelled(CancelResponse::default()),
             }),
             opened = opening => match opened {
                 Ok(Ok(duplex)) => Ok(duplex),
-                Ok(Err(status)) => Err(Termination::TransportFailed(worker.explain(Cause::Broken(status)).await)),
+                Ok(Err(status)) => Err(Termination::TransportFailed(Cause::Broken(status))),
                 Err(_) => Err(Termination::TransportFailed(Cause::Timeout("Init", config.init_timeout))),
             },
         };
         let duplex = match duplex {
             Ok(duplex) => duplex,
             Err(termination) => {
+                // Before it is explained: whoever drops this meanwhile must not find a worker that may be used again.
                 shared.end(termination);
-                return Err(verdict(shared.termination().await).expect_err("it did not finish"));
+                return Err(unopened(&worker, shared.termination().await).await);
             }
         };
         let (input, from_caller) = queue(config.input_bytes);
@@ -341,6 +340,14 @@ impl Session {
         let guard = Arc::new(guard);
         let open = OpenSession { worker, init, data: None, shared, guard, input, output, watch_taken };
         Ok(Begun { open, init_response })
+    }
+}
+
+/// Why no stream was opened.
+async fn unopened(worker: &Worker, termination: Termination) -> Error {
+    match termination {
+        Termination::TransportFailed(cause) => Error::from_cause(&worker.explain(cause).await),
+        other => verdict(other).expect_err("nothing finishes before it has begun"),
     }
 }
 
@@ -423,7 +430,7 @@ async fn supervise(
         while let Some(news) = news.recv().await {
             match news {
                 // First, so that whoever knows of it finds the worker closed (D11).
-                News::Reported(error) => shared.lease().iter().for_each(|lease| lease.reported(&error)),
+                News::Reported(error) => shared.lease().iter_mut().for_each(|lease| lease.reported(&error)),
                 // Nobody waits when the handle was dropped.
                 News::Refused(opened, error) => drop(opened.send(Err(error))),
                 News::Failed(error) => shared.state.send_modify(|state| state.error = Some(error)),

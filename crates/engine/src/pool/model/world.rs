@@ -109,7 +109,7 @@ impl World {
                 events.push(Event::Ended(id));
             }
             if process.held > 0 {
-                let outcomes = [Outcome::Salvageable, Outcome::Broken];
+                let outcomes = [Outcome::Unused, Outcome::Salvageable, Outcome::Broken];
                 events.extend(outcomes.map(|outcome| Event::Released(id, outcome)));
                 events.push(Event::Overdue(id));
             }
@@ -182,7 +182,7 @@ impl World {
             Event::Released(id, outcome) => {
                 let process = world.process(id)?;
                 process.held -= 1;
-                process.spoilt |= outcome != Outcome::Salvageable || !setup.traits.supports_reuse;
+                process.spoilt |= outcome == Outcome::Broken || !setup.traits.supports_reuse;
                 let scope = process.scope.ok_or("a session without a scope")?;
                 world.outside[scope] += 1;
             }
