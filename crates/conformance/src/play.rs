@@ -1,0 +1,752 @@
+//! Plays a case: says what its script says to the worker, and judges what comes back.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt, join_all};
+use prost::Message as _;
+use rustix::process::Signal;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use anyudf_protocol::wire;
+
+use crate::answer::{Heard, Kind, MetricCheck, Status};
+use crate::capability::Capabilities;
+use crate::grammar::{Asked, Said};
+use crate::message::{Message, Shape};
+use crate::process::{Process, Subject, gone, kill_stranger};
+use crate::script::{Act, Alternative, Expected, Script, Step};
+use crate::wire::{Call, Dial, EXECUTE, Link, MANAGE, Place, Stream};
+
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+
+/// How long a filled window stays full before it counts as such.
+const FULL: Duration = Duration::from_millis(150);
+
+/// Why a case failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) what: String,
+    /// The step that found it.
+    pub(crate) step: Option<(usize, String)>,
+    /// Nothing came in time.
+    pub(crate) late: bool,
+}
+
+/// What was played.
+#[derive(Debug, Default)]
+pub(crate) struct Played {
+    pub(crate) transcript: Vec<(Duration, String)>,
+    /// What the implementation chose where the protocol leaves it open.
+    pub(crate) choices: Vec<String>,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// What a case is played with.
+pub(crate) struct Stage<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) capabilities: &'a Capabilities,
+    pub(crate) timeout: Duration,
+}
+
+/// Plays a script against a worker that runs, or against those that it starts itself.
+pub(crate) async fn play(stage: &Stage<'_>, script: &Script, worker: Option<&Process>) -> Played {
+    let began = Instant::now();
+    let mut scene = Scene::new(stage, worker.map(|worker| worker.place.clone()), began);
+    let played = timeout(stage.timeout, scene.steps(&script.steps)).await;
+    let failure = match played {
+        Ok(Ok(())) => scene.leftovers().err(),
+        Ok(Err(failure)) => Some(failure),
+        Err(_) => {
+            let what = format!("it took longer than {:?}", stage.timeout);
+            Some(Failure { what, step: scene.at.clone(), late: true })
+        }
+    };
+    let failure = failure.map(|failure| match &mut scene.own {
+        Some(process) => match process.ended() {
+            Some(how) => {
+                Failure { what: process.explain(format!("{}; the worker has ended ({how})", failure.what)), ..failure }
+            }
+            None => failure,
+        },
+        None => failure,
+    });
+    if let Some(process) = &mut scene.own {
+        process.kill().await;
+        // A launcher that was killed has left its worker to itself.
+        process.launched().into_iter().for_each(kill_stranger);
+    }
+    Played { transcript: scene.transcript, choices: scene.choices, failure }
+}
+
+/// A stream and what was said on it.
+struct Live {
+    stream: Stream,
+    said: Said,
+    asked: Asked,
+    payload: Bytes,
+    /// Nothing comes after it.
+    ended: bool,
+}
+
+struct Scene<'a> {
+    stage: &'a Stage<'a>,
+    began: Instant,
+    place: Option<Place>,
+    own: Option<Process>,
+    /// The last one is used; the others are kept for their streams.
+    links: Vec<Arc<Link>>,
+    streams: BTreeMap<String, Live>,
+    shutdown: Option<JoinHandle<Result<bool, Status>>>,
+    resident: Option<u64>,
+    transcript: Vec<(Duration, String)>,
+    choices: Vec<String>,
+    at: Option<(usize, String)>,
+}
+
+impl<'a> Scene<'a> {
+    fn new(stage: &'a Stage<'a>, place: Option<Place>, began: Instant) -> Self {
+        Scene {
+            stage,
+            began,
+            place,
+            own: None,
+            links: Vec::new(),
+            streams: BTreeMap::new(),
+            shutdown: None,
+            resident: None,
+            transcript: Vec::new(),
+            choices: Vec::new(),
+            at: None,
+        }
+    }
+
+    fn note(&mut self, text: impl Into<String>) {
+        self.transcript.push((self.began.elapsed(), text.into()));
+    }
+
+    fn fail<T>(&self, what: impl Into<String>) -> Result<T, Failure> {
+        Err(Failure { what: what.into(), step: self.at.clone(), late: false })
+    }
+
+    fn late<T>(&self, what: impl Into<String>) -> Result<T, Failure> {
+        Err(Failure { what: what.into(), step: self.at.clone(), late: true })
+    }
+
+    fn steps<'s>(&'s mut self, steps: &'s [Step]) -> BoxFuture<'s, Result<(), Failure>>
+    where
+        'a: 's,
+    {
+        async move {
+            for step in steps {
+                self.at = Some((step.line, step.text.clone()));
+                self.step(&step.act).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    async fn step(&mut self, act: &Act) -> Result<(), Failure> {
+        match act {
+            Act::Start(start) => {
+                self.note("the worker is started");
+                match self.stage.subject.start(start).await {
+                    Ok(process) => self.employ(process),
+                    Err(why) => return self.late(why),
+                }
+            }
+            Act::Refused(start, says) => return self.refused(start, says).await,
+            Act::Connect(dial) => {
+                self.dial(dial).await?;
+            }
+            Act::Disconnect => {
+                self.note("-- the connection is cut");
+                // Before its streams are dropped, which would reset them.
+                self.links.drain(..).for_each(|link| link.cut());
+                self.streams.clear();
+            }
+            Act::Open { stream, call } => self.open(stream, call).await?,
+            Act::Send { stream, message, shape } => self.send(stream, message, shape).await?,
+            Act::Frames { stream, bytes } => {
+                self.note(format!("{stream}> frames {}", crate::value::show(bytes)));
+                let bytes = bytes.clone();
+                let live = self.live(stream).await?;
+                bytes.get(5..).into_iter().for_each(|message| live.asked.note(message));
+                let sent = live.stream.send(bytes, None).await;
+                self.sent(sent);
+            }
+            Act::Fill { stream, value, most } => self.fill(stream, &value.bytes(), *most).await?,
+            Act::HalfClose { stream } => {
+                self.note(format!("{stream}> half-close"));
+                let live = self.live(stream).await?;
+                live.asked.half_close = true;
+                live.stream.half_close();
+            }
+            Act::Reset { stream } => {
+                self.note(format!("{stream}> reset"));
+                self.live(stream).await?.stream.reset();
+            }
+            Act::Expect { stream, alternatives, within } => self.expect(stream, alternatives, *within).await?,
+            Act::Read { stream, on } => {
+                self.note(if *on { format!("{stream}: reading goes on") } else { format!("{stream}: reading stops") });
+                self.live(stream).await?.stream.read(*on);
+            }
+            Act::Wait(time) => sleep(*time).await,
+            Act::Heartbeat { checks, within, eventually } => self.heartbeat(checks, *within, *eventually).await?,
+            Act::Shutdown { cancel, settled, background } => self.shutdown(*cancel, *settled, *background).await?,
+            Act::Answered { settled } => self.answered(*settled).await?,
+            Act::ManageRaw { body, code } => {
+                let answer = self.link().await?.unary(&Call::to(MANAGE), body.clone()).await;
+                self.status("manage", answer.map(|_| ()), *code)?;
+            }
+            Act::CallRaw { path, code } => {
+                let answer = self.link().await?.unary(&Call::to(path), Bytes::new()).await;
+                self.status(path, answer.map(|_| ()), *code)?;
+            }
+            Act::Health { service, serving } => self.health(service, *serving).await?,
+            Act::Reflection { name } => self.reflection(name).await?,
+            Act::Signal(number) => {
+                self.note(format!("-- signal {number}"));
+                let signal = if *number == 15 { Signal::TERM } else { Signal::KILL };
+                self.process()?.signal(signal);
+            }
+            Act::KillLauncher => {
+                self.note("-- the launcher is killed");
+                let patience = Instant::now() + Duration::from_secs(2);
+                // It says so at once; its output is read by another task.
+                while self.process()?.launched().is_none() && Instant::now() < patience {
+                    sleep(Duration::from_millis(2)).await;
+                }
+                self.process()?.signal(Signal::KILL);
+            }
+            Act::Exits { status, within } => self.exits(*status, *within).await?,
+            Act::Gone { within } => {
+                let process = self.process()?;
+                let Some(pid) = process.launched().or(process.pid()) else {
+                    return self.fail("the launcher did not say which process is the worker");
+                };
+                if !gone(pid, *within).await {
+                    return self.fail(format!("process {pid} still runs after {within:?}"));
+                }
+                self.note("-- the worker is gone");
+            }
+            Act::SocketGone => {
+                if self.process()?.has_socket() {
+                    return self.fail("its socket is still there");
+                }
+            }
+            Act::SocketMode(mode) => self.socket_mode(*mode)?,
+            Act::Runs => {
+                if let Some(how) = self.process_mut()?.ended() {
+                    return self.fail(format!("the worker has ended ({how})"));
+                }
+            }
+            Act::MemoryMark => self.resident = self.process()?.resident(),
+            Act::MemoryBelow(most) => self.memory_below(*most)?,
+            Act::Repeat { count, parallel: false, steps } => {
+                let before: Vec<_> = self.streams.keys().cloned().collect();
+                for _ in 0..*count {
+                    self.steps(steps).await?;
+                    self.leftovers()?;
+                    // Each time has streams of its own, and what was there before goes on.
+                    self.streams.retain(|name, _| before.contains(name));
+                }
+            }
+            Act::Repeat { count, parallel: true, steps } => self.parallel(*count, steps).await?,
+        }
+        Ok(())
+    }
+
+    fn employ(&mut self, process: Process) {
+        self.place = Some(process.place.clone());
+        self.own = Some(process);
+        self.links.clear();
+        self.streams.clear();
+    }
+
+    fn process(&self) -> Result<&Process, Failure> {
+        match &self.own {
+            Some(process) => Ok(process),
+            None => self.fail("this step is for a worker of the case's own: it needs `start` before it"),
+        }
+    }
+
+    fn process_mut(&mut self) -> Result<&mut Process, Failure> {
+        self.process()?;
+        Ok(self.own.as_mut().expect("it was looked at just now"))
+    }
+
+    async fn refused(&mut self, start: &crate::process::Start, says: &[String]) -> Result<(), Failure> {
+        self.note("the worker is started, and should refuse");
+        let mut process = match self.stage.subject.spawn(start) {
+            Ok(process) => process,
+            Err(error) => return self.fail(format!("it cannot be started: {error}")),
+        };
+        let exit = process.exit(self.stage.subject.start_timeout).await;
+        // What it printed is read by another task, which ends with its output.
+        sleep(Duration::from_millis(20)).await;
+        let printed = process.explain(String::new());
+        match exit {
+            Ok(status) if status.success() => self.fail(process.explain("it ended with success".into())),
+            Ok(_) => match says.iter().find(|part| !printed.contains(part.as_str())) {
+                Some(part) => self.fail(process.explain(format!("it does not say `{part}`"))),
+                None => Ok(()),
+            },
+            Err(why) => self.late(process.explain(why)),
+        }
+    }
+
+    async fn dial(&mut self, dial: &Dial) -> Result<Arc<Link>, Failure> {
+        let Some(place) = self.place.clone() else {
+            return self.fail("there is no worker: it needs `start` before it");
+        };
+        match Link::dial(&place, dial).await {
+            Ok(link) => {
+                let link = Arc::new(link);
+                self.links.push(Arc::clone(&link));
+                Ok(link)
+            }
+            Err(error) => self.fail(format!("cannot connect to {place}: {error}")),
+        }
+    }
+
+    async fn link(&mut self) -> Result<Arc<Link>, Failure> {
+        match self.links.last() {
+            Some(link) if !link.is_gone() => Ok(Arc::clone(link)),
+            _ => self.dial(&Dial::default()).await,
+        }
+    }
+
+    async fn open(&mut self, name: &str, call: &Call) -> Result<(), Failure> {
+        let link = self.link().await?;
+        match link.open(call).await {
+            Ok(stream) => {
+                let live = Live {
+                    stream,
+                    said: Said::default(),
+                    asked: Asked::default(),
+                    payload: Bytes::new(),
+                    ended: false,
+                };
+                self.streams.insert(name.into(), live);
+                Ok(())
+            }
+            Err(error) => self.fail(format!("no stream can be opened: {error}")),
+        }
+    }
+
+    /// The stream of this name, opened if it is not there.
+    async fn live(&mut self, name: &str) -> Result<&mut Live, Failure> {
+        if !self.streams.contains_key(name) {
+            self.open(name, &Call::to(EXECUTE)).await?;
+        }
+        Ok(self.streams.get_mut(name).expect("it was put there"))
+    }
+
+    async fn send(&mut self, name: &str, message: &Message, shape: &Shape) -> Result<(), Failure> {
+        let capabilities = self.stage.capabilities;
+        let live = self.live(name).await?;
+        let encoded = message.encode(capabilities, &mut live.payload, shape);
+        live.asked.note(&encoded);
+        let framed = shape.frame(&encoded);
+        self.note(format!("{name}> {}", message.show()));
+        let live = self.live(name).await?;
+        if shape.joined {
+            live.stream.hold(&framed);
+            return Ok(());
+        }
+        let sent = live.stream.send(framed, shape.split).await;
+        self.sent(sent);
+        Ok(())
+    }
+
+    /// What can't be sent any more is no failure by itself: what comes back is judged.
+    fn sent(&mut self, sent: Result<(), String>) {
+        if let Err(why) = sent {
+            self.note(format!("   (it is not taken: {why})"));
+        }
+    }
+
+    async fn fill(&mut self, name: &str, data: &Bytes, most: usize) -> Result<(), Failure> {
+        let request = wire::udf_request::Request::Data(wire::DataRequest { data: data.clone() });
+        let message = wire::UdfRequest { request: Some(request) }.encode_to_vec();
+        let framed = Shape::default().frame(&message);
+        let live = self.live(name).await?;
+        let mut sent = 0;
+        // Some room is kept for Cancel, as every engine must keep it.
+        while sent < most && live.stream.has_room(framed.len() + (8 << 10), FULL).await {
+            if live.stream.send(framed.clone(), None).await.is_err() {
+                break;
+            }
+            sent += 1;
+        }
+        self.note(format!("{name}> {sent} x data {} bytes, and then nothing more is taken", data.len()));
+        Ok(())
+    }
+
+    /// The next thing that comes, judged by the grammar.
+    async fn next(&mut self, name: &str, patience: Duration) -> Result<Option<Heard>, Failure> {
+        let live = self.live(name).await?;
+        if live.ended {
+            return Ok(None);
+        }
+        let heard = match timeout(patience, live.stream.heard.recv()).await {
+            Ok(Some((event, _))) => Heard::from(event),
+            Ok(None) => Heard::Cut("the stream is gone".into()),
+            Err(_) => return Ok(None),
+        };
+        live.ended = heard.is_end();
+        if live.ended {
+            live.stream.half_close(); // R13
+        }
+        let judged = live.said.say(&heard, live.asked);
+        self.note(format!("{name}< {heard}"));
+        match judged {
+            Ok(()) => Ok(Some(heard)),
+            Err(rule) => self.fail(format!("the worker broke the grammar with `{heard}`: {rule}")),
+        }
+    }
+
+    async fn expect(
+        &mut self,
+        name: &str,
+        alternatives: &[Alternative],
+        within: Option<Duration>,
+    ) -> Result<(), Failure> {
+        let until = match within {
+            Some(within) => Instant::now() + within,
+            None => self.began + self.stage.timeout,
+        };
+        let mut matching = Matching::new(alternatives);
+        loop {
+            if let Some(done) = matching.done() {
+                self.choices.extend(done.choice.clone());
+                return Ok(());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let quiet = matching.quiet();
+            let patience = quiet.map_or(left, |quiet| quiet.min(left));
+            let ended = self.live(name).await?.ended;
+            match self.next(name, patience).await? {
+                Some(heard) => {
+                    if let Err(why) = matching.heard(&heard, self.stage.capabilities) {
+                        return self.fail(format!("`{heard}` came, and that is wrong: {why}"));
+                    }
+                }
+                None if ended && quiet.is_none() => return self.fail("nothing more comes: the stream has ended"),
+                None => {
+                    if ended {
+                        // What is over is quiet.
+                        matching.passed(quiet.unwrap_or_default());
+                    } else if quiet.is_some_and(|quiet| quiet <= left) {
+                        matching.passed(patience);
+                    } else {
+                        return self.late(format!("nothing came in time; {} was expected", matching.wanted()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What has come and was not asked for must keep to the grammar, too.
+    fn leftovers(&mut self) -> Result<(), Failure> {
+        self.at = None;
+        let mut notes = Vec::new();
+        let mut wrong = None;
+        for (name, live) in &mut self.streams {
+            while let Ok((event, _)) = live.stream.heard.try_recv() {
+                let heard = Heard::from(event);
+                notes.push(format!("{name}< {heard}"));
+                if let Err(rule) = live.said.say(&heard, live.asked) {
+                    wrong = Some(format!("the worker broke the grammar with `{heard}`: {rule}"));
+                }
+            }
+        }
+        notes.into_iter().for_each(|note| self.note(note));
+        wrong.map_or(Ok(()), |wrong| self.fail(wrong))
+    }
+
+    async fn parallel(&mut self, count: usize, steps: &[Step]) -> Result<(), Failure> {
+        let link = self.link().await?;
+        let scenes = (0..count).map(|_| {
+            let mut scene = Scene::new(self.stage, self.place.clone(), self.began);
+            scene.links.push(Arc::clone(&link));
+            scene
+        });
+        let mut scenes: Vec<_> = scenes.collect();
+        let outcomes = join_all(scenes.iter_mut().map(|scene| scene.steps(steps))).await;
+        self.note(format!("-- {count} at once"));
+        let mut first = None;
+        for (mut scene, outcome) in scenes.into_iter().zip(outcomes) {
+            let outcome = outcome.and_then(|()| scene.leftovers());
+            self.choices.extend(std::mem::take(&mut scene.choices));
+            if let (Err(failure), None) = (outcome, &first) {
+                self.transcript.extend(std::mem::take(&mut scene.transcript));
+                first = Some(failure);
+            }
+        }
+        self.choices.sort();
+        self.choices.dedup();
+        first.map_or(Ok(()), Err)
+    }
+
+    async fn heartbeat(
+        &mut self,
+        checks: &[MetricCheck],
+        within: Option<Duration>,
+        eventually: bool,
+    ) -> Result<(), Failure> {
+        let message = Bytes::from_static(b"\x0a\x00");
+        let began = Instant::now();
+        loop {
+            let patience = match (within, eventually) {
+                (Some(within), false) => within,
+                _ => self.stage.timeout,
+            };
+            let link = self.link().await?;
+            let asked = Instant::now();
+            let answer = match timeout(patience, link.unary(&Call::to(MANAGE), message.clone())).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(status)) => return self.fail(format!("the heartbeat was answered with status {status}")),
+                Err(_) => return self.late(format!("the heartbeat was not answered within {patience:?} (M2)")),
+            };
+            let answer = wire::WorkerResponse::decode(answer).map_err(|error| Failure {
+                what: format!("the answer to a heartbeat is no WorkerResponse: {error}"),
+                step: self.at.clone(),
+                late: false,
+            })?;
+            let Some(wire::worker_response::Manage::Heartbeat(heartbeat)) = answer.manage else {
+                return self.fail("the answer to a heartbeat has another branch (M1)");
+            };
+            let outcome = checks.iter().try_for_each(|check| check.check(|name| heartbeat.metrics.get(name).cloned()));
+            match outcome {
+                Ok(()) => {
+                    self.note(format!("-- heartbeat, answered after {:.1?}", asked.elapsed()));
+                    return Ok(());
+                }
+                Err(why) if !eventually => return self.fail(why),
+                Err(why) if within.is_some_and(|within| began.elapsed() > within) => return self.late(why),
+                Err(_) => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+
+    async fn shutdown(&mut self, cancel: bool, settled: Option<bool>, background: bool) -> Result<(), Failure> {
+        let shutdown = wire::ShutdownRequest {
+            reason: Some("the conformance kit asks".into()),
+            cancel_sessions: cancel.then_some(true),
+        };
+        let message = wire::WorkerRequest { manage: Some(wire::worker_request::Manage::Shutdown(shutdown)) };
+        self.note(format!("-- shutdown{}", if cancel { ", cancel sessions" } else { "" }));
+        let link = self.link().await?;
+        self.shutdown = Some(tokio::spawn(async move {
+            let answer = link.unary(&Call::to(MANAGE), message.encode_to_vec().into()).await?;
+            let wrong = |message: String| Status { code: 13, message };
+            let answer = wire::WorkerResponse::decode(answer).map_err(|error| wrong(error.to_string()))?;
+            match answer.manage {
+                Some(wire::worker_response::Manage::Shutdown(shutdown)) => Ok(shutdown.sessions_settled),
+                _ => Err(wrong("the answer to a shutdown has another branch (M1)".into())),
+            }
+        }));
+        if background { Ok(()) } else { self.answered(settled).await }
+    }
+
+    async fn answered(&mut self, settled: Option<bool>) -> Result<(), Failure> {
+        let Some(mut shutdown) = self.shutdown.take() else { return self.fail("no shutdown is under way") };
+        match timeout(self.stage.timeout, &mut shutdown).await {
+            Err(_) => self.late("the shutdown was not answered"),
+            Ok(Err(error)) => self.fail(error.to_string()),
+            Ok(Ok(Err(status))) => self.fail(format!("the shutdown was answered with status {status}")),
+            Ok(Ok(Ok(said))) => {
+                self.note(format!("-- shutdown answered: sessions_settled={said}"));
+                match settled {
+                    Some(wanted) if wanted != said => self.fail(format!("sessions_settled is {said}, not {wanted}")),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn status(&mut self, what: &str, answer: Result<(), Status>, code: u32) -> Result<(), Failure> {
+        let status = answer.err().unwrap_or(Status { code: 0, message: String::new() });
+        self.note(format!("-- {what}: {status}"));
+        match status.code == code {
+            true => Ok(()),
+            false => {
+                let wanted = Status { code, message: String::new() };
+                self.fail(format!("it was answered with status {status}, not {wanted}"))
+            }
+        }
+    }
+
+    async fn health(&mut self, service: &str, serving: bool) -> Result<(), Failure> {
+        let mut request = Vec::new();
+        prost::encoding::string::encode(1, &service.to_owned(), &mut request);
+        let answer = self.link().await?.unary(&Call::to(HEALTH), request.into()).await;
+        match answer {
+            Err(status) => self.fail(format!("the health service answers with status {status}")),
+            // HealthCheckResponse has one field, its status: 1 is SERVING, 2 is NOT_SERVING.
+            Ok(answer) if answer[..] == [0x08, if serving { 1 } else { 2 }] => Ok(()),
+            Ok(answer) => self.fail(format!("the health service answers {}", answer.escape_ascii())),
+        }
+    }
+
+    async fn reflection(&mut self, name: &str) -> Result<(), Failure> {
+        // ServerReflectionRequest { list_services: "*" }, of which grpc.reflection.v1 and v1alpha have the same numbers.
+        let mut request = Vec::new();
+        prost::encoding::string::encode(7, &"*".to_owned(), &mut request);
+        let answer = self.link().await?.unary(&Call::to(REFLECTION), request.into()).await;
+        match answer {
+            Err(status) => self.fail(format!("server reflection answers with status {status}")),
+            Ok(answer) if String::from_utf8_lossy(&answer).contains(name) => Ok(()),
+            Ok(_) => self.fail(format!("server reflection does not list `{name}`")),
+        }
+    }
+
+    async fn exits(&mut self, status: Option<i32>, within: Duration) -> Result<(), Failure> {
+        let exit = self.process_mut()?.exit(within).await;
+        match exit {
+            Err(why) => self.late(why),
+            Ok(exit) => {
+                self.note(format!("-- the worker has ended: {exit}"));
+                match status {
+                    Some(wanted) if exit.code() != Some(wanted) => {
+                        let process = self.process()?;
+                        self.fail(process.explain(format!("it ended with {exit}, not with status {wanted}")))
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn socket_mode(&self, mode: u32) -> Result<(), Failure> {
+        use std::os::unix::fs::PermissionsExt;
+        let Some(path) = self.process()?.socket() else { return self.fail("it listens on no socket") };
+        match std::fs::metadata(path) {
+            Ok(about) if about.permissions().mode() & 0o777 == mode => Ok(()),
+            Ok(about) => {
+                self.fail(format!("its socket has mode {:o}, not {mode:o}", about.permissions().mode() & 0o777))
+            }
+            Err(error) => self.fail(format!("its socket: {error}")),
+        }
+    }
+
+    fn memory_below(&mut self, most: u64) -> Result<(), Failure> {
+        // Without procfs nobody knows.
+        let (Some(before), Some(now)) = (self.resident, self.process()?.resident()) else { return Ok(()) };
+        self.note(format!("-- memory: {} MiB, {} MiB before", now >> 20, before >> 20));
+        match now.saturating_sub(before) <= most {
+            true => Ok(()),
+            false => self.fail(format!(
+                "its memory has grown by {} MiB, more than {} MiB",
+                now.saturating_sub(before) >> 20,
+                most >> 20
+            )),
+        }
+    }
+}
+
+/// Which alternatives what has come still is.
+struct Matching<'a> {
+    alternatives: &'a [Alternative],
+    /// Each with how far it has come.
+    alive: VecDeque<(usize, usize)>,
+}
+
+impl<'a> Matching<'a> {
+    fn new(alternatives: &'a [Alternative]) -> Self {
+        let mut matching = Matching { alternatives, alive: (0..alternatives.len()).map(|at| (at, 0)).collect() };
+        matching.skip_stars();
+        matching
+    }
+
+    fn next(&self, (at, step): (usize, usize)) -> Option<&'a Expected> {
+        self.alternatives[at].then.get(step)
+    }
+
+    /// `data*` may be nothing.
+    fn skip_stars(&mut self) {
+        let mut at = 0;
+        while let Some(&(alternative, step)) = self.alive.get(at) {
+            if let Some(Expected::Said(pattern)) = self.next((alternative, step))
+                && pattern.kind() == Kind::DataStar
+                && !self.alive.contains(&(alternative, step + 1))
+            {
+                self.alive.insert(at + 1, (alternative, step + 1));
+            }
+            at += 1;
+        }
+    }
+
+    /// The first alternative that has come to its end.
+    fn done(&self) -> Option<&'a Alternative> {
+        let done = self.alive.iter().find(|state| self.next(**state).is_none());
+        done.map(|(at, _)| &self.alternatives[*at])
+    }
+
+    /// How long nothing may come for an alternative that waits for that.
+    fn quiet(&self) -> Option<Duration> {
+        let quiet = self.alive.iter().filter_map(|state| match self.next(*state) {
+            Some(Expected::Nothing(time)) => Some(*time),
+            _ => None,
+        });
+        quiet.min()
+    }
+
+    /// Nothing has come for so long.
+    fn passed(&mut self, time: Duration) {
+        for state in &mut self.alive {
+            if let Some(Expected::Nothing(wanted)) = self.alternatives[state.0].then.get(state.1)
+                && *wanted <= time
+            {
+                state.1 += 1;
+            }
+        }
+        self.skip_stars();
+    }
+
+    /// Something has come; why it is none of the alternatives, if so.
+    fn heard(&mut self, heard: &Heard, capabilities: &Capabilities) -> Result<(), String> {
+        let mut after = VecDeque::new();
+        let mut why = Vec::new();
+        for &(at, step) in &self.alive {
+            match self.next((at, step)) {
+                Some(Expected::Said(pattern)) => match pattern.check(heard, capabilities) {
+                    Ok(()) if pattern.kind() == Kind::DataStar => after.push_back((at, step)),
+                    Ok(()) => after.push_back((at, step + 1)),
+                    Err(other) => why.push(format!("for `{}`: {other}", self.shown(at, step))),
+                },
+                Some(Expected::Nothing(_)) => why.push("nothing was to come".into()),
+                None => {}
+            }
+        }
+        if after.is_empty() {
+            return Err(why.join("; "));
+        }
+        self.alive = after;
+        self.skip_stars();
+        Ok(())
+    }
+
+    fn shown(&self, at: usize, step: usize) -> String {
+        match &self.alternatives[at].then[step] {
+            Expected::Said(pattern) => pattern.to_string(),
+            Expected::Nothing(time) => format!("nothing {time:?}"),
+        }
+    }
+
+    fn wanted(&self) -> String {
+        let mut wanted = String::new();
+        for (number, &(at, step)) in self.alive.iter().filter(|state| self.next(**state).is_some()).enumerate() {
+            let _ = write!(wanted, "{}`{}`", if number == 0 { "" } else { " or " }, self.shown(at, step));
+        }
+        wanted
+    }
+}

@@ -1,0 +1,296 @@
+//! The worker under test as a process: its command, its socket, its last words.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::wire::{Call, Dial, Link, MANAGE, Place};
+
+/// Lines of output that are kept.
+const TAIL: usize = 30;
+
+/// How a worker is started, besides its command.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Start {
+    pub(crate) tcp: bool,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) socket: Socket,
+    /// By a shell that stays.
+    pub(crate) launcher: bool,
+}
+
+/// What is at the place of its socket before it is started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Socket {
+    #[default]
+    Nothing,
+    /// One that nobody listens on.
+    Stale,
+    /// One that somebody listens on.
+    InUse,
+}
+
+/// The command of the worker under test.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(crate) program: OsString,
+    pub(crate) arguments: Vec<OsString>,
+    /// How long it may take until it answers.
+    pub(crate) start_timeout: Duration,
+}
+
+/// A worker that runs, or has ended. Dropping it kills its process group.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    group: Option<Pid>,
+    pub(crate) place: Place,
+    tail: Tail,
+    _dir: TempDir,
+    _in_use: Option<UnixListener>,
+}
+
+/// The last lines of its output.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tail(Arc<Mutex<VecDeque<String>>>);
+
+impl Tail {
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn keep(&self, output: impl AsyncRead + Unpin + Send + 'static) {
+        let tail = self.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(output).split(b'\n');
+            while let Ok(Some(line)) = lines.next_segment().await {
+                let mut tail = tail.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if tail.len() == TAIL {
+                    tail.pop_front();
+                }
+                let line: String = String::from_utf8_lossy(&line).chars().take(400).collect();
+                tail.push_back(line);
+            }
+        });
+    }
+}
+
+impl Subject {
+    /// Starts the worker and does not wait for it.
+    pub(crate) fn spawn(&self, start: &Start) -> io::Result<Process> {
+        let dir = tempfile::Builder::new().prefix("anyudf-kit-").tempdir()?;
+        let place = match start.tcp {
+            true => Place::Tcp(free_port()?),
+            false => Place::Unix(dir.path().join("w.sock")),
+        };
+        let in_use = match (&place, start.socket) {
+            (Place::Unix(path), Socket::Stale) => {
+                drop(UnixListener::bind(path)?);
+                None
+            }
+            (Place::Unix(path), Socket::InUse) => Some(UnixListener::bind(path)?),
+            _ => None,
+        };
+        let mut command = match start.launcher {
+            true => {
+                let mut shell = Command::new("/bin/sh");
+                // The last command of a script may take its place; so it is not the last.
+                shell.args(["-c", "\"$0\" \"$@\" & echo \"worker $!\"; wait"]).arg(&self.program);
+                shell
+            }
+            false => Command::new(&self.program),
+        };
+        command.args(&self.arguments).args(&start.arguments).args(["--id", "conformance", "--connection"]);
+        command.arg(place.to_string()).envs(start.environment.iter().map(|(name, value)| (name, value)));
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let tail = Tail::default();
+        let outputs = (child.stdout.take(), child.stderr.take());
+        outputs.0.into_iter().for_each(|output| tail.keep(output));
+        outputs.1.into_iter().for_each(|output| tail.keep(output));
+        let group = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        Ok(Process { child, group, place, tail, _dir: dir, _in_use: in_use })
+    }
+
+    /// Starts the worker and waits until it answers a call, with whatever status (D6).
+    pub(crate) async fn start(&self, start: &Start) -> Result<Process, String> {
+        let mut process = self.spawn(start).map_err(|error| {
+            let program = self.program.display();
+            format!("cannot start `{program}`: {error}; is it installed, and may it be executed?")
+        })?;
+        process.ready(self.start_timeout).await.map_err(|why| process.explain(why))?;
+        Ok(process)
+    }
+}
+
+impl Process {
+    /// Waits until it answers.
+    async fn ready(&mut self, patience: Duration) -> Result<(), String> {
+        let answers = async {
+            loop {
+                if let Ok(link) = Link::dial(&self.place, &Dial::default()).await {
+                    match link.unary(&Call::to(MANAGE), Bytes::from_static(b"\x0a\x00")).await {
+                        Err(status) if status.code == 14 => {} // not yet
+                        _ => return,
+                    }
+                }
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::select! {
+            exit = self.child.wait() => Err(format!("it ended before it answered ({})", shown(exit))),
+            answered = timeout(patience, answers) => answered.map_err(|_| {
+                format!("it did not answer a call at `{}` within {patience:?} (D6)", self.place)
+            }),
+        }
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// The process that is the worker, when a launcher has started it and said so.
+    pub(crate) fn launched(&self) -> Option<u32> {
+        self.tail.lines().iter().find_map(|line| line.strip_prefix("worker ")?.parse().ok())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let (Some(_), Some(pid)) = (self.child.id(), self.group) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        self.child.try_wait().transpose().map(shown)
+    }
+
+    /// Waits for its end: its exit status, or that it did not come.
+    pub(crate) async fn exit(&mut self, patience: Duration) -> Result<ExitStatus, String> {
+        match timeout(patience, self.child.wait()).await {
+            Ok(exit) => exit.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("it still runs after {patience:?}")),
+        }
+    }
+
+    /// Adds the end of its output.
+    pub(crate) fn explain(&self, what: String) -> String {
+        let lines = self.tail.lines();
+        match lines.is_empty() {
+            true => format!("{what}; it printed nothing"),
+            false => format!("{what}; it printed last:\n    {}", lines.join("\n    ")),
+        }
+    }
+
+    /// Whether its socket is there.
+    pub(crate) fn has_socket(&self) -> bool {
+        match &self.place {
+            Place::Unix(path) => fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket()),
+            Place::Tcp(_) => false,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Unix(path) => Some(path),
+            Place::Tcp(_) => None,
+        }
+    }
+
+    /// Its resident memory in bytes, where there is procfs.
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let pid = self.child.id()?;
+        let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+        let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+        Some(pages * rustix::param::page_size() as u64)
+    }
+
+    /// Kills it and all that it has started, and waits until the process is reaped.
+    pub(crate) async fn kill(&mut self) {
+        self.kill_group();
+        let _ = timeout(Duration::from_secs(5), self.child.wait()).await;
+    }
+
+    fn kill_group(&self) {
+        // Once it is reaped its number may be a stranger's.
+        if let (Some(_), Some(group)) = (self.child.id(), self.group) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill_group();
+    }
+}
+
+/// Whether a process lives that is not ours. A zombie does not.
+pub(crate) fn lives(pid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with('Z')),
+        // Without procfs: whether a signal would reach it.
+        Err(_) if Path::new("/proc/self").exists() => false,
+        Err(_) => Pid::from_raw(pid.cast_signed()).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok()),
+    }
+}
+
+/// Kills a process that is not our child, if it is still there: one that a launcher of ours has just started.
+pub(crate) fn kill_stranger(pid: u32) {
+    if let (true, Some(pid)) = (lives(pid), Pid::from_raw(pid.cast_signed())) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Waits until a process is gone.
+pub(crate) async fn gone(pid: u32, patience: Duration) -> bool {
+    let until = Instant::now() + patience;
+    while lives(pid) {
+        if Instant::now() >= until {
+            return false;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    true
+}
+
+fn shown(exit: io::Result<ExitStatus>) -> String {
+    match exit {
+        Ok(status) => match status.signal() {
+            Some(signal) => format!("signal {signal}"),
+            None => status.to_string(),
+        },
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A port that is free on both loopback addresses, or on the first where there is no IPv6.
+fn free_port() -> io::Result<u16> {
+    let mut attempts = 32;
+    loop {
+        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = first.local_addr()?.port();
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts > 0 => attempts -= 1,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            _ => return Ok(port),
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! A raw engine: HTTP/2 and gRPC's five bytes by hand, so that a script can say what no client library would.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::answer::{Heard, Status};
+
+pub(crate) const EXECUTE: &str = "/org.apache.spark.udf.worker.UdfWorker/Execute";
+pub(crate) const MANAGE: &str = "/org.apache.spark.udf.worker.UdfWorker/Manage";
+
+/// The longest message that the kit takes from a peer.
+const MAX_MESSAGE: usize = 256 << 20;
+
+/// Where a worker listens.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    Unix(PathBuf),
+    Tcp(u16),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Unix(path) => write!(f, "{}", path.display()),
+            Place::Tcp(port) => write!(f, "{port}"),
+        }
+    }
+}
+
+/// How a connection is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Dial {
+    /// The window of each stream, in bytes.
+    pub(crate) window: u32,
+    pub(crate) connection_window: u32,
+    pub(crate) max_frame: u32,
+    /// Over IPv6, where it is a port.
+    pub(crate) ipv6: bool,
+}
+
+impl Default for Dial {
+    fn default() -> Self {
+        Dial { window: 1 << 20, connection_window: 256 << 20, max_frame: 16 << 10, ipv6: false }
+    }
+}
+
+/// A connection. Dropping it cuts it off: no GOAWAY, no RST_STREAM.
+#[derive(Debug)]
+pub(crate) struct Link {
+    requests: SendRequest<Bytes>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+impl Link {
+    pub(crate) async fn dial(place: &Place, dial: &Dial) -> io::Result<Self> {
+        let io: Box<dyn Io> = match place {
+            Place::Unix(path) => Box::new(UnixStream::connect(path).await?),
+            Place::Tcp(port) => {
+                let host = if dial.ipv6 { "::1" } else { "127.0.0.1" };
+                let stream = TcpStream::connect((host, *port)).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+        };
+        let mut builder = h2::client::Builder::new();
+        builder
+            .initial_window_size(dial.window)
+            .initial_connection_window_size(dial.connection_window)
+            .max_frame_size(dial.max_frame)
+            // More than any window: only the peer is to hold us back.
+            .max_send_buffer_size(256 << 20)
+            .enable_push(false);
+        let (requests, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
+        let task = tokio::spawn(async move {
+            // How it ended is seen by its streams.
+            let _ = connection.await;
+        });
+        Ok(Link { requests, task })
+    }
+
+    /// Opens a stream.
+    pub(crate) async fn open(&self, call: &Call) -> Result<Stream, h2::Error> {
+        let mut requests = self.requests.clone().ready().await?;
+        let (response, sender) = requests.send_request(call.request(), false)?;
+        let (tell, heard) = mpsc::unbounded_channel();
+        let (reading, reads) = watch::channel(true);
+        let reader = tokio::spawn(listen(response, tell, reads));
+        Ok(Stream { sender: Some(sender), heard, reading, reader, held: BytesMut::new() })
+    }
+
+    /// One question, one answer.
+    pub(crate) async fn unary(&self, call: &Call, message: Bytes) -> Result<Bytes, Status> {
+        let lost = |error: &dyn std::fmt::Display| Status { code: 14, message: error.to_string() };
+        let mut stream = self.open(call).await.map_err(|error| lost(&error))?;
+        // A refusal may come before all was sent, and says more.
+        let sent = stream.send(frame(&message), None).await;
+        stream.half_close();
+        let mut answer = None;
+        while let Some((event, _)) = stream.heard.recv().await {
+            match event {
+                Event::Message(message) => answer = Some(message),
+                Event::End(status) if status.code == 0 => {
+                    return answer.ok_or_else(|| Status { code: 13, message: "no answer, and status OK".into() });
+                }
+                Event::End(status) => return Err(status),
+                Event::Cut(why) => return Err(lost(&why)),
+                Event::Wrong(why) => return Err(Status { code: 13, message: why }),
+            }
+        }
+        Err(lost(&sent.err().unwrap_or_else(|| "the stream is gone".into())))
+    }
+
+    /// Cuts the connection off, whoever still holds it.
+    pub(crate) fn cut(&self) {
+        self.task.abort();
+    }
+
+    /// Whether nobody is at the other end any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+fn frame(message: &[u8]) -> Bytes {
+    crate::message::Shape::default().frame(message)
+}
+
+/// How a stream is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) path: String,
+    pub(crate) authority: String,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) encoding: Option<String>,
+    pub(crate) metadata: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Call {
+    pub(crate) fn to(path: &str) -> Self {
+        Call { path: path.into(), authority: "localhost".into(), deadline: None, encoding: None, metadata: Vec::new() }
+    }
+
+    fn request(&self) -> Request<()> {
+        let mut request = Request::builder().method(Method::POST).uri(format!("http://localhost{}", self.path));
+        let headers = request.headers_mut().expect("the parts are right");
+        headers.insert("te", HeaderValue::from_static("trailers"));
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        headers.insert("user-agent", HeaderValue::from_static("anyudf-conformance"));
+        if let Some(deadline) = self.deadline {
+            let value = HeaderValue::try_from(format!("{}m", deadline.as_millis())).expect("digits");
+            headers.insert("grpc-timeout", value);
+        }
+        if let Some(encoding) = &self.encoding {
+            headers.insert("grpc-encoding", HeaderValue::try_from(encoding).expect("the script was checked"));
+        }
+        headers.extend(self.metadata.iter().cloned());
+        let mut request = request.body(()).expect("the parts are right");
+        if self.authority != "localhost" {
+            *request.uri_mut() =
+                format!("http://{}{}", self.authority, self.path).parse().expect("the script was checked");
+        }
+        request
+    }
+}
+
+/// What the reader of a stream sees.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Message(Bytes),
+    Wrong(String),
+    End(Status),
+    Cut(String),
+}
+
+impl From<Event> for Heard {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Message(message) => Heard::decode(message),
+            Event::Wrong(why) => Heard::Wrong(why),
+            Event::End(status) => Heard::End(status),
+            Event::Cut(why) => Heard::Cut(why),
+        }
+    }
+}
+
+/// One stream. Dropping it resets it.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    sender: Option<SendStream<Bytes>>,
+    pub(crate) heard: mpsc::UnboundedReceiver<(Event, Instant)>,
+    reading: watch::Sender<bool>,
+    reader: JoinHandle<()>,
+    /// What is to go in one frame with the next.
+    held: BytesMut,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.reset();
+        self.reader.abort();
+    }
+}
+
+impl Stream {
+    /// Sends a framed message, in frames of at most `split` bytes. Waits while the peer takes nothing.
+    pub(crate) async fn send(&mut self, mut bytes: Bytes, split: Option<usize>) -> Result<(), String> {
+        if !self.held.is_empty() {
+            self.held.extend_from_slice(&bytes);
+            bytes = self.held.split().freeze();
+        }
+        let sender = self.sender.as_mut().ok_or("our half is closed")?;
+        while bytes.has_remaining() {
+            let wanted = split.unwrap_or(64 << 10).min(bytes.len());
+            sender.reserve_capacity(wanted);
+            // h2 tells of new room once: what `has_room` was told of is there already.
+            if sender.capacity() == 0 {
+                let room = std::future::poll_fn(|cx| sender.poll_capacity(cx)).await;
+                room.ok_or("the stream is closed")?.map_err(|error| error.to_string())?;
+            }
+            let room = sender.capacity();
+            let piece = bytes.split_to(room.min(wanted));
+            sender.send_data(piece, false).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Waits for room for so many bytes; whether it came in time.
+    pub(crate) async fn has_room(&mut self, bytes: usize, patience: Duration) -> bool {
+        let Some(sender) = self.sender.as_mut() else { return false };
+        sender.reserve_capacity(bytes);
+        let room = async {
+            while sender.capacity() < bytes {
+                match std::future::poll_fn(|cx| sender.poll_capacity(cx)).await {
+                    Some(Ok(_)) => {}
+                    _ => return false,
+                }
+            }
+            true
+        };
+        tokio::time::timeout(patience, room).await.unwrap_or(false)
+    }
+
+    /// Keeps a framed message for the frame of the next.
+    pub(crate) fn hold(&mut self, bytes: &[u8]) {
+        self.held.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn half_close(&mut self) {
+        if let Some(mut sender) = self.sender.take() {
+            // The stream may be over already.
+            let _ = sender.send_data(Bytes::new(), true);
+        }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        if let Some(mut sender) = self.sender.take() {
+            sender.send_reset(h2::Reason::CANCEL);
+        }
+    }
+
+    /// Stops reading, so that the peer's window fills; or goes on.
+    pub(crate) fn read(&self, on: bool) {
+        self.reading.send_replace(on);
+    }
+}
+
+/// Reads a stream to its end.
+async fn listen(
+    response: h2::client::ResponseFuture,
+    tell: mpsc::UnboundedSender<(Event, Instant)>,
+    mut reads: watch::Receiver<bool>,
+) {
+    let tell = |event| {
+        // Nobody listens when the case is over.
+        let _ = tell.send((event, Instant::now()));
+    };
+    let response = match response.await {
+        Ok(response) => response,
+        Err(error) => return tell(Event::Cut(error.to_string())),
+    };
+    let (head, stream) = response.into_parts();
+    if let Some(status) = status(&head.headers) {
+        return tell(Event::End(status));
+    }
+    let content_type = head.headers.get("content-type").map_or(&b""[..], HeaderValue::as_bytes);
+    if head.status != 200 || !content_type.starts_with(b"application/grpc") {
+        let shown = content_type.escape_ascii();
+        return tell(Event::Cut(format!("HTTP status {}, content type `{shown}`: that is no gRPC", head.status)));
+    }
+    tell(messages(stream, &tell, &mut reads).await);
+}
+
+/// Tells each message; returns how it ended.
+async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut watch::Receiver<bool>) -> Event {
+    let mut buffer = BytesMut::new();
+    loop {
+        if reads.wait_for(|on| *on).await.is_err() {
+            return Event::Cut("nobody listens any more".into());
+        }
+        let piece = match stream.data().await {
+            None => break,
+            Some(Ok(piece)) => piece,
+            Some(Err(error)) => return Event::Cut(error.to_string()),
+        };
+        // What the peer sends is taken at once, unless the script has stopped reading.
+        let _ = stream.flow_control().release_capacity(piece.len());
+        buffer.extend_from_slice(&piece);
+        while buffer.len() >= 5 {
+            let len = u32::from_be_bytes(buffer[1..5].try_into().expect("four bytes")) as usize;
+            if buffer[0] != 0 {
+                return Event::Wrong(format!(
+                    "a message with flag {}, though no encoding was offered (P11)",
+                    buffer[0]
+                ));
+            }
+            if len > MAX_MESSAGE {
+                return Event::Wrong(format!("a message of {len} bytes"));
+            }
+            if buffer.len() < 5 + len {
+                buffer.reserve(5 + len - buffer.len());
+                break;
+            }
+            buffer.advance(5);
+            tell(Event::Message(buffer.split_to(len).freeze()));
+        }
+    }
+    if !buffer.is_empty() {
+        return Event::Wrong(format!("{} bytes of a message that was never finished", buffer.len()));
+    }
+    match stream.trailers().await {
+        Ok(Some(trailers)) => match status(&trailers) {
+            Some(status) => Event::End(status),
+            None => Event::Wrong("trailers without grpc-status".into()),
+        },
+        Ok(None) => Event::Wrong("the stream ends without trailers: gRPC has its status there".into()),
+        Err(error) => Event::Cut(error.to_string()),
+    }
+}
+
+fn status(headers: &HeaderMap) -> Option<Status> {
+    let code = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
+    let message = headers.get("grpc-message").map_or(&b""[..], HeaderValue::as_bytes);
+    Some(Status { code, message: percent_decode(message) })
+}
+
+fn percent_decode(text: &[u8]) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let digits = text.get(at + 1..at + 3).filter(|_| text[at] == b'%');
+        let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(text[at]));
+        at += if byte.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
