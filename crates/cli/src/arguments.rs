@@ -7,6 +7,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::bench::{self, BenchArguments, PeerArguments};
+use crate::conformance::{self, ConformanceArguments};
 use crate::functions::{self, FunctionsArguments};
 use crate::run::{self, RunArguments};
 use crate::spec::{self, SpecArguments};
@@ -35,6 +36,8 @@ enum Command {
     Worker(WorkerArguments),
     /// Write or check a worker specification, which --worker takes
     Spec(SpecArguments),
+    /// Test any worker against the protocol
+    Conformance(Box<ConformanceArguments>),
     /// Measure the data path beside this machine's own limits
     Bench(BenchArguments),
     /// The other end of the raw socket that `bench` measures
@@ -63,6 +66,10 @@ pub fn main() -> ExitCode {
         Command::Spec(arguments) => {
             log(verbose);
             spec::spec(&arguments)
+        }
+        Command::Conformance(arguments) => {
+            log(verbose);
+            conformance::conformance(&arguments)
         }
         Command::Bench(arguments) => {
             log(verbose);

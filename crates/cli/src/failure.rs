@@ -74,6 +74,13 @@ impl From<anyudf_engine::Error> for Failure {
     }
 }
 
+impl From<anyudf_conformance::Error> for Failure {
+    /// A flag or a file of ours that can't be used. What is wrong with a worker is no error of the kit's.
+    fn from(error: anyudf_conformance::Error) -> Self {
+        Failure::Usage(error.into())
+    }
+}
+
 impl From<crate::files::Error> for Failure {
     /// Its text says everything; the source below it would only be said twice.
     fn from(error: crate::files::Error) -> Self {

@@ -1,4 +1,5 @@
-//! The commands behind the binary `anyudf`: `worker`, `run`, `functions`, `spec`, `bench`.
+//! The commands behind the binary `anyudf`: `worker`, `run`, `functions`, `spec`, `conformance`,
+//! `bench`.
 //!
 //! This crate is *not* a library to build on: its one function is what the binary calls. What the commands do is done by
 //! `anyudf-engine` and `anyudf-worker`, which are.
@@ -18,6 +19,8 @@ mod functions;
 mod spec;
 
 mod worker;
+
+mod conformance;
 
 mod bench;
 

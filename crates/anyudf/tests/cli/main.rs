@@ -2,6 +2,7 @@
 //!
 //! Workers that misbehave are this test binary itself, started again; see [`odd`].
 
+mod conformance;
 mod interrupts;
 mod odd;
 mod others;
