@@ -30,6 +30,9 @@ impl Backlog {
     /// Adds bytes behind what is there, and shows each message that ends in them to `look`. `before` is what arrived
     /// earlier and is no message yet, if nothing is there.
     pub(crate) fn push(&mut self, bytes: Bytes, before: &[u8], mut look: impl FnMut(Vec<u8>)) {
+        if bytes.is_empty() {
+            return;
+        }
         if self.is_empty() {
             self.scan = Scan::default();
             self.scan.feed(before, &mut look);
@@ -137,5 +140,16 @@ mod tests {
             assert!(seen == expected, "cuts of {cut}: {} seen", seen.len());
             assert!(backlog.is_empty());
         }
+    }
+
+    /// E5: a peer may send frames without bytes for ever; they cost nothing.
+    #[test]
+    fn e5_empty_frames_are_nothing() {
+        let (mut backlog, mut seen) = (Backlog::default(), 0);
+        for _ in 0..100 {
+            backlog.push(Bytes::new(), &framed(0, b"one"), |_| seen += 1);
+        }
+        assert!(backlog.is_empty());
+        assert_eq!(seen, 0);
     }
 }
