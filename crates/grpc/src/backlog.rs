@@ -15,8 +15,8 @@ const SMALL_PIECE: usize = 4 << 10;
 /// They are put together up to about this: a chunk lives as long as the last message in it.
 const CHUNK: usize = 64 << 10;
 
-/// The longest message that is looked at as it passes: as long as Cancel may be (E9).
-const LONGEST: usize = 64 << 10;
+/// The longest message that is looked at as it passes, compressed or not: as long as Cancel may be (E9).
+pub(crate) const LONGEST: usize = 64 << 10;
 
 /// Bytes in order, and what was seen of the messages in them.
 #[derive(Debug, Default)]
@@ -27,9 +27,12 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
-    /// Adds bytes behind what is there, and shows each message that ends in them to `look`. `before` is what arrived
-    /// earlier and is no message yet, if nothing is there.
-    pub(crate) fn push(&mut self, bytes: Bytes, before: &[u8], mut look: impl FnMut(Vec<u8>)) {
+    /// Adds bytes behind what is there, and shows each message that ends in them to `look`, with its compression flag.
+    /// `before` is what arrived earlier and is no message yet, if nothing is there.
+    pub(crate) fn push(&mut self, bytes: Bytes, before: &[u8], mut look: impl FnMut(u8, Vec<u8>)) {
+        if bytes.is_empty() {
+            return;
+        }
         if self.is_empty() {
             self.scan = Scan::default();
             self.scan.feed(before, &mut look);
@@ -72,7 +75,7 @@ struct Scan {
 }
 
 impl Scan {
-    fn feed(&mut self, mut bytes: &[u8], look: &mut impl FnMut(Vec<u8>)) {
+    fn feed(&mut self, mut bytes: &[u8], look: &mut impl FnMut(u8, Vec<u8>)) {
         while !bytes.is_empty() {
             if self.prefix_len < PREFIX {
                 let (head, rest) = bytes.split_at(bytes.len().min(PREFIX - self.prefix_len));
@@ -84,7 +87,7 @@ impl Scan {
                 }
                 let [_, a, b, c, d] = self.prefix;
                 self.left = u32::from_be_bytes([a, b, c, d]) as usize;
-                self.message = (self.prefix[0] == 0 && self.left <= LONGEST).then(Vec::new);
+                self.message = (self.left <= LONGEST).then(Vec::new);
             }
             let (part, rest) = bytes.split_at(bytes.len().min(self.left));
             if let Some(message) = &mut self.message {
@@ -94,7 +97,7 @@ impl Scan {
             bytes = rest;
             if self.left == 0 {
                 if let Some(message) = self.message.take() {
-                    look(message);
+                    look(self.prefix[0], message);
                 }
                 self.prefix_len = 0;
             }
@@ -123,19 +126,31 @@ mod tests {
             framed(0, b"two"),
         ]
         .concat();
-        let expected = [&b""[..], b"one", &long[1..], b"two"];
+        let expected = [(0, &b""[..]), (0, b"one"), (1, b"compressed"), (0, &long[1..]), (0, b"two")];
         for (before, cut) in [(0, 1), (0, 3), (3, 7), (9, 4_097), (14, 50_000), (0, usize::MAX)] {
             let (mut backlog, mut seen) = (Backlog::default(), Vec::new());
             let (before, mut rest) = wire.split_at(before);
             while !rest.is_empty() {
                 let (piece, next) = rest.split_at(cut.min(rest.len()));
-                backlog.push(Bytes::copy_from_slice(piece), before, |message| seen.push(message));
+                backlog.push(Bytes::copy_from_slice(piece), before, |flag, message| seen.push((flag, message)));
                 rest = next;
             }
             let kept: Vec<u8> = std::iter::from_fn(|| backlog.pop()).flatten().collect();
             assert!([before, &kept].concat() == wire, "cuts of {cut}");
+            let seen: Vec<_> = seen.iter().map(|(flag, message)| (*flag, &message[..])).collect();
             assert!(seen == expected, "cuts of {cut}: {} seen", seen.len());
             assert!(backlog.is_empty());
         }
+    }
+
+    /// E5: a peer may send frames without bytes for ever; they cost nothing.
+    #[test]
+    fn e5_empty_frames_are_nothing() {
+        let (mut backlog, mut seen) = (Backlog::default(), 0);
+        for _ in 0..100 {
+            backlog.push(Bytes::new(), &framed(0, b"one"), |_, _| seen += 1);
+        }
+        assert!(backlog.is_empty());
+        assert_eq!(seen, 0);
     }
 }

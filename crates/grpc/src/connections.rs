@@ -99,8 +99,12 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
+    use bytes::Bytes;
+    use futures::FutureExt;
     use tokio::net::UnixListener;
-    use tokio::sync::mpsc;
+    use tokio::sync::{mpsc, oneshot};
     use tokio::task::JoinHandle;
 
     use super::*;
@@ -145,5 +149,59 @@ mod tests {
         lane.closed().await;
         let _execution = connections.execute(None).await.expect("it listens");
         assert!(served.try_recv().is_err(), "the live one was let go, and another had to be made");
+    }
+
+    /// E5: a worker that announced nothing may shrink its windows while a stream runs, and a message that would have
+    /// waited for all of the old one begins nevertheless.
+    #[tokio::test]
+    async fn e5_a_window_that_shrinks_stops_no_message() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("w");
+        let listener = UnixListener::bind(&path).expect("a fresh socket");
+        let (endpoint, settings) = (Endpoint::Unix(path), Settings::default());
+        let (shrink, asked) = oneshot::channel();
+        let (tell, shrunk) = oneshot::channel();
+        let (stream_window, crowded, connection_window) =
+            (settings.stream_window, settings.crowded_window, settings.connection_window);
+        tokio::spawn(async move {
+            let mut builder = h2::server::Builder::new();
+            builder.initial_window_size(stream_window).initial_connection_window_size(connection_window);
+            let (manage, _) = listener.accept().await.expect("it connects");
+            let mut manage = builder.handshake::<_, Bytes>(manage).await.expect("it speaks HTTP/2");
+            tokio::spawn(async move { while manage.accept().await.is_some() {} });
+            let (lane, _) = listener.accept().await.expect("it connects");
+            let mut lane = builder.handshake::<_, Bytes>(lane).await.expect("it speaks HTTP/2");
+            let mut ping = lane.ping_pong().expect("it is asked for once");
+            let _call = lane.accept().await;
+            let asked = asked.fuse();
+            tokio::pin!(asked);
+            while !tokio::select! {
+                _ = &mut asked => true,
+                _ = lane.accept() => false,
+            } {}
+            lane.set_initial_window_size(crowded).expect("the first change");
+            let round_trips = async {
+                // The first may pass the settings.
+                for _ in 0..2 {
+                    ping.ping(h2::Ping::opaque()).await.expect("it answers");
+                }
+                tell.send(()).expect("it is waited for");
+                std::future::pending::<()>().await
+            };
+            tokio::pin!(round_trips);
+            while tokio::select! {
+                () = &mut round_trips => false,
+                next = lane.accept() => next.is_some(),
+            } {}
+        });
+        let first = Connection::connect(&endpoint, &settings, None).await.expect("it listens");
+        let connections = Connections::new(first, &endpoint, &settings, None, &[]);
+        let mut execution = connections.execute(None).await.expect("it listens");
+        poll_fn(|cx| execution.writer.poll_room(cx, 0)).await.expect("it is on the wire");
+        let mut room = |len| poll_fn(|cx| execution.writer.poll_room(cx, len)).now_or_never();
+        assert!(matches!(room(0), Some(Ok(()))), "the window is free, and known");
+        shrink.send(()).expect("it waits");
+        shrunk.await.expect("it says so");
+        assert!(matches!(room(crowded as usize), Some(Ok(()))), "all of the window that there is is free");
     }
 }

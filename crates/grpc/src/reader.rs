@@ -16,7 +16,7 @@ use h2::RecvStream;
 use http::HeaderMap;
 use tonic::Code;
 
-use crate::backlog::Backlog;
+use crate::backlog::{Backlog, LONGEST};
 use crate::credit::{Credit, Ledger};
 use crate::outgoing::{Outgoing, PREFIX};
 use crate::settings::Settings;
@@ -262,10 +262,18 @@ impl Reader {
     /// Keeps what arrived as bytes.
     fn keep<M: Parse>(&mut self, bytes: Bytes) {
         debug_assert!(self.partial.is_none(), "a message that was put together is what made it full");
-        let urgent = &mut self.urgent;
-        self.backlog.push(bytes, &self.arrived, |message| {
-            let message = Bytes::from(message);
-            if urgent.is_none() && M::parse(message.clone()).is_ok_and(|message| message.overtakes()) {
+        let (urgent, gzip) = (&mut self.urgent, self.gzip);
+        self.backlog.push(bytes, &self.arrived, |compressed, message| {
+            let message = match compressed {
+                0 => Ok(Bytes::from(message)),
+                1 if gzip => inflate(&message, LONGEST),
+                _ => return,
+            };
+            // What is longer, or no gzip, waits for its turn.
+            if let Ok(message) = message
+                && urgent.is_none()
+                && M::parse(message.clone()).is_ok_and(|message| message.overtakes())
+            {
                 *urgent = Some(message);
             }
         });

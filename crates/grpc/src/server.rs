@@ -194,7 +194,7 @@ async fn connection(io: Io, shared: Arc<Shared>, mut stop: watch::Receiver<bool>
         tokio::select! {
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => {
-                    shared.call(request, respond, &crowd);
+                    shared.call(request, respond, &mut crowd);
                     if let Some(window) = crowd.change(settings) {
                         // Fails only while the peer has not acknowledged the change before; the next one repairs it.
                         let _ = connection.set_initial_window_size(window);
@@ -213,7 +213,7 @@ async fn connection(io: Io, shared: Arc<Shared>, mut stop: watch::Receiver<bool>
 
 impl Shared {
     /// Gives one call to whoever serves its path.
-    fn call(&self, request: Request<RecvStream>, respond: SendResponse<Outgoing>, crowd: &Crowd) {
+    fn call(&self, request: Request<RecvStream>, respond: SendResponse<Outgoing>, crowd: &mut Crowd) {
         if !self.is_authentic(request.headers()) {
             let text = "the metadata anyudf-token is missing or wrong (P9)";
             return refuse(respond, &Status::new(Code::Unauthenticated, text));
@@ -222,7 +222,8 @@ impl Shared {
             let (head, stream) = request.into_parts();
             match check(&head.headers) {
                 Ok(Checked { gzip, deadline, neighbours }) => {
-                    let (settings, tenant) = (self.settings.clone(), crowd.enter().beside(&self.executions));
+                    let tenant = crowd.enter(neighbours).beside(&self.executions);
+                    let settings = self.settings.clone();
                     self.service.execute(Call { stream, respond, gzip, settings, deadline, neighbours, tenant });
                 }
                 Err(response) => {

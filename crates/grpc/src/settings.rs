@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::writer::Neighbours;
+
 /// The feature of a peer whose streams never wait for each other (M6): its connection's window is larger than all its
 /// streams' together. A worker announces it in its heartbeat, an engine in the metadata `anyudf-features` of Execute.
 pub const STREAM_WINDOWS: &str = "stream_windows";
@@ -81,31 +83,40 @@ impl Settings {
 
 /// The executions that one connection carries, and the window that each of them gets (E5, M2).
 ///
+/// Only those of engines that did not announce `stream_windows` are counted. One that did keeps to the 64 itself (M6), and
+/// waits for room in the window that it was given first: that never shrinks on its connection.
+///
 /// HTTP/2 opens a connection's window again in steps of up to a third of it, so stalled streams may hold two thirds:
 /// 1,365 MiB. 64 streams of 8 MiB and 256 of 3 MiB hold 1,280 MiB.
 #[derive(Debug)]
 pub(crate) struct Crowd {
-    tenants: Tenants,
+    strangers: Tenants,
+    /// Whether an engine announced itself here.
+    announced: bool,
     window: u32,
 }
 
 impl Crowd {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Crowd { tenants: Tenants::default(), window: settings.stream_window }
+        Crowd { strangers: Tenants::default(), announced: false, window: settings.stream_window }
     }
 
     /// Takes one more in; it leaves when the tenant is dropped.
-    pub(crate) fn enter(&self) -> Tenant {
-        self.tenants.enter()
+    pub(crate) fn enter(&mut self, neighbours: Neighbours) -> Tenant {
+        if neighbours == Neighbours::Unknown {
+            return self.strangers.enter();
+        }
+        self.announced = true;
+        Tenants::default().enter()
     }
 
     /// The window that streams should have now, when it is not the one they have. Falls at `crowd` and rises again at
     /// half of it, so that it does not flutter.
     pub(crate) fn change(&mut self, settings: &Settings) -> Option<u32> {
-        let streams = self.tenants.count();
+        let streams = self.strangers.count();
         let crowded = settings.crowded_window.min(settings.stream_window);
         let window = match streams {
-            many if many > settings.crowd => crowded,
+            many if many > settings.crowd && !self.announced => crowded,
             few if few <= settings.crowd / 2 => settings.stream_window,
             _ => self.window,
         };
@@ -163,9 +174,9 @@ mod tests {
     fn e5_m2_a_crowd_shares_the_connection() {
         let settings = Settings { crowd: 4, ..Settings::default() };
         let mut crowd = Crowd::new(&settings);
-        let mut tenants: Vec<_> = (0..4).map(|_| crowd.enter()).collect();
+        let mut tenants: Vec<_> = (0..4).map(|_| crowd.enter(Neighbours::Unknown)).collect();
         assert_eq!(crowd.change(&settings), None);
-        tenants.push(crowd.enter());
+        tenants.push(crowd.enter(Neighbours::Unknown));
         assert_eq!(crowd.change(&settings), Some(3 << 20));
         assert_eq!(crowd.change(&settings), None, "said once");
         tenants.truncate(3);

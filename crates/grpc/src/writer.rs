@@ -35,6 +35,8 @@ pub(crate) struct Writer {
     send_buffer: usize,
     /// The peer's window, once it is known.
     window: Option<usize>,
+    /// What a peer that promised nothing may shrink it to later on.
+    crowded: usize,
     neighbours: Neighbours,
     /// Counted as long as we write.
     _tenant: Tenant,
@@ -48,7 +50,15 @@ impl Writer {
         neighbours: Neighbours,
         tenant: Tenant,
     ) -> Self {
-        Writer { stream, send_buffer: settings.send_buffer, window: None, neighbours, _tenant: tenant, waiting: false }
+        Writer {
+            stream,
+            send_buffer: settings.send_buffer,
+            window: None,
+            crowded: settings.crowded_window as usize,
+            neighbours,
+            _tenant: tenant,
+            waiting: false,
+        }
     }
 
     /// How much room is needed at most before a message may begin, however large.
@@ -64,8 +74,8 @@ impl Writer {
             window if window < SMALL_WINDOW => 1,
             // Ours opens again in steps of up to a third, so that more than two thirds might never be free.
             window if self.neighbours == Neighbours::Apart => window / 8 * 5,
-            // How others do it is not known.
-            window => window / 2,
+            // How others do it is not known. They may shrink it while we wait, and HTTP/2 does not tell us.
+            window => window.min(self.crowded) / 2,
         }
     }
 

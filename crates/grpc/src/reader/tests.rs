@@ -1,10 +1,13 @@
 //! The accounting of a stream's window, seen from inside: what is left used when nobody holds anything.
 
 use std::future::poll_fn;
+use std::io::Write as _;
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
 use anyudf_protocol::Request;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures::FutureExt;
 use h2::client::SendRequest;
 use h2::server::SendResponse;
@@ -221,6 +224,38 @@ async fn e5_e9_cancel_is_heard_before_what_waits_as_bytes() {
         line.round_trip().await;
         assert!(matches!(line.poll(), Some(Read::Broken(status)) if status.code() == Code::Cancelled));
         drop(held);
+    }
+}
+
+/// The same message compressed.
+fn compressed(mut message: Outgoing) -> Bytes {
+    message.advance(PREFIX);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&message.copy_to_bytes(message.remaining())).expect("memory");
+    let message = encoder.finish().expect("memory");
+    [&[1], &(message.len() as u32).to_be_bytes()[..], &message].concat().into()
+}
+
+/// E5, E9, P11: Cancel is heard before what waits as bytes on a stream that compresses everything, too.
+#[tokio::test]
+async fn e5_e9_p11_a_compressed_cancel_is_heard_before_what_waits_as_bytes() {
+    for cut in [3, 16_384] {
+        let mut line = Line::open(&small()).await;
+        line.reader.gzip = true;
+        let data = || compressed(Outgoing::data([Bytes::from(vec![7; 200_000])]));
+        line.push(&mut [data(), data(), data()].concat().into(), &mut std::iter::repeat(cut)).await;
+        let held = line.read().expect("it came first");
+        assert!(line.poll().is_none(), "the next one waits until this one is taken");
+        let mut cancel = compressed(Outgoing::from(Request::Cancel(Some("enough".into()))));
+        line.push(&mut cancel, &mut std::iter::repeat(cut)).await;
+        assert!(matches!(line.message(), Some((Request::Cancel(Some(reason)), _)) if reason == "enough"));
+        assert!(line.poll().is_none(), "once");
+        drop(held);
+        for _ in 0..2 {
+            assert!(matches!(line.message(), Some((Request::Data(data), _)) if data.len() == 200_000));
+        }
+        assert!(matches!(line.message(), Some((Request::Cancel(_), _))), "in its turn");
+        assert_eq!(line.used(), 0);
     }
 }
 

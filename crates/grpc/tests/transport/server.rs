@@ -263,3 +263,25 @@ async fn m3_stop_flushes_what_was_answered() {
     let refused = Connection::connect(&served.endpoint, &Settings::default(), None).await;
     assert_eq!(refused.expect_err("nobody listens").code(), Code::Unavailable);
 }
+
+/// E5, M6: an engine that announced `stream_windows` never sees its windows shrink, however many executions seem to be on
+/// its connection: it may wait for more room than would be left. Any other's do shrink.
+#[tokio::test]
+async fn e5_m6_windows_shrink_only_under_a_crowd_of_strangers() {
+    let announced = &[("anyudf-features", "stream_windows")][..];
+    let settings = Settings { crowd: 4, crowded_window: 128 << 10, ..small() };
+    let (full, crowded) = (settings.stream_window as usize, settings.crowded_window as usize);
+    for (first, others, expected) in [(announced, announced, full), (announced, &[], full), (&[], &[], crowded)] {
+        let mut served = Served::start(settings.clone()).await;
+        let mut client = Client::connect(&served).await;
+        let mut calls = Vec::new();
+        for at in 0..6 {
+            let call = client.call(EXECUTE, if at == 0 { first } else { others }).await;
+            calls.push((call, served.arrival().await));
+        }
+        client.round_trips().await;
+        let ((send, _), _) = &mut calls[0];
+        send.reserve_capacity(full);
+        assert_eq!(send.capacity(), expected);
+    }
+}
