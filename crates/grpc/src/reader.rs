@@ -116,7 +116,9 @@ pub(crate) struct Reader {
     partial: Option<Partial>,
     /// What came behind that while too many messages were unread.
     backlog: Backlog,
-    /// A message in the backlog that is heard at once.
+    /// Whether all that arrived and is no message yet was looked at for one that is heard at once.
+    looked_at: bool,
+    /// Such a message in the backlog.
     urgent: Option<Bytes>,
     ended: bool,
     /// Room goes back as soon as bytes arrive, whoever holds credits.
@@ -197,6 +199,7 @@ impl Reader {
             arrived: Bytes::new(),
             partial: None,
             backlog: Backlog::default(),
+            looked_at: false,
             urgent: None,
             ended: false,
             discarding: false,
@@ -213,6 +216,12 @@ impl Reader {
                 return Poll::Ready(read(message, Credit::free()));
             }
             let full = self.poll_full(cx);
+            if full && !std::mem::replace(&mut self.looked_at, true) {
+                self.backlog.begin();
+                let arrived = std::mem::take(&mut self.arrived);
+                self.keep::<M>(arrived);
+                continue;
+            }
             if !full {
                 match self.assemble() {
                     Err(status) => return Poll::Ready(Read::Broken(status)),
@@ -233,7 +242,7 @@ impl Reader {
                     self.ledger.enter(bytes.len());
                     match full {
                         true => self.keep::<M>(bytes),
-                        false => self.arrived = bytes,
+                        false => (self.arrived, self.looked_at) = (bytes, false),
                     }
                 }
                 Some(Err(error)) => return Poll::Ready(Read::Broken(error.into())),
@@ -263,7 +272,7 @@ impl Reader {
     fn keep<M: Parse>(&mut self, bytes: Bytes) {
         debug_assert!(self.partial.is_none(), "a message that was put together is what made it full");
         let (urgent, gzip) = (&mut self.urgent, self.gzip);
-        self.backlog.push(bytes, &self.arrived, |compressed, message| {
+        self.backlog.push(bytes, |compressed, message| {
             let message = match compressed {
                 0 => Ok(Bytes::from(message)),
                 1 if gzip => inflate(&message, LONGEST),
