@@ -121,8 +121,6 @@ pub(crate) struct Reader {
     /// Such a message in the backlog.
     urgent: Option<Bytes>,
     ended: bool,
-    /// Room goes back as soon as bytes arrive, whoever holds credits.
-    discarding: bool,
 }
 
 /// A message of which only a part has arrived.
@@ -202,7 +200,6 @@ impl Reader {
             looked_at: false,
             urgent: None,
             ended: false,
-            discarding: false,
         }
     }
 
@@ -253,18 +250,14 @@ impl Reader {
 
     /// Whether a reset would go unheard here: the peer's side has ended, and that was not told yet.
     pub(crate) fn is_deaf(&self) -> bool {
-        self.ended && self.is_full()
-    }
-
-    fn is_full(&self) -> bool {
-        !self.discarding && self.ledger.is_full()
+        self.ended && self.ledger.is_full()
     }
 
     /// Whether messages have to wait as bytes; it is polled again when many were taken.
     fn poll_full(&self, cx: &mut Context<'_>) -> bool {
-        self.is_full() && {
+        self.ledger.is_full() && {
             self.ledger.reader.register(cx.waker());
-            self.is_full()
+            self.ledger.is_full()
         }
     }
 
@@ -290,9 +283,7 @@ impl Reader {
 
     /// From now on nothing that arrives takes up room, nor does what arrived before, whoever still holds it.
     pub(crate) fn discard(&mut self) {
-        if !std::mem::replace(&mut self.discarding, true) {
-            self.ledger.discard();
-        }
+        self.ledger.discard();
     }
 
     /// Drops whatever still arrives and gives its room back; ready when the peer's side has ended, however.

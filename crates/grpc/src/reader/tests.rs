@@ -284,6 +284,18 @@ async fn e5_e9_cancel_is_heard_in_the_frame_that_fills_the_bound() {
     }
 }
 
+/// E9: a stream that discards has no such bound: what waited as bytes comes, whoever holds what came before.
+#[tokio::test]
+async fn e9_a_full_reader_that_discards_reads_on() {
+    let mut line = Line::open(&small()).await;
+    line.push(&mut requests([0; 5_000]), &mut std::iter::repeat(700)).await;
+    let mut held: Vec<_> = std::iter::from_fn(|| line.message()).collect();
+    assert_eq!(held.len(), most(&small()));
+    line.reader.discard();
+    held.extend(std::iter::from_fn(|| line.message()));
+    assert_eq!((held.len(), line.used()), (5_000, 0));
+}
+
 /// Counts.
 #[derive(Default)]
 struct Wakes(AtomicUsize);
