@@ -95,14 +95,14 @@ pub(crate) enum Read<M> {
 
 /// The messages of one direction of a stream.
 ///
-/// Everything that arrives is parsed at once, so that Cancel is heard however much is queued before it. The peer's
+/// Everything that arrives is read at once, and parsed, so that Cancel is heard however much is queued before it. The peer's
 /// window is what bounds the queue: each message comes with a [`Credit`]. Where messages take more memory than they took
 /// of the window, because they are tiny or were compressed, a second bound of the same size is on that; beyond it they
 /// wait as bytes, and only Cancel is heard before them.
 ///
 /// A message that lies within one HTTP/2 frame is a slice of what was received. One that spans frames is copied once,
 /// to a place where its data is aligned. One that is larger than the window gives room back while it arrives, one such
-/// message at a time, so that memory stays under the window plus one message.
+/// message at a time, so that the bytes of messages stay under the window plus one message.
 #[derive(Debug)]
 pub(crate) struct Reader {
     stream: RecvStream,
