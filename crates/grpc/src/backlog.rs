@@ -27,15 +27,17 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
-    /// Adds bytes behind what is there, and shows each message that ends in them to `look`, with its compression flag.
-    /// `before` is what arrived earlier and is no message yet, if nothing is there.
-    pub(crate) fn push(&mut self, bytes: Bytes, before: &[u8], mut look: impl FnMut(u8, Vec<u8>)) {
+    /// Begins anew with a message.
+    pub(crate) fn begin(&mut self) {
+        debug_assert!(self.is_empty(), "what is there would come before it");
+        self.scan = Scan::default();
+    }
+
+    /// Adds bytes behind those that were added last, whether these are still there or not, and shows each message that
+    /// ends in them to `look`, with its compression flag.
+    pub(crate) fn push(&mut self, bytes: Bytes, mut look: impl FnMut(u8, Vec<u8>)) {
         if bytes.is_empty() {
             return;
-        }
-        if self.is_empty() {
-            self.scan = Scan::default();
-            self.scan.feed(before, &mut look);
         }
         self.scan.feed(&bytes, &mut look);
         if bytes.len() < SMALL_PIECE {
@@ -58,7 +60,7 @@ impl Backlog {
         self.pieces.pop_front().or_else(|| (!small.is_empty()).then(|| std::mem::take(small).freeze()))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.pieces.is_empty() && self.small.is_empty()
     }
 }
@@ -127,16 +129,18 @@ mod tests {
         ]
         .concat();
         let expected = [(0, &b""[..]), (0, b"one"), (1, b"compressed"), (0, &long[1..]), (0, b"two")];
-        for (before, cut) in [(0, 1), (0, 3), (3, 7), (9, 4_097), (14, 50_000), (0, usize::MAX)] {
-            let (mut backlog, mut seen) = (Backlog::default(), Vec::new());
-            let (before, mut rest) = wire.split_at(before);
-            while !rest.is_empty() {
-                let (piece, next) = rest.split_at(cut.min(rest.len()));
-                backlog.push(Bytes::copy_from_slice(piece), before, |flag, message| seen.push((flag, message)));
-                rest = next;
+        // Some is taken before the rest comes.
+        for (taken, cut) in [(0, 1), (0, 3), (3, 7), (2, 4_097), (1, 50_000), (0, usize::MAX)] {
+            let (mut backlog, mut seen, mut kept) = (Backlog::default(), Vec::new(), Vec::new());
+            backlog.begin();
+            for (round, piece) in wire.chunks(cut).enumerate() {
+                if round == taken {
+                    kept.extend(std::iter::from_fn(|| backlog.pop()).flatten());
+                }
+                backlog.push(Bytes::copy_from_slice(piece), |flag, message| seen.push((flag, message)));
             }
-            let kept: Vec<u8> = std::iter::from_fn(|| backlog.pop()).flatten().collect();
-            assert!([before, &kept].concat() == wire, "cuts of {cut}");
+            kept.extend(std::iter::from_fn(|| backlog.pop()).flatten());
+            assert!(kept == wire, "cuts of {cut}");
             let seen: Vec<_> = seen.iter().map(|(flag, message)| (*flag, &message[..])).collect();
             assert!(seen == expected, "cuts of {cut}: {} seen", seen.len());
             assert!(backlog.is_empty());
@@ -147,10 +151,10 @@ mod tests {
     #[test]
     fn e5_empty_frames_are_nothing() {
         let (mut backlog, mut seen) = (Backlog::default(), 0);
-        for _ in 0..100 {
-            backlog.push(Bytes::new(), &framed(0, b"one"), |_, _| seen += 1);
+        for bytes in [&framed(0, b"one")[..], b""].into_iter().chain([&b""[..]; 100]) {
+            backlog.push(Bytes::copy_from_slice(bytes), |_, _| seen += 1);
         }
-        assert!(backlog.is_empty());
-        assert_eq!(seen, 0);
+        assert_eq!(seen, 1);
+        assert!(backlog.pop().is_some() && backlog.pop().is_none());
     }
 }

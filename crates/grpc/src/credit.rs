@@ -85,9 +85,10 @@ impl Ledger {
         }
     }
 
-    /// Whether unread messages take as much as they may. When many were taken the reader is woken.
+    /// Whether unread messages take as much as they may; there is no such bound once they are of no more use. When many
+    /// were taken the reader is woken.
     pub(crate) fn is_full(&self) -> bool {
-        self.beyond.load(Ordering::Acquire) > self.most
+        self.beyond.load(Ordering::Acquire) > self.most && matches!(*self.account(), Account::Open { .. })
     }
 
     /// Enters bytes that were read from the stream.

@@ -95,14 +95,14 @@ pub(crate) enum Read<M> {
 
 /// The messages of one direction of a stream.
 ///
-/// Everything that arrives is parsed at once, so that Cancel is heard however much is queued before it. The peer's
+/// Everything that arrives is read at once, and parsed, so that Cancel is heard however much is queued before it. The peer's
 /// window is what bounds the queue: each message comes with a [`Credit`]. Where messages take more memory than they took
 /// of the window, because they are tiny or were compressed, a second bound of the same size is on that; beyond it they
 /// wait as bytes, and only Cancel is heard before them.
 ///
 /// A message that lies within one HTTP/2 frame is a slice of what was received. One that spans frames is copied once,
 /// to a place where its data is aligned. One that is larger than the window gives room back while it arrives, one such
-/// message at a time, so that memory stays under the window plus one message.
+/// message at a time, so that the bytes of messages stay under the window plus one message.
 #[derive(Debug)]
 pub(crate) struct Reader {
     stream: RecvStream,
@@ -116,11 +116,11 @@ pub(crate) struct Reader {
     partial: Option<Partial>,
     /// What came behind that while too many messages were unread.
     backlog: Backlog,
-    /// A message in the backlog that is heard at once.
+    /// Whether all that arrived and is no message yet was looked at for one that is heard at once.
+    looked_at: bool,
+    /// Such a message in the backlog.
     urgent: Option<Bytes>,
     ended: bool,
-    /// Room goes back as soon as bytes arrive, whoever holds credits.
-    discarding: bool,
 }
 
 /// A message of which only a part has arrived.
@@ -197,9 +197,9 @@ impl Reader {
             arrived: Bytes::new(),
             partial: None,
             backlog: Backlog::default(),
+            looked_at: false,
             urgent: None,
             ended: false,
-            discarding: false,
         }
     }
 
@@ -213,6 +213,12 @@ impl Reader {
                 return Poll::Ready(read(message, Credit::free()));
             }
             let full = self.poll_full(cx);
+            if full && !std::mem::replace(&mut self.looked_at, true) {
+                self.backlog.begin();
+                let arrived = std::mem::take(&mut self.arrived);
+                self.keep::<M>(arrived);
+                continue;
+            }
             if !full {
                 match self.assemble() {
                     Err(status) => return Poll::Ready(Read::Broken(status)),
@@ -233,7 +239,7 @@ impl Reader {
                     self.ledger.enter(bytes.len());
                     match full {
                         true => self.keep::<M>(bytes),
-                        false => self.arrived = bytes,
+                        false => (self.arrived, self.looked_at) = (bytes, false),
                     }
                 }
                 Some(Err(error)) => return Poll::Ready(Read::Broken(error.into())),
@@ -244,18 +250,14 @@ impl Reader {
 
     /// Whether a reset would go unheard here: the peer's side has ended, and that was not told yet.
     pub(crate) fn is_deaf(&self) -> bool {
-        self.ended && self.is_full()
-    }
-
-    fn is_full(&self) -> bool {
-        !self.discarding && self.ledger.is_full()
+        self.ended && self.ledger.is_full()
     }
 
     /// Whether messages have to wait as bytes; it is polled again when many were taken.
     fn poll_full(&self, cx: &mut Context<'_>) -> bool {
-        self.is_full() && {
+        self.ledger.is_full() && {
             self.ledger.reader.register(cx.waker());
-            self.is_full()
+            self.ledger.is_full()
         }
     }
 
@@ -263,7 +265,7 @@ impl Reader {
     fn keep<M: Parse>(&mut self, bytes: Bytes) {
         debug_assert!(self.partial.is_none(), "a message that was put together is what made it full");
         let (urgent, gzip) = (&mut self.urgent, self.gzip);
-        self.backlog.push(bytes, &self.arrived, |compressed, message| {
+        self.backlog.push(bytes, |compressed, message| {
             let message = match compressed {
                 0 => Ok(Bytes::from(message)),
                 1 if gzip => inflate(&message, LONGEST),
@@ -281,9 +283,7 @@ impl Reader {
 
     /// From now on nothing that arrives takes up room, nor does what arrived before, whoever still holds it.
     pub(crate) fn discard(&mut self) {
-        if !std::mem::replace(&mut self.discarding, true) {
-            self.ledger.discard();
-        }
+        self.ledger.discard();
     }
 
     /// Drops whatever still arrives and gives its room back; ready when the peer's side has ended, however.

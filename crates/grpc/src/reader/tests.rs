@@ -259,6 +259,43 @@ async fn e5_e9_p11_a_compressed_cancel_is_heard_before_what_waits_as_bytes() {
     }
 }
 
+/// E5, E9: Cancel is heard although it came in one frame with the messages that fill the bound, and then in its turn only.
+#[tokio::test]
+async fn e5_e9_cancel_is_heard_in_the_frame_that_fills_the_bound() {
+    let most = most(&small());
+    for (cut, behind) in [(3, 10), (16_384, 10), (16_384, 3 * most)] {
+        let mut line = Line::open(&small()).await;
+        let mut cancel = Outgoing::from(Request::Cancel(None));
+        let cancel = cancel.copy_to_bytes(cancel.remaining());
+        let requests = requests(std::iter::repeat_n(0, most + behind));
+        line.push(&mut [requests, cancel].concat().into(), &mut std::iter::repeat(cut)).await;
+        let held: Vec<_> = std::iter::from_fn(|| line.message()).collect();
+        assert_eq!(held.len(), most + 1, "frames of {cut}");
+        assert!(matches!(held.last(), Some((Request::Cancel(_), _))));
+        drop(held);
+        let mut rest = Vec::new();
+        while rest.len() <= behind {
+            let held: Vec<_> = std::iter::from_fn(|| line.message()).collect();
+            assert!(!held.is_empty(), "{} of {behind} came", rest.len());
+            rest.extend(held.into_iter().map(|(message, _)| message));
+        }
+        let at: Vec<_> = (0..rest.len()).filter(|&at| matches!(rest[at], Request::Cancel(_))).collect();
+        assert_eq!((at, line.used()), (vec![behind], 0), "frames of {cut}");
+    }
+}
+
+/// E9: a stream that discards has no such bound: what waited as bytes comes, whoever holds what came before.
+#[tokio::test]
+async fn e9_a_full_reader_that_discards_reads_on() {
+    let mut line = Line::open(&small()).await;
+    line.push(&mut requests([0; 5_000]), &mut std::iter::repeat(700)).await;
+    let mut held: Vec<_> = std::iter::from_fn(|| line.message()).collect();
+    assert_eq!(held.len(), most(&small()));
+    line.reader.discard();
+    held.extend(std::iter::from_fn(|| line.message()));
+    assert_eq!((held.len(), line.used()), (5_000, 0));
+}
+
 /// Counts.
 #[derive(Default)]
 struct Wakes(AtomicUsize);
