@@ -728,12 +728,12 @@ fn d10_an_unused_session_proves_nothing() {
             ask a -> start 0
             up 0 -> a gets 0
             ask b -> start 1
-            failed 1 -> nothing
+            fail 1 -> nothing
             unused 0 -> b gets 0
             ask c -> nothing
-            wait 100ms -> 100ms start 2
-            failed 2 -> nothing
-            wait 200ms -> 200ms start 3
+            wait 0.1s -> 100ms start 2
+            fail 2 -> nothing
+            wait 1s -> 200ms start 3
         "#]],
     );
 }
