@@ -14,6 +14,7 @@ They meet in one lock, `changed`, and none of them holds it while it waits for t
 
 import argparse
 import os
+import resource
 import signal
 import socket
 import sys
@@ -24,6 +25,7 @@ import zlib
 from collections import deque
 from concurrent import futures
 from contextlib import suppress
+from urllib.parse import quote
 
 import grpc
 from org.apache.spark.udf.worker import common_pb2 as common
@@ -36,80 +38,65 @@ MESSAGE_LIMIT = 128 << 20  # P7: gRPC's own limit, 4 MiB, is wrong for this work
 TEXT_LIMIT = 64 << 10  # P7
 NOTICE = 5.0  # R12: seconds that a function has to notice that it is over.
 
-# E5: the input that may wait for the function, and the output that may wait for the engine, in bytes. This library gives
-# credit back when a message is taken, so a full inbox makes `listen` wait, and a Cancel that stands behind it is not heard
-# before there is room. That is why it holds twice what an engine may have under way. Where a library lets you give credit
-# by hand, take all messages at once, and give the credit when the function takes the bytes.
-INBOX, OUTBOX = 16 << 20, 1 << 20
+# E5, in bytes: the input that waits for the function, the output that waits for the engine, and the window of a stream.
+# gRPC's libraries give credit back when a message is taken from them, so a full inbox makes `listen` wait, and a Cancel that
+# stands behind it is heard when the function has taken as much as a window holds. (If it takes nothing, the engine breaks
+# the stream off in the end, and that is heard at once.) So the inbox is large, and the window is fixed and small; left
+# alone, gRPC makes it larger and larger. Where your library lets you give credit by hand, do better: take every message
+# at once, and give the credit when the function takes the bytes.
+INBOX, OUTBOX, WINDOW = 16 << 20, 1 << 20, 1 << 20
 OVERHEAD = 128  # What a waiting message takes beside its bytes, more or less.
 
 
-# The functions (S1-S6). Each is opened with Init and the whole payload, and what that returns is called with the batches as
-# they come: it yields its output, and what it returns in the end is FinishResponse.data. When the execution is over, the
-# batches end in `Cancelled`; a `finally` in the function is its cancel callback (R12).
+# The functions (S1-S6): generators over the batches, as they come. Up to its first `yield` a function opens itself, and may
+# fail to; then it yields its output, and what it returns is FinishResponse.data. When the execution is over, the batches end
+# in `Cancelled`, so that a `finally` is its cancel callback (R12).
 
 
 class SimulatedError(Exception):
     """S2."""
 
 
-def echo(init, payload):
+def echo(init, payload, batches):
     """S1, S2."""
     if payload == b"INIT_ERROR":
         raise Failure(worker_error("simulated init failure"))
-
-    def run(batches):
-        for batch in batches:
-            if batch == b"ERROR":
-                raise SimulatedError("simulated user-code error")
-            yield batch
-
-    return run
+    yield
+    for batch in batches:
+        if batch == b"ERROR":
+            raise SimulatedError("simulated user-code error")
+        yield batch
 
 
-def generate(init, payload):
+def generate(init, payload, batches):
     """S4."""
     count = int(payload)
-
-    def run(batches):
-        for number in range(count):
-            yield b"%d" % number
-
-    return run
+    yield
+    for number in range(count):
+        yield b"%d" % number
 
 
-def sink(init, payload):
+def sink(init, payload, batches):
     """S5."""
-
-    def run(batches):
-        yield from ()
-        return b"%d" % sum(1 for _ in batches)
-
-    return run
+    yield
+    return b"%d" % sum(1 for _ in batches)
 
 
-def slow(init, payload):
+def slow(init, payload, batches):
     """S6."""
     seconds = int(payload) / 1000
-
-    def run(batches):
-        for batch in batches:
-            time.sleep(seconds)
-            yield batch
-
-    return run
+    yield
+    for batch in batches:
+        time.sleep(seconds)
+        yield batch
 
 
-def hang(init, payload):
+def hang(init, payload, batches):
     """S6: it never looks whether it is over."""
-
-    def run(batches):
-        for batch in batches:
-            while True:
-                time.sleep(3600)
-            yield batch
-
-    return run
+    yield
+    for _ in batches:
+        while True:
+            time.sleep(3600)
 
 
 FUNCTIONS = {"echo": echo, "echo/generate": generate, "echo/sink": sink, "echo/slow": slow, "echo/hang": hang}
@@ -170,7 +157,8 @@ class Session:
         self.outbox, self.outbox_size = deque(), 0
         self.answered = False  # InitResponse is said or in the outbox (R4).
         self.failed = False  # An error is (R7).
-        self.done = None  # The FinishResponse, when the function has come to its end.
+        self.result = None  # What the function returned.
+        self.done = None  # The FinishResponse, when the function has come to its end (R10, S3).
         # How it ends.
         self.over = None  # When that began: by a Cancel, a violation, a shutdown. No output after it (R12).
         self.give_up = None  # When it begins by itself, since no Cancel comes after an error (C2).
@@ -206,8 +194,8 @@ class Session:
         if self.failed:
             # C2: what was under way is dropped, late chunks too (R4). Behind Finish the wait is a second.
             if kind == "finish" and not self.finish:
-                self.finish = True
-                self.give_up = min(self.give_up, time.monotonic() + 1)
+                self.finish, self.give_up = True, min(self.give_up, time.monotonic() + 1)
+                self.changed.notify_all()
             return
         wrong = self.wrong(kind, request)
         if wrong:
@@ -336,18 +324,19 @@ class Session:
     def work(self, payload):
         """Opens the function and runs it. A thread of its own."""
         try:
-            function = FUNCTIONS[self.init.udf.format](self.init, payload)
-            del payload
+            function = FUNCTIONS[self.init.udf.format](self.init, payload, self.batches())
+            next(function)
             with self.changed:
                 self.check()
                 self.answered = True
                 self.say(control(init=wire.InitResponse()))  # R4: as soon as the function is open.
-            result = yield_all(function(self.batches()), self.emit)
-            for _ in self.batches():  # What the function did not want. FinishResponse waits for Finish (R10).
+            for output in self.outputs(function):
+                self.emit(output)
+            for _ in self.batches():  # What the function did not want: FinishResponse waits for Finish (R10).
                 pass
             with self.changed:
                 self.check()
-                self.done = wire.FinishResponse(metrics=self.metrics() | {"status": "ok"}, data=result)  # S3
+                self.done = wire.FinishResponse(metrics=self.metrics() | {"status": "ok"}, data=self.result)
                 self.changed.notify_all()
         except Cancelled:
             pass
@@ -362,6 +351,9 @@ class Session:
                 self.working = False
                 self.changed.notify_all()
             self.worker.returned(self)
+
+    def outputs(self, function):
+        self.result = yield from function
 
     def check(self):
         """Whether to go on. Where the function waits, it hears that it is over."""
@@ -444,16 +436,6 @@ class Session:
                 return control(finish=self.done), True
             self.changed.wait(None if until is None else until - now)
         return None, True
-
-
-def yield_all(generator, emit):
-    """Gives all that a generator yields to `emit`; what it returns."""
-    while True:
-        try:
-            output = next(generator)
-        except StopIteration as end:
-            return end.value
-        emit(output)
 
 
 class Worker(service.UdfWorkerServicer):
@@ -546,11 +528,9 @@ class Worker(service.UdfWorkerServicer):
 
 
 def resident():
-    """The memory of this process, where there is procfs; otherwise the most that it ever was."""
+    """The memory of this process. Where there is no procfs, the most that it ever was."""
     with suppress(OSError), open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    import resource
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
@@ -558,9 +538,13 @@ def resident():
 
 
 def bind(server, connection):
-    """P2."""
+    """P2, P6."""
     if not connection.isdigit():
-        server.add_insecure_port("unix:" + connection)
+        # gRPC replaces whatever socket is there, also one that is in use.
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(connection)
+            sys.exit(f"somebody listens at {connection} already")
+        server.add_insecure_port("unix:" + quote(connection))  # Its names of sockets are URIs.
         return os.chmod(connection, 0o600)
     server.add_insecure_port(f"127.0.0.1:{connection}")
     try:
@@ -573,7 +557,8 @@ def bind(server, connection):
 
 
 def heed_sigterm(worker, grace):
-    """P3. A thread that waits for the signal, and so no handler that could interrupt whoever holds a lock."""
+    """P3. A thread that waits for the signal, and so no handler that could interrupt whoever holds a lock. (A program that a
+    function starts inherits that the signal is blocked; a worker whose functions do that unblocks it for them.)"""
     signal.sigwait({signal.SIGTERM})
     first = time.monotonic()
     worker.drain()
@@ -605,6 +590,8 @@ def main():
         options=[
             ("grpc.max_receive_message_length", MESSAGE_LIMIT),
             ("grpc.max_send_message_length", -1),
+            ("grpc.http2.lookahead_bytes", WINDOW),
+            ("grpc.http2.bdp_probe", 0),  # It is what would change the window.
             ("grpc.so_reuseport", 0),  # Otherwise two workers could have one port.
         ],
     )
