@@ -1,7 +1,7 @@
 """A worker in Python: the standard library, grpcio and protobuf, and nothing of anyudf.
 
-It is a model for whoever writes a worker in yet another language. Numbers such as R12 are the rules of docs/protocol.md,
-and each part names those that it keeps. Read `Session` first: it is one Execute stream, and most of the protocol.
+It is a model for whoever writes a worker in yet another language. Numbers such as R12 are rules of docs/protocol.md;
+each part names those that it keeps. Read `Session` first: it is one Execute stream, and most of the protocol.
 
 Three threads share a session, because three things must go on at once:
 
@@ -39,18 +39,18 @@ TEXT_LIMIT = 64 << 10  # P7
 NOTICE = 5.0  # R12: seconds that a function has to notice that it is over.
 
 # E5, in bytes: the input that waits for the function, the output that waits for the engine, and the window of a stream.
-# gRPC's libraries give credit back when a message is taken from them, so a full inbox makes `listen` wait, and a Cancel that
-# stands behind it is heard when the function has taken as much as a window holds. (If it takes nothing, the engine breaks
-# the stream off in the end, and that is heard at once.) So the inbox is large, and the window is fixed and small; left
-# alone, gRPC makes it larger and larger. Where your library lets you give credit by hand, do better: take every message
-# at once, and give the credit when the function takes the bytes.
+# gRPC's libraries give credit back when a message is taken from them, so a full inbox makes `listen` wait, and a Cancel
+# that stands behind it is heard when the function has taken as much as a window holds. (If it takes nothing, the engine
+# breaks the stream off in the end, and that is heard at once.) So the inbox is large, and the window fixed and small;
+# left alone, gRPC makes it larger and larger. Where your library lets you give credit by hand, do better: take every
+# message at once, and give the credit when the function takes the bytes.
 INBOX, OUTBOX, WINDOW = 16 << 20, 1 << 20, 1 << 20
 OVERHEAD = 128  # What a waiting message takes beside its bytes, more or less.
 
 
-# The functions (S1-S6): generators over the batches, as they come. Up to its first `yield` a function opens itself, and may
-# fail to; then it yields its output, and what it returns is FinishResponse.data. When the execution is over, the batches end
-# in `Cancelled`, so that a `finally` is its cancel callback (R12).
+# The functions (S1-S6): generators over the batches, as they come. Up to its first `yield` a function opens itself, and
+# may fail to; then it yields its output, and what it returns is FinishResponse.data. When the execution is over, it
+# meets `Cancelled` where it waits, so that a `finally` is its cancel callback (R12).
 
 
 class SimulatedError(Exception):
@@ -157,7 +157,6 @@ class Session:
         self.outbox, self.outbox_size = deque(), 0
         self.answered = False  # InitResponse is said or in the outbox (R4).
         self.failed = False  # An error is (R7).
-        self.result = None  # What the function returned.
         self.done = None  # The FinishResponse, when the function has come to its end (R10, S3).
         # How it ends.
         self.over = None  # When that began: by a Cancel, a violation, a shutdown. No output after it (R12).
@@ -187,10 +186,10 @@ class Session:
         kind = request.WhichOneof("request")
         if kind == "control":
             kind = request.control.WhichOneof("control")
-        if self.over is not None:
-            return  # C4: nothing that comes now is read.
         if kind == "cancel":
             return self.end()  # R9: at any moment, before Init too; R11: and after Finish.
+        if self.over is not None:
+            return  # C4: nothing that comes now is read.
         if self.failed:
             # C2: what was under way is dropped, late chunks too (R4). Behind Finish the wait is a second.
             if kind == "finish" and not self.finish:
@@ -247,6 +246,7 @@ class Session:
             wrong = f"the payload format `{cut(init.udf.format)}`; this worker has {', '.join(FUNCTIONS)} (C2)"
         else:
             self.payload.append(init.udf.payload)
+            init.udf.ClearField("payload")
             if not init.is_chunking_payload:
                 self.open()
             return
@@ -291,12 +291,12 @@ class Session:
         self.forget_input()
 
     def end(self, blame=None):
-        """R12: no more output, and CancelResponse when the function has noticed. What was said otherwise is still sent."""
+        """R12: no more output, and CancelResponse when the function has noticed. An error that was said is sent."""
+        self.outbox = deque(answer for answer in self.outbox if not answer.HasField("data"))
+        self.outbox_size = 0
         if self.over is None:
             self.over, self.blame = time.monotonic(), blame
-            self.outbox = deque(answer for answer in self.outbox if not answer.HasField("data"))
-            self.outbox_size = 0
-            self.forget_input()
+        self.forget_input()
 
     def lose(self):
         """R14: a broken stream is a Cancel, and nothing more is sent."""
@@ -330,13 +330,12 @@ class Session:
                 self.check()
                 self.answered = True
                 self.say(control(init=wire.InitResponse()))  # R4: as soon as the function is open.
-            for output in self.outputs(function):
-                self.emit(output)
+            result = self.run(function)
             for _ in self.batches():  # What the function did not want: FinishResponse waits for Finish (R10).
                 pass
             with self.changed:
                 self.check()
-                self.done = wire.FinishResponse(metrics=self.metrics() | {"status": "ok"}, data=self.result)
+                self.done = wire.FinishResponse(metrics=self.metrics() | {"status": "ok"}, data=result)
                 self.changed.notify_all()
         except Cancelled:
             pass
@@ -345,6 +344,8 @@ class Session:
                 self.fail(failure.args[0])
         except BaseException as error:
             with self.changed:
+                if isinstance(error.__context__, Cancelled):
+                    self.blame = user_error(error)  # R12: the cancel callback failed.
                 self.fail(user_error(error))
         finally:
             with self.changed:
@@ -352,8 +353,17 @@ class Session:
                 self.changed.notify_all()
             self.worker.returned(self)
 
-    def outputs(self, function):
-        self.result = yield from function
+    def run(self, function):
+        """What the function returns, when all is sent that it yields."""
+        try:
+            while True:
+                self.emit(next(function))
+        except StopIteration as end:
+            return end.value
+        except Cancelled as cancelled:
+            with suppress(StopIteration):
+                function.throw(cancelled)  # It was `emit` that was told.
+            raise
 
     def check(self):
         """Whether to go on. Where the function waits, it hears that it is over."""
@@ -389,7 +399,7 @@ class Session:
         self.worker.count(**{name: number for name, number in more.items() if name.startswith("bytes")})
 
     def metrics(self):
-        """C8: the shape of 4.3.0, a map of texts. Rows are absent, which means unknown: nothing here decodes a batch."""
+        """C8: the shape of 4.3.0, a map of texts. Rows are absent, which means unknown: no batch is decoded here."""
         return {name: str(number) for name, number in self.counts.items()}
 
     # What the engine hears.
@@ -460,7 +470,7 @@ class Worker(service.UdfWorkerServicer):
                 self.counts["sessions_total"] += 1
         if refused:
             context.abort(grpc.StatusCode.UNAVAILABLE, "the worker is shutting down")  # M3
-        # Called when the call is over, however. By then the session mostly is, too; a broken stream is heard here (R14).
+        # Called when the call is over, however. Mostly the session is, too; a broken stream is heard here (R14).
         if not context.add_callback(session.lose):
             session.lose()
         threading.Thread(target=session.listen, args=(requests,), daemon=True).start()
@@ -557,8 +567,8 @@ def bind(server, connection):
 
 
 def heed_sigterm(worker, grace):
-    """P3. A thread that waits for the signal, and so no handler that could interrupt whoever holds a lock. (A program that a
-    function starts inherits that the signal is blocked; a worker whose functions do that unblocks it for them.)"""
+    """P3. A thread that waits for the signal, and so no handler that could interrupt whoever holds a lock. (A program
+    that a function starts inherits that the signal is blocked; a worker whose functions do that unblocks it there.)"""
     signal.sigwait({signal.SIGTERM})
     first = time.monotonic()
     worker.drain()
@@ -583,8 +593,8 @@ def main():
     # Before any thread begins, since threads inherit it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     worker = Worker()
-    # A call has a thread of the pool, also one of Manage: so there are far more than sessions, and a heartbeat never waits
-    # for one (M2). They are made when they are needed.
+    # A call has a thread of the pool, also one of Manage: so there are far more than sessions, and a heartbeat never
+    # waits for one (M2). They are made when they are needed.
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=1024),
         options=[
@@ -601,7 +611,7 @@ def main():
     server.start()
 
     worker.settled.wait()
-    server.stop(grace=NOTICE).wait()  # What was said last, to engines and to whoever asked for the end, is on its way yet.
+    server.stop(grace=NOTICE).wait()  # What was said last, also to whoever asked for the end, may be on its way yet.
     if not flags.connection.isdigit():
         with suppress(FileNotFoundError):
             os.unlink(flags.connection)
