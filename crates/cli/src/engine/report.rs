@@ -44,6 +44,16 @@ pub(super) enum Event {
     },
 }
 
+impl Event {
+    fn error(call: Call, error: &Error) -> Self {
+        let (message, error_class) = match error.execution() {
+            Some(reported) => (reported.message.clone(), reported.error_class.clone()),
+            None => (error.to_string(), None),
+        };
+        Event::Error { call, kind: Kind::of(error), message, error_class }
+    }
+}
+
 /// Bytes, in so few words that they can be told from any others. Nothing of what is not there.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Digest {
@@ -151,11 +161,7 @@ impl Report {
     }
 
     pub(super) fn error(&self, call: Call, error: &Error) {
-        let (message, error_class) = match error.execution() {
-            Some(reported) => (reported.message.clone(), reported.error_class.clone()),
-            None => (error.to_string(), None),
-        };
-        self.event(&Event::Error { call, kind: Kind::of(error), message, error_class });
+        self.event(&Event::error(call, error));
     }
 
     /// The caller's own input has failed.
@@ -178,5 +184,73 @@ impl Report {
             Some(error) => Err(unprinted(error)),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use anyudf_engine::blocking::{Engine, Worker};
+    use anyudf_engine::{Init, SessionConfig, WorkerConfig};
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::*;
+    use crate::test_worker;
+
+    /// The error that init gives, or reading after one batch.
+    fn fails(worker: &Worker, init: Init, data: &'static str) -> Error {
+        let session = worker.session(init);
+        if let Err(error) = session.init() {
+            return error;
+        }
+        let (mut input, mut output) = session.process().expect("init was good");
+        input.send([data.into()]).expect("it is open");
+        output.next().expect_err("it fails")
+    }
+
+    /// What reading gives when it is interrupted, while the worker answers and while it is stopped.
+    fn interrupted(worker: &Worker, stopped: bool) -> Kind {
+        let session = worker.session(Init::new("echo", ""));
+        session.init().expect("it is served");
+        let (_input, mut output) = session.process().expect("init was good");
+        let pid = worker.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("it was started here");
+        let signal = |signal| kill_process(pid, signal).expect("it runs");
+        if stopped {
+            signal(Signal::STOP);
+        }
+        session.control().interrupt();
+        let error = output.next().expect_err("it is interrupted");
+        signal(Signal::CONT);
+        Kind::of(&error)
+    }
+
+    fn shown(error: &Error) -> String {
+        let event = &Event::error(Call::Read, error);
+        serde_json::to_string(&Line { session: Some("a"), event }).expect("text and numbers alone")
+    }
+
+    /// R14, E10, E13: whose fault an error was, where the engine's own kinds are others.
+    #[test]
+    fn r14_e10_e13_errors_are_told_by_whose_fault_they_were() {
+        let engine = Engine::new().expect("a thread");
+        let start = |session| {
+            let config = WorkerConfig { session, ..WorkerConfig::default() };
+            engine.start(&test_worker::command(), config).expect("it starts")
+        };
+        let worker = start(SessionConfig::default());
+        let echo = |payload: &'static str| Init::new("echo", payload);
+        let user = r#"{"session":"a","event":"error","call":"read","kind":"user","message":"simulated user-code error","error_class":"SimulatedError"}"#;
+        assert_eq!(shown(&fails(&worker, echo(""), "ERROR")), user);
+        let own = r#"{"session":"a","event":"error","call":"read","kind":"worker","message":"simulated init failure"}"#;
+        assert_eq!(shown(&fails(&worker, echo("INIT_ERROR"), "")), own);
+        assert_eq!(Kind::of(&fails(&worker, Init::new("", ""), "")), Kind::Protocol);
+        assert_eq!(interrupted(&worker, false), Kind::Cancelled);
+        let impatient = SessionConfig { interrupt_timeout: Duration::from_millis(50), ..SessionConfig::default() };
+        assert_eq!(interrupted(&start(impatient), true), Kind::Interrupted);
+        assert_eq!(Kind::of(&worker.session(echo("")).process().expect_err("before init")), Kind::Misuse);
+        let nowhere = "/nobody/listens/here".parse().expect("a path");
+        let error = engine.connect(&nowhere, None, WorkerConfig::default()).expect_err("nobody listens");
+        assert_eq!(Kind::of(&error), Kind::Transport);
     }
 }
