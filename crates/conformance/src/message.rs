@@ -60,6 +60,8 @@ pub(crate) struct Init {
     pub(crate) role: String,
     pub(crate) number: Option<u64>,
     pub(crate) chunked: bool,
+    /// `is_chunking_payload` is set, to false.
+    explicitly_whole: bool,
     version: Option<u32>,
     data_format: i32,
     format: Option<String>,
@@ -218,6 +220,7 @@ impl Init {
             role: "echo".into(),
             number: None,
             chunked: false,
+            explicitly_whole: false,
             version: Some(1),
             data_format: 1,
             format: None,
@@ -242,6 +245,7 @@ impl Init {
             words.next();
             match pair(word) {
                 ("chunked", None) => init.chunked = true,
+                ("chunked", Some("no")) => init.explicitly_whole = true,
                 ("without-udf", None) => init.without_udf = true,
                 (role, None) => {
                     let (name, count) = match role.strip_suffix(')').and_then(|role| role.split_once('(')) {
@@ -313,7 +317,7 @@ impl Init {
             protocol_version: self.version,
             data_format: self.data_format,
             udf: (!self.without_udf).then_some(udf),
-            is_chunking_payload: self.chunked.then_some(true),
+            is_chunking_payload: (self.chunked || self.explicitly_whole).then_some(self.chunked),
             input_schema: self.input_schema.as_ref().map(Value::bytes),
             output_schema: self.output_schema.as_ref().map(Value::bytes),
             task_context: self.context.clone(),
@@ -333,6 +337,8 @@ pub(crate) struct Shape {
     pub(crate) reversed: bool,
     /// `{split=N}`: N bytes in each frame of HTTP/2.
     pub(crate) split: Option<usize>,
+    /// `{empty-frames}`: before each frame of HTTP/2 one that holds nothing.
+    pub(crate) empty_frames: bool,
     /// `{joined}`: in one frame with the message that follows.
     pub(crate) joined: bool,
     /// `{gzip}`: compressed by gzip (P11).
@@ -361,6 +367,7 @@ impl Shape {
                 ("", None) => {}
                 ("unknown", None) => shape.unknown = true,
                 ("reversed", None) => shape.reversed = true,
+                ("empty-frames", None) => shape.empty_frames = true,
                 ("joined", None) => shape.joined = true,
                 ("gzip", None) => shape.gzip = true,
                 ("split", Some(bytes)) => shape.split = Some(number::<usize>(bytes)?.max(1)),

@@ -20,10 +20,13 @@ use crate::grammar::{Asked, Said};
 use crate::message::{Message, Shape};
 use crate::process::{Process, Subject, gone, kill_stranger};
 use crate::script::{Act, Alternative, Expected, Script, Step};
-use crate::wire::{Call, Dial, EXECUTE, Link, MANAGE, Place, Stream};
+use crate::wire::{Call, Dial, EXECUTE, Link, MANAGE, Metadata, Place, Stream};
 
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
-const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+/// The versions of server reflection, the newer first: some libraries have the older one alone.
+const REFLECTION: [&str; 2] = ["v1", "v1alpha"];
+
+const UNIMPLEMENTED: u32 = 12;
 
 /// How long a filled window stays full before it counts as such.
 const FULL: Duration = Duration::from_millis(150);
@@ -198,11 +201,16 @@ impl<'a> Scene<'a> {
                 self.live(stream).await?.stream.read(*on);
             }
             Act::Wait(time) => sleep(*time).await,
-            Act::Heartbeat { checks, within, eventually } => self.heartbeat(checks, *within, *eventually).await?,
-            Act::Shutdown { cancel, settled, background } => self.shutdown(*cancel, *settled, *background).await?,
+            Act::Heartbeat { metadata, checks, within, eventually } => {
+                self.heartbeat(metadata, checks, *within, *eventually).await?;
+            }
+            Act::Shutdown { metadata, cancel, settled, background } => {
+                self.shutdown(metadata, *cancel, *settled, *background).await?;
+            }
             Act::Answered { settled } => self.answered(*settled).await?,
-            Act::ManageRaw { body, code } => {
-                let answer = self.link().await?.unary(&Call::to(MANAGE), body.clone()).await;
+            Act::ManageRaw { metadata, body, code } => {
+                let call = Call::to(MANAGE).with(metadata);
+                let answer = self.link().await?.unary(&call, body.clone()).await;
                 self.status("manage", answer.map(|_| ()), *code)?;
             }
             Act::CallRaw { path, code } => {
@@ -288,13 +296,14 @@ impl<'a> Scene<'a> {
             Ok(process) => process,
             Err(error) => return self.fail(format!("it cannot be started: {error}")),
         };
-        let exit = process.exit(self.stage.subject.start_timeout).await;
+        let exit = process.exit_or_serve(self.stage.subject.start_timeout).await;
         // What it printed is read by another task, which ends with its output.
         sleep(Duration::from_millis(20)).await;
         let printed = process.explain(String::new());
         match exit {
-            Ok(status) if status.success() => self.fail(process.explain("it ended with success".into())),
-            Ok(_) => match says.iter().find(|part| !printed.contains(part.as_str())) {
+            Ok(None) => self.fail(process.explain("it serves, where it should have refused".into())),
+            Ok(Some(status)) if status.success() => self.fail(process.explain("it ended with success".into())),
+            Ok(Some(_)) => match says.iter().find(|part| !printed.contains(part.as_str())) {
                 Some(part) => self.fail(process.explain(format!("it does not say `{part}`"))),
                 None => Ok(()),
             },
@@ -357,6 +366,7 @@ impl<'a> Scene<'a> {
         let framed = shape.frame(&encoded);
         self.note(format!("{name}> {}", message.show()));
         let live = self.live(name).await?;
+        live.stream.empty_frames = shape.empty_frames;
         if shape.joined {
             live.stream.hold(&framed);
             return Ok(());
@@ -498,11 +508,13 @@ impl<'a> Scene<'a> {
 
     async fn heartbeat(
         &mut self,
+        metadata: &Metadata,
         checks: &[MetricCheck],
         within: Option<Duration>,
         eventually: bool,
     ) -> Result<(), Failure> {
         let message = Bytes::from_static(b"\x0a\x00");
+        let call = Call::to(MANAGE).with(metadata);
         let began = Instant::now();
         loop {
             let patience = match (within, eventually) {
@@ -511,7 +523,7 @@ impl<'a> Scene<'a> {
             };
             let link = self.link().await?;
             let asked = Instant::now();
-            let answer = match timeout(patience, link.unary(&Call::to(MANAGE), message.clone())).await {
+            let answer = match timeout(patience, link.unary(&call, message.clone())).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(status)) => return self.fail(format!("the heartbeat was answered with status {status}")),
                 Err(_) => return self.late(format!("the heartbeat was not answered within {patience:?} (M2)")),
@@ -537,7 +549,13 @@ impl<'a> Scene<'a> {
         }
     }
 
-    async fn shutdown(&mut self, cancel: bool, settled: Option<bool>, background: bool) -> Result<(), Failure> {
+    async fn shutdown(
+        &mut self,
+        metadata: &Metadata,
+        cancel: bool,
+        settled: Option<bool>,
+        background: bool,
+    ) -> Result<(), Failure> {
         let shutdown = wire::ShutdownRequest {
             reason: Some("the conformance kit asks".into()),
             cancel_sessions: cancel.then_some(true),
@@ -545,8 +563,9 @@ impl<'a> Scene<'a> {
         let message = wire::WorkerRequest { manage: Some(wire::worker_request::Manage::Shutdown(shutdown)) };
         self.note(format!("-- shutdown{}", if cancel { ", cancel sessions" } else { "" }));
         let link = self.link().await?;
+        let call = Call::to(MANAGE).with(metadata);
         self.shutdown = Some(tokio::spawn(async move {
-            let answer = link.unary(&Call::to(MANAGE), message.encode_to_vec().into()).await?;
+            let answer = link.unary(&call, message.encode_to_vec().into()).await?;
             let wrong = |message: String| Status { code: 13, message };
             let answer = wire::WorkerResponse::decode(answer).map_err(|error| wrong(error.to_string()))?;
             match answer.manage {
@@ -601,12 +620,22 @@ impl<'a> Scene<'a> {
         // ServerReflectionRequest { list_services: "*" }, of which grpc.reflection.v1 and v1alpha have the same numbers.
         let mut request = Vec::new();
         prost::encoding::string::encode(7, &"*".to_owned(), &mut request);
-        let answer = self.link().await?.unary(&Call::to(REFLECTION), request.into()).await;
-        match answer {
-            Err(status) => self.fail(format!("server reflection answers with status {status}")),
-            Ok(answer) if String::from_utf8_lossy(&answer).contains(name) => Ok(()),
-            Ok(_) => self.fail(format!("server reflection does not list `{name}`")),
+        let request = Bytes::from(request);
+        for version in REFLECTION {
+            let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+            match self.link().await?.unary(&Call::to(&path), request.clone()).await {
+                Err(status) if status.code == UNIMPLEMENTED => {
+                    self.note(format!("-- there is no reflection {version}"))
+                }
+                Err(status) => return self.fail(format!("server reflection answers with status {status}")),
+                Ok(answer) if String::from_utf8_lossy(&answer).contains(name) => {
+                    self.choices.push(version.into());
+                    return Ok(());
+                }
+                Ok(_) => return self.fail(format!("server reflection {version} does not list `{name}`")),
+            }
         }
+        self.fail("there is no server reflection, neither v1 nor v1alpha")
     }
 
     async fn exits(&mut self, status: Option<i32>, within: Duration) -> Result<(), Failure> {

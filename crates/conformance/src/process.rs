@@ -144,13 +144,7 @@ impl Process {
     /// Waits until it answers.
     async fn ready(&mut self, patience: Duration) -> Result<(), String> {
         let answers = async {
-            loop {
-                if let Ok(link) = Link::dial(&self.place, &Dial::default()).await {
-                    match link.unary(&Call::to(MANAGE), Bytes::from_static(b"\x0a\x00")).await {
-                        Err(status) if status.code == 14 => {} // not yet
-                        _ => return,
-                    }
-                }
+            while !answers(&self.place).await {
                 sleep(Duration::from_millis(2)).await;
             }
         };
@@ -159,6 +153,22 @@ impl Process {
             answered = timeout(patience, answers) => answered.map_err(|_| {
                 format!("it did not answer a call at `{}` within {patience:?} (D6)", self.place)
             }),
+        }
+    }
+
+    /// Waits for its end, or until it answers a call: `None`.
+    pub(crate) async fn exit_or_serve(&mut self, patience: Duration) -> Result<Option<ExitStatus>, String> {
+        let place = self.place.clone();
+        let serves = async {
+            // Whoever was at its place before takes connections as well, and never answers.
+            while !matches!(timeout(Duration::from_millis(250), answers(&place)).await, Ok(true)) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            exit = self.exit(patience) => exit.map(Some),
+            () = serves => Ok(None),
         }
     }
 
@@ -240,6 +250,22 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill_group();
     }
+}
+
+/// Whether a call is answered there, with whatever status but UNAVAILABLE: that is not yet.
+async fn answers(place: &Place) -> bool {
+    match Link::dial(place, &Dial::default()).await {
+        Ok(link) => {
+            let answer = link.unary(&Call::to(MANAGE), Bytes::from_static(b"\x0a\x00")).await;
+            !answer.is_err_and(|status| status.code == 14)
+        }
+        Err(_) => false,
+    }
+}
+
+/// Whether this machine has IPv6.
+pub(crate) fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
 /// Whether a process lives that is not ours. A zombie does not.

@@ -12,7 +12,7 @@ use crate::capability::Capability;
 use crate::line::{Words, number, pair, text, time};
 use crate::message::{Message, Shape};
 use crate::process::{Socket, Start};
-use crate::wire::{Call, Dial, EXECUTE};
+use crate::wire::{Call, Dial, EXECUTE, Metadata};
 
 /// One line of a script.
 #[derive(Clone, Debug)]
@@ -78,12 +78,14 @@ pub(crate) enum Act {
     Wait(Duration),
     /// `manage heartbeat …`.
     Heartbeat {
+        metadata: Metadata,
         checks: Vec<MetricCheck>,
         within: Option<Duration>,
         eventually: bool,
     },
     /// `manage shutdown [cancel] settled=…`.
     Shutdown {
+        metadata: Metadata,
         cancel: bool,
         settled: Option<bool>,
         background: bool,
@@ -94,6 +96,7 @@ pub(crate) enum Act {
     },
     /// `manage bytes "…" status CODE`, `manage empty status CODE`.
     ManageRaw {
+        metadata: Metadata,
         body: bytes::Bytes,
         code: u32,
     },
@@ -163,6 +166,8 @@ pub(crate) struct Script {
     pub(crate) needs: BTreeSet<Capability>,
     /// It starts a worker of its own.
     pub(crate) starts: bool,
+    /// It connects over IPv6, which not every machine has.
+    pub(crate) ipv6: bool,
 }
 
 impl Script {
@@ -173,7 +178,8 @@ impl Script {
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
         let mut blocks: Vec<(Step, Vec<Step>)> = Vec::new();
         let mut steps = Vec::new();
-        let mut script = Script { steps: vec![], roles: BTreeSet::new(), needs: BTreeSet::new(), starts: false };
+        let mut script =
+            Script { steps: vec![], roles: BTreeSet::new(), needs: BTreeSet::new(), starts: false, ipv6: false };
         for (number, line) in source.lines().enumerate() {
             let (number, text) = (number + 1, line.split(" #").next().unwrap_or(line).trim());
             if text.is_empty() || text.starts_with('#') {
@@ -220,6 +226,7 @@ impl Script {
                 self.needs.extend((start.socket != Socket::Nothing).then_some(Capability::StaleSocket));
                 self.needs.extend(start.launcher.then_some(Capability::ParentDeath));
             }
+            Act::Connect(dial) => self.ipv6 |= dial.ipv6,
             Act::Shutdown { .. } => {
                 self.needs.insert(Capability::Shutdown);
             }
@@ -397,15 +404,23 @@ fn alternative(words: &mut Words<'_>) -> Result<Alternative, String> {
     loop {
         then.push(match words.take("nothing") {
             true => Expected::Nothing(words.time("how long")?),
-            false => Expected::Said(Pattern::parse(words)?),
+            false => {
+                then.extend(Pattern::parse(words)?.into_iter().map(Expected::Said));
+                match words.take(";") {
+                    true => continue,
+                    false => break,
+                }
+            }
         });
         if !words.take(";") {
             break;
         }
     }
-    match then.iter().rev().skip(1).any(|expected| matches!(expected, Expected::Said(p) if p.kind() == Kind::Gone)) {
-        true => Err("nothing comes after `gone`".into()),
-        false => Ok(Alternative { choice, then }),
+    let ends =
+        |expected: &&Expected| matches!(expected, Expected::Said(p) if matches!(p.kind(), Kind::Gone | Kind::Cut));
+    match then.iter().rev().skip(1).find(ends) {
+        Some(Expected::Said(pattern)) => Err(format!("nothing comes after `{pattern}`")),
+        _ => Ok(Alternative { choice, then }),
     }
 }
 
@@ -439,15 +454,21 @@ fn call(words: &mut Words<'_>) -> Result<Call, String> {
             ("deadline", Some(deadline)) => call.deadline = Some(time(deadline)?),
             ("encoding", Some(encoding)) => call.encoding = Some(encoding.into()),
             ("path", Some(path)) => call.path = text(path)?,
-            (key, Some(value)) if key.starts_with("metadata.") => {
-                let key =
-                    HeaderName::try_from(key.trim_start_matches("metadata.")).map_err(|error| error.to_string())?;
-                call.metadata.push((key, HeaderValue::try_from(text(value)?).map_err(|error| error.to_string())?));
-            }
-            _ => return Err(format!("a stream is not opened with `{word}`")),
+            _ => match metadata(word)? {
+                Some(metadata) => call.metadata.push(metadata),
+                None => return Err(format!("a stream is not opened with `{word}`")),
+            },
         }
     }
     Ok(call)
+}
+
+/// `metadata.KEY="value"`, if that is what it is.
+fn metadata(word: &str) -> Result<Option<(HeaderName, HeaderValue)>, String> {
+    let (Some(key), Some(value)) = (pair(word).0.strip_prefix("metadata."), pair(word).1) else { return Ok(None) };
+    let key = HeaderName::try_from(key).map_err(|error| error.to_string())?;
+    let value = HeaderValue::try_from(text(value)?).map_err(|error| error.to_string())?;
+    Ok(Some((key, value)))
 }
 
 fn start(words: &mut Words<'_>) -> Result<Act, String> {
@@ -481,9 +502,18 @@ fn manage(words: &mut Words<'_>) -> Result<Act, String> {
         Some("settled=any") | None => Ok(None),
         Some(other) => Err(format!("`{other}` is no answer to a shutdown")),
     };
+    let more = |words: &mut Words<'_>| {
+        let mut all = Metadata::new();
+        while let Some(next) = words.peek().map(metadata).transpose()?.flatten() {
+            words.next();
+            all.push(next);
+        }
+        Ok::<_, String>(all)
+    };
     match words.word("heartbeat, shutdown, answered, empty or bytes")? {
         "heartbeat" => {
             let eventually = words.take("eventually");
+            let metadata = more(words)?;
             let mut checks = Vec::new();
             while let Some(word) = words.peek() {
                 if word == "within" {
@@ -492,17 +522,17 @@ fn manage(words: &mut Words<'_>) -> Result<Act, String> {
                 words.next();
                 checks.extend(MetricCheck::parse(word)?);
             }
-            Ok(Act::Heartbeat { checks, within: within(words)?, eventually })
+            Ok(Act::Heartbeat { metadata, checks, within: within(words)?, eventually })
         }
         "shutdown" => {
             let (cancel, background) = (words.take("cancel"), words.take("begins"));
-            Ok(Act::Shutdown { cancel, background, settled: settled(words)? })
+            Ok(Act::Shutdown { cancel, background, metadata: more(words)?, settled: settled(words)? })
         }
         "answered" => Ok(Act::Answered { settled: settled(words)? }),
-        "empty" => Ok(Act::ManageRaw { body: bytes::Bytes::new(), code: status(words)? }),
+        "empty" => Ok(Act::ManageRaw { metadata: more(words)?, body: bytes::Bytes::new(), code: status(words)? }),
         "bytes" => {
             let body = words.value("bytes")?.bytes();
-            Ok(Act::ManageRaw { body, code: status(words)? })
+            Ok(Act::ManageRaw { metadata: more(words)?, body, code: status(words)? })
         }
         other => Err(format!("Manage has no `{other}`")),
     }
@@ -532,7 +562,7 @@ mod tests {
                 a< data* ; nothing 20ms
             }
             < waits: nothing 200ms | hurries: cancel-response error=any ; end
-            manage heartbeat sessions_active=1 within 100ms
+            manage heartbeat metadata.a="b" metadata.c="d" sessions_active=1 within 100ms
             exits 0 within 5s
             "#,
         );
@@ -544,6 +574,9 @@ mod tests {
         assert_eq!(needs, ["chunking", "concurrent", "metrics", "tcp"]);
         let Act::Repeat { steps, count: 3, parallel: true } = &script.steps[5].act else { panic!("{script:?}") };
         assert_eq!(steps.len(), 5);
+        let Act::Heartbeat { metadata, checks, .. } = &script.steps[7].act else { panic!("{script:?}") };
+        assert_eq!((metadata.len(), checks.len()), (2, 1));
+        assert!(!script.ipv6 && Script::parse("connect ipv6").is_ok_and(|script| script.ipv6));
     }
 
     #[test]
@@ -559,6 +592,8 @@ mod tests {
             ("> finish now", "what is `now`?"),
             ("manage shutdown settled=maybe", "no answer to a shutdown"),
             ("< gone ; end", "nothing comes after `gone`"),
+            ("< cut ; end | data", "nothing comes after `cut`"),
+            ("manage empty metadata.\u{1}=\"x\" status OK", "invalid HTTP header name"),
         ] {
             let error = Script::parse(script).expect_err(script);
             assert!(error.contains(says), "{script}: {error}");

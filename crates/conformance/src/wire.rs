@@ -105,7 +105,7 @@ impl Link {
         let (tell, heard) = mpsc::unbounded_channel();
         let (reading, reads) = watch::channel(true);
         let reader = tokio::spawn(listen(response, tell, reads));
-        Ok(Stream { sender: Some(sender), heard, reading, reader, held: BytesMut::new() })
+        Ok(Stream { sender: Some(sender), heard, reading, reader, held: BytesMut::new(), empty_frames: false })
     }
 
     /// One question, one answer.
@@ -145,6 +145,9 @@ fn frame(message: &[u8]) -> Bytes {
     crate::message::Shape::default().frame(message)
 }
 
+/// What a call carries beside its messages.
+pub(crate) type Metadata = Vec<(HeaderName, HeaderValue)>;
+
 /// How a stream is opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -152,12 +155,16 @@ pub(crate) struct Call {
     pub(crate) authority: String,
     pub(crate) deadline: Option<Duration>,
     pub(crate) encoding: Option<String>,
-    pub(crate) metadata: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) metadata: Metadata,
 }
 
 impl Call {
     pub(crate) fn to(path: &str) -> Self {
         Call { path: path.into(), authority: "localhost".into(), deadline: None, encoding: None, metadata: Vec::new() }
+    }
+
+    pub(crate) fn with(self, metadata: &Metadata) -> Self {
+        Call { metadata: metadata.clone(), ..self }
     }
 
     fn request(&self) -> Request<()> {
@@ -212,6 +219,8 @@ pub(crate) struct Stream {
     reader: JoinHandle<()>,
     /// What is to go in one frame with the next.
     held: BytesMut,
+    /// Before each frame goes one that holds nothing.
+    pub(crate) empty_frames: bool,
 }
 
 impl Drop for Stream {
@@ -239,6 +248,9 @@ impl Stream {
             }
             let room = sender.capacity();
             let piece = bytes.split_to(room.min(wanted));
+            if self.empty_frames {
+                sender.send_data(Bytes::new(), false).map_err(|error| error.to_string())?;
+            }
             sender.send_data(piece, false).map_err(|error| error.to_string())?;
         }
         Ok(())
