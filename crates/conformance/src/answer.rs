@@ -7,6 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::capability::Capabilities;
+use crate::expect::Expectation;
 use crate::line::{Words, number, pair, text};
 use crate::value::{Value, show};
 
@@ -178,7 +179,7 @@ pub(crate) struct Pattern {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+enum Kind {
     Init,
     Data,
     /// Any number of data, none too.
@@ -217,8 +218,8 @@ impl fmt::Display for Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern up to `;`, `|` or the end. `data*3` is three of them, and `data "0"..."99"` a hundred.
-    pub(crate) fn parse(words: &mut Words<'_>) -> Result<Vec<Self>, String> {
+    /// `data*3` is three of them, and `data "0"..."99"` a hundred.
+    fn read(words: &mut Words<'_>) -> Result<Vec<Self>, String> {
         let word = words.word("a message")?;
         if let Some(count) = word.strip_prefix("data*").filter(|count| !count.is_empty()) {
             let one = Pattern::one("data", words)?;
@@ -304,13 +305,25 @@ impl Pattern {
         }
         Ok(Pattern { text: shown, kind, fields })
     }
+}
 
-    pub(crate) fn kind(&self) -> Kind {
-        self.kind
+impl Expectation for Pattern {
+    type Heard = Heard;
+    type Context = Capabilities;
+
+    fn parse(words: &mut Words<'_>) -> Result<Vec<Self>, String> {
+        Pattern::read(words)
     }
 
-    /// Whether this is it; otherwise in what it differs.
-    pub(crate) fn check(&self, heard: &Heard, capabilities: &Capabilities) -> Result<(), String> {
+    fn repeats(&self) -> bool {
+        self.kind == Kind::DataStar
+    }
+
+    fn is_last(&self) -> bool {
+        matches!(self.kind, Kind::Gone | Kind::Cut)
+    }
+
+    fn check(&self, heard: &Heard, capabilities: &Capabilities) -> Result<(), String> {
         let same = match (self.kind, heard) {
             (Kind::Init, Heard::Init(_))
             | (Kind::Data | Kind::DataStar, Heard::Data(_))

@@ -28,6 +28,8 @@ mod line;
 
 mod message;
 
+mod expect;
+
 mod answer;
 
 mod value;

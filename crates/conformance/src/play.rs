@@ -1,7 +1,6 @@
 //! Plays a case: says what its script says to the worker, and judges what comes back.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,12 +13,13 @@ use tokio::time::{sleep, timeout};
 
 use anyudf_protocol::wire;
 
-use crate::answer::{Heard, Kind, MetricCheck, Status};
+use crate::answer::{Heard, MetricCheck, Pattern, Status};
 use crate::capability::Capabilities;
+use crate::expect::{Alternative, Matching};
 use crate::grammar::{Asked, Said};
 use crate::message::{Message, Shape};
 use crate::process::{Process, Subject, gone, kill_stranger};
-use crate::script::{Act, Alternative, Expected, Script, Step};
+use crate::script::{Act, Script, Step};
 use crate::wire::{Call, Dial, EXECUTE, Link, MANAGE, Metadata, Place, Stream};
 
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
@@ -426,7 +426,7 @@ impl<'a> Scene<'a> {
     async fn expect(
         &mut self,
         name: &str,
-        alternatives: &[Alternative],
+        alternatives: &[Alternative<Pattern>],
         within: Option<Duration>,
     ) -> Result<(), Failure> {
         let until = match within {
@@ -679,103 +679,5 @@ impl<'a> Scene<'a> {
                 most >> 20
             )),
         }
-    }
-}
-
-/// Which alternatives what has come still is.
-struct Matching<'a> {
-    alternatives: &'a [Alternative],
-    /// Each with how far it has come.
-    alive: VecDeque<(usize, usize)>,
-}
-
-impl<'a> Matching<'a> {
-    fn new(alternatives: &'a [Alternative]) -> Self {
-        let mut matching = Matching { alternatives, alive: (0..alternatives.len()).map(|at| (at, 0)).collect() };
-        matching.skip_stars();
-        matching
-    }
-
-    fn next(&self, (at, step): (usize, usize)) -> Option<&'a Expected> {
-        self.alternatives[at].then.get(step)
-    }
-
-    /// `data*` may be nothing.
-    fn skip_stars(&mut self) {
-        let mut at = 0;
-        while let Some(&(alternative, step)) = self.alive.get(at) {
-            if let Some(Expected::Said(pattern)) = self.next((alternative, step))
-                && pattern.kind() == Kind::DataStar
-                && !self.alive.contains(&(alternative, step + 1))
-            {
-                self.alive.insert(at + 1, (alternative, step + 1));
-            }
-            at += 1;
-        }
-    }
-
-    /// The first alternative that has come to its end.
-    fn done(&self) -> Option<&'a Alternative> {
-        let done = self.alive.iter().find(|state| self.next(**state).is_none());
-        done.map(|(at, _)| &self.alternatives[*at])
-    }
-
-    /// How long nothing may come for an alternative that waits for that.
-    fn quiet(&self) -> Option<Duration> {
-        let quiet = self.alive.iter().filter_map(|state| match self.next(*state) {
-            Some(Expected::Nothing(time)) => Some(*time),
-            _ => None,
-        });
-        quiet.min()
-    }
-
-    /// Nothing has come for so long.
-    fn passed(&mut self, time: Duration) {
-        for state in &mut self.alive {
-            if let Some(Expected::Nothing(wanted)) = self.alternatives[state.0].then.get(state.1)
-                && *wanted <= time
-            {
-                state.1 += 1;
-            }
-        }
-        self.skip_stars();
-    }
-
-    /// Something has come; why it is none of the alternatives, if so.
-    fn heard(&mut self, heard: &Heard, capabilities: &Capabilities) -> Result<(), String> {
-        let mut after = VecDeque::new();
-        let mut why = Vec::new();
-        for &(at, step) in &self.alive {
-            match self.next((at, step)) {
-                Some(Expected::Said(pattern)) => match pattern.check(heard, capabilities) {
-                    Ok(()) if pattern.kind() == Kind::DataStar => after.push_back((at, step)),
-                    Ok(()) => after.push_back((at, step + 1)),
-                    Err(other) => why.push(format!("for `{}`: {other}", self.shown(at, step))),
-                },
-                Some(Expected::Nothing(_)) => why.push("nothing was to come".into()),
-                None => {}
-            }
-        }
-        if after.is_empty() {
-            return Err(why.join("; "));
-        }
-        self.alive = after;
-        self.skip_stars();
-        Ok(())
-    }
-
-    fn shown(&self, at: usize, step: usize) -> String {
-        match &self.alternatives[at].then[step] {
-            Expected::Said(pattern) => pattern.to_string(),
-            Expected::Nothing(time) => format!("nothing {time:?}"),
-        }
-    }
-
-    fn wanted(&self) -> String {
-        let mut wanted = String::new();
-        for (number, &(at, step)) in self.alive.iter().filter(|state| self.next(**state).is_some()).enumerate() {
-            let _ = write!(wanted, "{}`{}`", if number == 0 { "" } else { " or " }, self.shown(at, step));
-        }
-        wanted
     }
 }

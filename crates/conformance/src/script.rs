@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::answer::{Kind, MetricCheck, Pattern, code};
+use crate::answer::{MetricCheck, Pattern, code};
 use crate::capability::Capability;
+use crate::expect::{Alternative, alternatives};
 use crate::line::{Words, number, pair, text, time};
 use crate::message::{Message, Shape};
 use crate::process::{Socket, Start};
@@ -66,7 +67,7 @@ pub(crate) enum Act {
     /// `< …`.
     Expect {
         stream: String,
-        alternatives: Vec<Alternative>,
+        alternatives: Vec<Alternative<Pattern>>,
         within: Option<Duration>,
     },
     /// `stop reading`, `go on reading`.
@@ -140,21 +141,6 @@ pub(crate) enum Act {
         parallel: bool,
         steps: Vec<Step>,
     },
-}
-
-/// One of several things that may come.
-#[derive(Clone, Debug)]
-pub(crate) struct Alternative {
-    /// What it is called in a report, when it is a choice that the protocol leaves open.
-    pub(crate) choice: Option<String>,
-    pub(crate) then: Vec<Expected>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Expected {
-    Said(Pattern),
-    /// Nothing, for so long.
-    Nothing(Duration),
 }
 
 /// A whole script.
@@ -357,10 +343,7 @@ fn stream_act(first: &str, mut words: Words<'_>) -> Result<Act, String> {
             }
         }
     } else if let Some(stream) = stream('<') {
-        let mut alternatives = vec![alternative(&mut words)?];
-        while words.take("|") {
-            alternatives.push(alternative(&mut words)?);
-        }
+        let alternatives = alternatives(&mut words)?;
         Act::Expect { stream: stream.into(), alternatives, within: within(&mut words)? }
     } else if let Some(stream) = stream(':') {
         match words.word("what")? {
@@ -391,36 +374,6 @@ fn status(words: &mut Words<'_>) -> Result<u32, String> {
     match words.take("status") {
         true => code(words.word("a status")?),
         false => Err("`status` is missing".into()),
-    }
-}
-
-/// `[choice:] pattern ; pattern ; nothing 200ms`.
-fn alternative(words: &mut Words<'_>) -> Result<Alternative, String> {
-    let choice = words.peek().and_then(|word| word.strip_suffix(':')).map(String::from);
-    if choice.is_some() {
-        words.next();
-    }
-    let mut then = Vec::new();
-    loop {
-        then.push(match words.take("nothing") {
-            true => Expected::Nothing(words.time("how long")?),
-            false => {
-                then.extend(Pattern::parse(words)?.into_iter().map(Expected::Said));
-                match words.take(";") {
-                    true => continue,
-                    false => break,
-                }
-            }
-        });
-        if !words.take(";") {
-            break;
-        }
-    }
-    let ends =
-        |expected: &&Expected| matches!(expected, Expected::Said(p) if matches!(p.kind(), Kind::Gone | Kind::Cut));
-    match then.iter().rev().skip(1).find(ends) {
-        Some(Expected::Said(pattern)) => Err(format!("nothing comes after `{pattern}`")),
-        _ => Ok(Alternative { choice, then }),
     }
 }
 
