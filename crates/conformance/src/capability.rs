@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::error::Error;
 
-/// Something that not every worker has.
+/// Something that not every worker has, or not every engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -47,11 +47,25 @@ pub enum Capability {
     CallTimeout,
     /// The announcements of M6.
     Announces,
+    /// Letting go of a session ends it (E12).
+    Drop,
+    /// Interrupts (E13).
+    Interrupt,
+    /// Record batches (C9).
+    Arrow,
+    /// A limit for a worker's silence (E7).
+    IdleLimit,
+    /// A worker is asked whether it is there while sessions run (E6, D10).
+    Heartbeats,
+    /// Data before InitResponse (C1).
+    Pipelining,
+    /// A session that can be misused, because no compiler refuses it (E2).
+    Misuse,
 }
 
 impl Capability {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Capability; 16] = [
+    pub const ALL: [Capability; 23] = [
         Capability::Chunking,
         Capability::Concurrent,
         Capability::Shutdown,
@@ -68,9 +82,16 @@ impl Capability {
         Capability::Gzip,
         Capability::CallTimeout,
         Capability::Announces,
+        Capability::Drop,
+        Capability::Interrupt,
+        Capability::Arrow,
+        Capability::IdleLimit,
+        Capability::Heartbeats,
+        Capability::Pipelining,
+        Capability::Misuse,
     ];
 
-    /// What a worker has unless it says otherwise.
+    /// What an implementation has unless it says otherwise.
     pub const DEFAULT: [Capability; 3] = [Capability::Chunking, Capability::Concurrent, Capability::Shutdown];
 
     /// Its name in flags and files.
@@ -92,6 +113,13 @@ impl Capability {
             Capability::Gzip => "gzip",
             Capability::CallTimeout => "call-timeout",
             Capability::Announces => "announces",
+            Capability::Drop => "drop",
+            Capability::Interrupt => "interrupt",
+            Capability::Arrow => "arrow",
+            Capability::IdleLimit => "idle-limit",
+            Capability::Heartbeats => "heartbeats",
+            Capability::Pipelining => "pipelining",
+            Capability::Misuse => "misuse",
         }
     }
 }

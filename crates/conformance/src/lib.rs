@@ -40,9 +40,13 @@ mod capability;
 
 mod play;
 
+mod frames;
+
 mod wire;
 
 mod process;
+
+mod engine;
 
 mod run;
 
@@ -53,7 +57,7 @@ mod rules;
 mod error;
 
 pub use capability::{Capabilities, Capability, Function};
-pub use case::{Case, Level, Selection, read_cases, worker_cases};
+pub use case::{Case, Level, Selection, engine_cases, read_cases, worker_cases};
 pub use error::Error;
 pub use report::{Colours, for_machines, for_people, junit, listed, summary};
 pub use run::{Config, Outcome, Report, run};

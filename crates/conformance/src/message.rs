@@ -141,11 +141,7 @@ impl Message {
             }
             Message::Bytes(value) => return value.bytes(),
         };
-        let bytes = wire::UdfRequest { request }.encode_to_vec();
-        match shape.reversed || shape.unknown {
-            true => change(&bytes, REQUEST, shape).into(),
-            false => bytes.into(),
-        }
+        shape.apply(wire::UdfRequest { request }.encode_to_vec(), REQUEST)
     }
 
     /// How it is called in a transcript.
@@ -382,6 +378,14 @@ impl Shape {
         }
     }
 
+    /// The message with its fields as this has them.
+    pub(crate) fn apply(&self, message: Vec<u8>, layout: &Layout) -> Bytes {
+        match self.reversed || self.unknown {
+            true => change(&message, layout, self).into(),
+            false => message.into(),
+        }
+    }
+
     /// The message with gRPC's prefix before it.
     pub(crate) fn frame(&self, message: &[u8]) -> Bytes {
         let compressed;
@@ -408,12 +412,19 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Which fields of a message are messages whose fields can be changed, too.
-struct Layout(&'static [(u32, &'static Layout)]);
+pub(crate) struct Layout(&'static [(u32, &'static Layout)]);
 
 const LEAF: &Layout = &Layout(&[]);
 const REQUEST: &Layout = &Layout(&[(1, CONTROL), (2, LEAF)]);
 const CONTROL: &Layout = &Layout(&[(1, INIT), (2, LEAF), (3, LEAF), (4, LEAF)]);
 const INIT: &Layout = &Layout(&[(3, LEAF)]);
+pub(crate) const RESPONSE: &Layout = &Layout(&[(1, ANSWER), (2, LEAF)]);
+const ANSWER: &Layout = &Layout(&[(1, OPENED), (2, FINISHED), (3, OPENED), (4, FAILED)]);
+/// CancelResponse has its error at the same place.
+const OPENED: &Layout = &Layout(&[(2, ERROR)]);
+const FAILED: &Layout = &Layout(&[(1, ERROR)]);
+const FINISHED: &Layout = &Layout(&[(3, ERROR)]);
+const ERROR: &Layout = &Layout(&[(1, LEAF), (2, LEAF), (3, LEAF)]);
 
 /// Fields as they are on the wire, each with its number.
 fn fields(mut message: &[u8]) -> Vec<(u32, &[u8], &[u8])> {
@@ -468,7 +479,7 @@ fn change(message: &[u8], layout: &Layout, shape: &Shape) -> Vec<u8> {
 }
 
 /// One field of each kind, with numbers that the protocol does not have.
-fn from_the_future(buffer: &mut impl BufMut) {
+pub(crate) fn from_the_future(buffer: &mut impl BufMut) {
     encode_key(15_001, WireType::Varint, buffer);
     encode_varint(u64::MAX, buffer);
     encode_key(15_002, WireType::LengthDelimited, buffer);

@@ -181,7 +181,7 @@ impl<'a> Scene<'a> {
                 let bytes = bytes.clone();
                 let live = self.live(stream).await?;
                 bytes.get(5..).into_iter().for_each(|message| live.asked.note(message));
-                let sent = live.stream.send(bytes, None).await;
+                let sent = live.stream.out.send(bytes, None).await;
                 self.sent(sent);
             }
             Act::Fill { stream, value, most } => self.fill(stream, &value.bytes(), *most).await?,
@@ -189,11 +189,11 @@ impl<'a> Scene<'a> {
                 self.note(format!("{stream}> half-close"));
                 let live = self.live(stream).await?;
                 live.asked.half_close = true;
-                live.stream.half_close();
+                live.stream.out.half_close();
             }
             Act::Reset { stream } => {
                 self.note(format!("{stream}> reset"));
-                self.live(stream).await?.stream.reset();
+                self.live(stream).await?.stream.out.reset();
             }
             Act::Expect { stream, alternatives, within } => self.expect(stream, alternatives, *within).await?,
             Act::Read { stream, on } => {
@@ -366,12 +366,12 @@ impl<'a> Scene<'a> {
         let framed = shape.frame(&encoded);
         self.note(format!("{name}> {}", message.show()));
         let live = self.live(name).await?;
-        live.stream.empty_frames = shape.empty_frames;
+        live.stream.out.empty_frames = shape.empty_frames;
         if shape.joined {
-            live.stream.hold(&framed);
+            live.stream.out.hold(&framed);
             return Ok(());
         }
-        let sent = live.stream.send(framed, shape.split).await;
+        let sent = live.stream.out.send(framed, shape.split).await;
         self.sent(sent);
         Ok(())
     }
@@ -390,8 +390,8 @@ impl<'a> Scene<'a> {
         let live = self.live(name).await?;
         let mut sent = 0;
         // Some room is kept for Cancel, as every engine must keep it.
-        while sent < most && live.stream.has_room(framed.len() + (8 << 10), FULL).await {
-            if live.stream.send(framed.clone(), None).await.is_err() {
+        while sent < most && live.stream.out.has_room(framed.len() + (8 << 10), FULL).await {
+            if live.stream.out.send(framed.clone(), None).await.is_err() {
                 break;
             }
             sent += 1;
@@ -413,7 +413,7 @@ impl<'a> Scene<'a> {
         };
         live.ended = heard.is_end();
         if live.ended {
-            live.stream.half_close(); // R13
+            live.stream.out.half_close(); // R13
         }
         let judged = live.said.say(&heard, live.asked);
         self.note(format!("{name}< {heard}"));

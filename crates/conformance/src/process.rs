@@ -76,7 +76,8 @@ impl Tail {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    fn keep(&self, output: impl AsyncRead + Unpin + Send + 'static) {
+    /// Keeps the last lines of what comes.
+    pub(crate) fn keep(&self, output: impl AsyncRead + Unpin + Send + 'static) {
         let tail = self.clone();
         tokio::spawn(async move {
             let mut lines = BufReader::new(output).split(b'\n');
@@ -226,10 +227,7 @@ impl Process {
 
     /// Its resident memory in bytes, where there is procfs.
     pub(crate) fn resident(&self) -> Option<u64> {
-        let pid = self.child.id()?;
-        let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-        let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-        Some(pages * rustix::param::page_size() as u64)
+        resident(self.child.id()?)
     }
 
     /// Kills it and all that it has started, and waits until the process is reaped.
@@ -266,6 +264,13 @@ async fn answers(place: &Place) -> bool {
 /// Whether this machine has IPv6.
 pub(crate) fn has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// The resident memory of a process in bytes, where there is procfs.
+pub(crate) fn resident(pid: u32) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
 }
 
 /// Whether a process lives that is not ours. A zombie does not.
@@ -308,7 +313,7 @@ fn shown(exit: io::Result<ExitStatus>) -> String {
 }
 
 /// A port that is free on both loopback addresses, or on the first where there is no IPv6.
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     let mut attempts = 32;
     loop {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

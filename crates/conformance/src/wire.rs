@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
+use h2::RecvStream;
 use h2::client::SendRequest;
-use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -14,12 +14,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::answer::{Heard, Status};
+use crate::frames::{Frames, Outgoing};
 
 pub(crate) const EXECUTE: &str = "/org.apache.spark.udf.worker.UdfWorker/Execute";
 pub(crate) const MANAGE: &str = "/org.apache.spark.udf.worker.UdfWorker/Manage";
-
-/// The longest message that the kit takes from a peer.
-const MAX_MESSAGE: usize = 256 << 20;
 
 /// Where a worker listens.
 #[derive(Clone, Debug)]
@@ -105,7 +103,7 @@ impl Link {
         let (tell, heard) = mpsc::unbounded_channel();
         let (reading, reads) = watch::channel(true);
         let reader = tokio::spawn(listen(response, tell, reads));
-        Ok(Stream { sender: Some(sender), heard, reading, reader, held: BytesMut::new(), empty_frames: false })
+        Ok(Stream { out: Outgoing::new(sender), heard, reading, reader })
     }
 
     /// One question, one answer.
@@ -113,8 +111,8 @@ impl Link {
         let lost = |error: &dyn std::fmt::Display| Status { code: 14, message: error.to_string() };
         let mut stream = self.open(call).await.map_err(|error| lost(&error))?;
         // A refusal may come before all was sent, and says more.
-        let sent = stream.send(frame(&message), None).await;
-        stream.half_close();
+        let sent = stream.out.send(frame(&message), None).await;
+        stream.out.half_close();
         let mut answer = None;
         while let Some((event, _)) = stream.heard.recv().await {
             match event {
@@ -213,83 +211,20 @@ impl From<Event> for Heard {
 /// One stream. Dropping it resets it.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    sender: Option<SendStream<Bytes>>,
+    pub(crate) out: Outgoing,
     pub(crate) heard: mpsc::UnboundedReceiver<(Event, Instant)>,
     reading: watch::Sender<bool>,
     reader: JoinHandle<()>,
-    /// What is to go in one frame with the next.
-    held: BytesMut,
-    /// Before each frame goes one that holds nothing.
-    pub(crate) empty_frames: bool,
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.reset();
+        self.out.reset();
         self.reader.abort();
     }
 }
 
 impl Stream {
-    /// Sends a framed message, in frames of at most `split` bytes. Waits while the peer takes nothing.
-    pub(crate) async fn send(&mut self, mut bytes: Bytes, split: Option<usize>) -> Result<(), String> {
-        if !self.held.is_empty() {
-            self.held.extend_from_slice(&bytes);
-            bytes = self.held.split().freeze();
-        }
-        let sender = self.sender.as_mut().ok_or("our half is closed")?;
-        while bytes.has_remaining() {
-            let wanted = split.unwrap_or(64 << 10).min(bytes.len());
-            sender.reserve_capacity(wanted);
-            // h2 tells of new room once: what `has_room` was told of is there already.
-            if sender.capacity() == 0 {
-                let room = std::future::poll_fn(|cx| sender.poll_capacity(cx)).await;
-                room.ok_or("the stream is closed")?.map_err(|error| error.to_string())?;
-            }
-            let room = sender.capacity();
-            let piece = bytes.split_to(room.min(wanted));
-            if self.empty_frames {
-                sender.send_data(Bytes::new(), false).map_err(|error| error.to_string())?;
-            }
-            sender.send_data(piece, false).map_err(|error| error.to_string())?;
-        }
-        Ok(())
-    }
-
-    /// Waits for room for so many bytes; whether it came in time.
-    pub(crate) async fn has_room(&mut self, bytes: usize, patience: Duration) -> bool {
-        let Some(sender) = self.sender.as_mut() else { return false };
-        sender.reserve_capacity(bytes);
-        let room = async {
-            while sender.capacity() < bytes {
-                match std::future::poll_fn(|cx| sender.poll_capacity(cx)).await {
-                    Some(Ok(_)) => {}
-                    _ => return false,
-                }
-            }
-            true
-        };
-        tokio::time::timeout(patience, room).await.unwrap_or(false)
-    }
-
-    /// Keeps a framed message for the frame of the next.
-    pub(crate) fn hold(&mut self, bytes: &[u8]) {
-        self.held.extend_from_slice(bytes);
-    }
-
-    pub(crate) fn half_close(&mut self) {
-        if let Some(mut sender) = self.sender.take() {
-            // The stream may be over already.
-            let _ = sender.send_data(Bytes::new(), true);
-        }
-    }
-
-    pub(crate) fn reset(&mut self) {
-        if let Some(mut sender) = self.sender.take() {
-            sender.send_reset(h2::Reason::CANCEL);
-        }
-    }
-
     /// Stops reading, so that the peer's window fills; or goes on.
     pub(crate) fn read(&self, on: bool) {
         self.reading.send_replace(on);
@@ -324,7 +259,7 @@ async fn listen(
 
 /// Tells each message; returns how it ended.
 async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut watch::Receiver<bool>) -> Event {
-    let mut buffer = BytesMut::new();
+    let mut frames = Frames::default();
     loop {
         if reads.wait_for(|on| *on).await.is_err() {
             return Event::Cut("nobody listens any more".into());
@@ -336,28 +271,15 @@ async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut wat
         };
         // What the peer sends is taken at once, unless the script has stopped reading.
         let _ = stream.flow_control().release_capacity(piece.len());
-        buffer.extend_from_slice(&piece);
-        while buffer.len() >= 5 {
-            let len = u32::from_be_bytes(buffer[1..5].try_into().expect("four bytes")) as usize;
-            if buffer[0] != 0 {
-                return Event::Wrong(format!(
-                    "a message with flag {}, though no encoding was offered (P11)",
-                    buffer[0]
-                ));
+        for message in frames.take(&piece) {
+            match message {
+                Ok(message) => tell(Event::Message(message)),
+                Err(why) => return Event::Wrong(why),
             }
-            if len > MAX_MESSAGE {
-                return Event::Wrong(format!("a message of {len} bytes"));
-            }
-            if buffer.len() < 5 + len {
-                buffer.reserve(5 + len - buffer.len());
-                break;
-            }
-            buffer.advance(5);
-            tell(Event::Message(buffer.split_to(len).freeze()));
         }
     }
-    if !buffer.is_empty() {
-        return Event::Wrong(format!("{} bytes of a message that was never finished", buffer.len()));
+    if let Err(why) = frames.end() {
+        return Event::Wrong(why);
     }
     match stream.trailers().await {
         Ok(Some(trailers)) => match status(&trailers) {
