@@ -17,6 +17,8 @@ use crate::error::Error;
 pub enum Capability {
     /// Payloads in chunks (R2).
     Chunking,
+    /// Data before InitResponse (C1).
+    Pipelining,
     /// Several sessions at once.
     Concurrent,
     /// Shutdown by Manage (M3, M4).
@@ -51,8 +53,9 @@ pub enum Capability {
 
 impl Capability {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Capability; 16] = [
+    pub const ALL: [Capability; 17] = [
         Capability::Chunking,
+        Capability::Pipelining,
         Capability::Concurrent,
         Capability::Shutdown,
         Capability::Metrics,
@@ -77,6 +80,7 @@ impl Capability {
     pub fn name(self) -> &'static str {
         match self {
             Capability::Chunking => "chunking",
+            Capability::Pipelining => "pipelining",
             Capability::Concurrent => "concurrent",
             Capability::Shutdown => "shutdown",
             Capability::Metrics => "metrics",
@@ -140,8 +144,8 @@ impl Function {
     }
 }
 
-/// The names by which cases call functions, and which of S1-S6 they are.
-pub(crate) const ROLES: [(&str, &str); 7] = [
+/// The names by which cases call functions, and the rules that say what they do.
+pub(crate) const ROLES: [(&str, &str); 8] = [
     ("echo", "S1"),
     ("init-error", "S1"),
     ("user-error", "S2"),
@@ -149,6 +153,8 @@ pub(crate) const ROLES: [(&str, &str); 7] = [
     ("sink", "S5"),
     ("slow", "S6"),
     ("hang", "S6"),
+    // No test function reads Arrow; so only a file of capabilities can say which function of a worker's does.
+    ("batches", "C10"),
 ];
 
 /// All that an implementation offers.

@@ -131,6 +131,8 @@ pub(crate) enum Act {
     SocketMode(u32),
     /// `still runs`.
     Runs,
+    /// `prints no "text"`: once it has ended, not at all.
+    PrintsNo(String),
     /// `memory mark`, `memory below +64Mi`.
     MemoryMark,
     MemoryBelow(u64),
@@ -168,6 +170,8 @@ pub(crate) struct Script {
     pub(crate) starts: bool,
     /// It connects over IPv6, which not every machine has.
     pub(crate) ipv6: bool,
+    /// It starts a worker whose log is full, which not every machine can offer.
+    pub(crate) full_log: bool,
 }
 
 impl Script {
@@ -178,8 +182,14 @@ impl Script {
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
         let mut blocks: Vec<(Step, Vec<Step>)> = Vec::new();
         let mut steps = Vec::new();
-        let mut script =
-            Script { steps: vec![], roles: BTreeSet::new(), needs: BTreeSet::new(), starts: false, ipv6: false };
+        let mut script = Script {
+            steps: vec![],
+            roles: BTreeSet::new(),
+            needs: BTreeSet::new(),
+            starts: false,
+            ipv6: false,
+            full_log: false,
+        };
         for (number, line) in source.lines().enumerate() {
             let (number, text) = (number + 1, line.split(" #").next().unwrap_or(line).trim());
             if text.is_empty() || text.starts_with('#') {
@@ -222,6 +232,7 @@ impl Script {
             Act::Send { shape, .. } => self.needs.extend(shape.gzip.then_some(Capability::Gzip)),
             Act::Start(start) | Act::Refused(start, _) => {
                 self.starts = true;
+                self.full_log |= start.full_log;
                 self.needs.extend(start.tcp.then_some(Capability::Tcp));
                 self.needs.extend((start.socket != Socket::Nothing).then_some(Capability::StaleSocket));
                 self.needs.extend(start.launcher.then_some(Capability::ParentDeath));
@@ -302,6 +313,7 @@ fn act(line: &str) -> Result<Act, String> {
             other => return Err(format!("a socket has no `{other}`")),
         },
         "still" if words.take("runs") => Act::Runs,
+        "prints" if words.take("no") => Act::PrintsNo(text(words.word("what, in quotes")?)?),
         "memory" => match words.word("mark or below")? {
             "mark" => Act::MemoryMark,
             "below" => {
@@ -480,6 +492,7 @@ fn start(words: &mut Words<'_>) -> Result<Act, String> {
             ("stale-socket", None) => start.socket = Socket::Stale,
             ("socket-in-use", None) => start.socket = Socket::InUse,
             ("launcher", None) => start.launcher = true,
+            ("full-log", None) => start.full_log = true,
             ("refused", None) => refused = Some(Vec::new()),
             ("says", Some(part)) => refused.as_mut().ok_or("`says` comes after `refused`")?.push(text(part)?),
             (key, Some(value)) if key.starts_with("env.") => {
