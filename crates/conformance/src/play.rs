@@ -196,9 +196,9 @@ impl<'a> Scene<'a> {
                 self.live(stream).await?.stream.reset();
             }
             Act::Expect { stream, alternatives, within } => self.expect(stream, alternatives, *within).await?,
-            Act::Read { stream, on } => {
-                self.note(if *on { format!("{stream}: reading goes on") } else { format!("{stream}: reading stops") });
-                self.live(stream).await?.stream.read(*on);
+            Act::Read { stream, reading } => {
+                self.note(format!("{stream}: reading is {}", format!("{reading:?}").to_lowercase()));
+                self.live(stream).await?.stream.read(*reading);
             }
             Act::Wait(time) => sleep(*time).await,
             Act::Heartbeat { metadata, checks, within, eventually } => {

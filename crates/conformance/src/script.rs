@@ -12,7 +12,7 @@ use crate::capability::Capability;
 use crate::line::{Words, number, pair, text, time};
 use crate::message::{Message, Shape};
 use crate::process::{Socket, Start};
-use crate::wire::{Call, Dial, EXECUTE, Metadata};
+use crate::wire::{Call, Dial, EXECUTE, Metadata, Reading};
 
 /// One line of a script.
 #[derive(Clone, Debug)]
@@ -69,10 +69,10 @@ pub(crate) enum Act {
         alternatives: Vec<Alternative>,
         within: Option<Duration>,
     },
-    /// `stop reading`, `go on reading`.
+    /// `stop reading`, `go on reading`, `read slowly`.
     Read {
         stream: String,
-        on: bool,
+        reading: Reading,
     },
     /// `wait 100ms`.
     Wait(Duration),
@@ -270,8 +270,11 @@ fn act(line: &str) -> Result<Act, String> {
         "connect" => Act::Connect(dial(&mut words)?),
         "disconnect" => Act::Disconnect,
         "open" => Act::Open { stream: String::new(), call: Box::new(call(&mut words)?) },
-        "stop" if words.take("reading") => Act::Read { stream: name(&mut words), on: false },
-        "go" if words.take("on") && words.take("reading") => Act::Read { stream: name(&mut words), on: true },
+        "stop" if words.take("reading") => Act::Read { stream: name(&mut words), reading: Reading::Off },
+        "read" if words.take("slowly") => Act::Read { stream: name(&mut words), reading: Reading::Slowly },
+        "go" if words.take("on") && words.take("reading") => {
+            Act::Read { stream: name(&mut words), reading: Reading::On }
+        }
         "wait" => Act::Wait(words.time("how long")?),
         "manage" => manage(&mut words)?,
         "call" => {
