@@ -203,8 +203,8 @@ enum Field {
     Says(String),
     /// The error is the one that the capabilities have for this role.
     ErrorOf(String),
-    /// The `error_class` of a UserError.
-    Class(String),
+    /// The `error_class` of a UserError; without one any name of a condition (C12).
+    Class(Option<String>),
     Metric(String, Option<String>),
     MetricAtLeast(String, u64),
     Code(u32),
@@ -281,8 +281,8 @@ impl Pattern {
                     Field::Says(text(part)?)
                 }
                 (Kind::Init | Kind::Error, ("of", Some(role))) => Field::ErrorOf(role.into()),
-                (Kind::Init | Kind::Error | Kind::Finish | Kind::Cancel, ("class", Some(class))) => {
-                    Field::Class(text(class)?)
+                (Kind::Init | Kind::Error | Kind::Finish | Kind::Cancel, ("class", class)) => {
+                    Field::Class(class.map(text).transpose()?)
                 }
                 (Kind::Finish | Kind::Cancel, (key, value)) if key.starts_with("metric.") => {
                     let name = key.trim_start_matches("metric.");
@@ -392,8 +392,11 @@ impl Field {
                 }
             }
             Field::Class(wanted) => match error {
-                Some((_, _, Some(class))) if class == wanted => Ok(()),
-                Some((_, _, class)) => Err(format!("its class is {}, not `{wanted}`", class.unwrap_or("not set"))),
+                Some((_, _, Some(class))) if wanted.as_deref().map_or(is_condition(class), |w| w == class) => Ok(()),
+                Some((_, _, class)) => {
+                    let wanted = wanted.as_deref().unwrap_or("a name IN_CAPITALS");
+                    Err(format!("its class is {}, not `{wanted}`", class.unwrap_or("not set")))
+                }
                 None => Err("it has no error".into()),
             },
             Field::MetricAtLeast(name, least) => at_least("it", name, heard.metrics().get(name).as_deref(), *least),
@@ -410,6 +413,12 @@ impl Field {
             },
         }
     }
+}
+
+/// Whether it is a name in SCREAMING_SNAKE case (C12).
+fn is_condition(name: &str) -> bool {
+    let letter = |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
+    name.starts_with(|first: char| first.is_ascii_uppercase()) && name.chars().all(letter)
 }
 
 /// A metric of `whose` is a number, and no smaller.
@@ -505,6 +514,11 @@ mod tests {
             ("error-response class=\"A\"", &failed(Some("A")), true),
             ("error-response class=\"A\"", &failed(Some("B")), false),
             ("error-response class=\"A\"", &failed(None), false),
+            ("error-response class", &failed(Some("TOO_LARGE_2")), true),
+            ("error-response class", &failed(Some("TooLarge")), false),
+            ("error-response class", &failed(Some("TOO LARGE")), false),
+            ("error-response class", &failed(Some("")), false),
+            ("error-response class", &failed(None), false),
             ("finish-response metric.n>=7", &finish, true),
             ("finish-response metric.n>=8", &finish, false),
             ("finish-response metric.m>=0", &finish, false),

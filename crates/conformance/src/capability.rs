@@ -17,6 +17,8 @@ use crate::error::Error;
 pub enum Capability {
     /// Payloads in chunks (R2).
     Chunking,
+    /// Data before InitResponse (C1).
+    Pipelining,
     /// Several sessions at once.
     Concurrent,
     /// Shutdown by Manage (M3, M4).
@@ -57,8 +59,6 @@ pub enum Capability {
     IdleLimit,
     /// A worker is asked whether it is there while sessions run (E6, D10).
     Heartbeats,
-    /// Data before InitResponse (C1).
-    Pipelining,
     /// A session that can be misused, because no compiler refuses it (E2).
     Misuse,
 }
@@ -67,6 +67,7 @@ impl Capability {
     /// All of them, in the order in which they are shown.
     pub const ALL: [Capability; 23] = [
         Capability::Chunking,
+        Capability::Pipelining,
         Capability::Concurrent,
         Capability::Shutdown,
         Capability::Metrics,
@@ -87,7 +88,6 @@ impl Capability {
         Capability::Arrow,
         Capability::IdleLimit,
         Capability::Heartbeats,
-        Capability::Pipelining,
         Capability::Misuse,
     ];
 
@@ -98,6 +98,7 @@ impl Capability {
     pub fn name(self) -> &'static str {
         match self {
             Capability::Chunking => "chunking",
+            Capability::Pipelining => "pipelining",
             Capability::Concurrent => "concurrent",
             Capability::Shutdown => "shutdown",
             Capability::Metrics => "metrics",
@@ -118,7 +119,6 @@ impl Capability {
             Capability::Arrow => "arrow",
             Capability::IdleLimit => "idle-limit",
             Capability::Heartbeats => "heartbeats",
-            Capability::Pipelining => "pipelining",
             Capability::Misuse => "misuse",
         }
     }
@@ -168,8 +168,8 @@ impl Function {
     }
 }
 
-/// The names by which cases call functions, and which of S1-S6 they are.
-pub(crate) const ROLES: [(&str, &str); 7] = [
+/// The names by which cases call functions, and the rules that say what they do.
+pub(crate) const ROLES: [(&str, &str); 8] = [
     ("echo", "S1"),
     ("init-error", "S1"),
     ("user-error", "S2"),
@@ -177,6 +177,8 @@ pub(crate) const ROLES: [(&str, &str); 7] = [
     ("sink", "S5"),
     ("slow", "S6"),
     ("hang", "S6"),
+    // No test function reads Arrow; so only a file of capabilities can say which function of a worker's does.
+    ("batches", "C10"),
 ];
 
 /// All that an implementation offers.

@@ -63,7 +63,7 @@ pub(crate) async fn play(stage: &Stage<'_>, script: &Script, worker: Option<&Pro
     let mut scene = Scene::new(stage, worker.map(|worker| worker.place.clone()), began);
     let played = timeout(stage.timeout, scene.steps(&script.steps)).await;
     let failure = match played {
-        Ok(Ok(())) => scene.leftovers().err(),
+        Ok(Ok(())) => scene.leftovers(&[]).err(),
         Ok(Err(failure)) => Some(failure),
         Err(_) => {
             let what = format!("it took longer than {:?}", stage.timeout);
@@ -196,9 +196,9 @@ impl<'a> Scene<'a> {
                 self.live(stream).await?.stream.out.reset();
             }
             Act::Expect { stream, alternatives, within } => self.expect(stream, alternatives, *within).await?,
-            Act::Read { stream, on } => {
-                self.note(if *on { format!("{stream}: reading goes on") } else { format!("{stream}: reading stops") });
-                self.live(stream).await?.stream.read(*on);
+            Act::Read { stream, reading } => {
+                self.note(format!("{stream}: reading is {}", format!("{reading:?}").to_lowercase()));
+                self.live(stream).await?.stream.read(*reading);
             }
             Act::Wait(time) => sleep(*time).await,
             Act::Heartbeat { metadata, checks, within, eventually } => {
@@ -255,13 +255,24 @@ impl<'a> Scene<'a> {
                     return self.fail(format!("the worker has ended ({how})"));
                 }
             }
+            Act::PrintsNo(part) => {
+                let process = self.process_mut()?;
+                if process.ended().is_none() {
+                    return self.fail("it still runs, and may print more: this step needs `exits` before it");
+                }
+                process.read_out().await;
+                if process.printed().contains(part) {
+                    let why = format!("`{part}` is in what it printed, which is for logs alone");
+                    return self.fail(self.process()?.explain(why));
+                }
+            }
             Act::MemoryMark => self.resident = self.process()?.resident(),
             Act::MemoryBelow(most) => self.memory_below(*most)?,
             Act::Repeat { count, parallel: false, steps } => {
                 let before: Vec<_> = self.streams.keys().cloned().collect();
                 for _ in 0..*count {
                     self.steps(steps).await?;
-                    self.leftovers()?;
+                    self.leftovers(&before)?;
                     // Each time has streams of its own, and what was there before goes on.
                     self.streams.retain(|name, _| before.contains(name));
                 }
@@ -297,9 +308,10 @@ impl<'a> Scene<'a> {
             Err(error) => return self.fail(format!("it cannot be started: {error}")),
         };
         let exit = process.exit_or_serve(self.stage.subject.start_timeout).await;
-        // What it printed is read by another task, which ends with its output.
-        sleep(Duration::from_millis(20)).await;
-        let printed = process.explain(String::new());
+        if matches!(exit, Ok(Some(_))) {
+            process.read_out().await;
+        }
+        let printed = process.printed();
         match exit {
             Ok(None) => self.fail(process.explain("it serves, where it should have refused".into())),
             Ok(Some(status)) if status.success() => self.fail(process.explain("it ended with success".into())),
@@ -464,12 +476,12 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// What has come and was not asked for must keep to the grammar, too.
-    fn leftovers(&mut self) -> Result<(), Failure> {
+    /// What has come and was not asked for must keep to the grammar, too; of all streams but these.
+    fn leftovers(&mut self, but: &[String]) -> Result<(), Failure> {
         self.at = None;
         let mut notes = Vec::new();
         let mut wrong = None;
-        for (name, live) in &mut self.streams {
+        for (name, live) in self.streams.iter_mut().filter(|(name, _)| !but.contains(name)) {
             while let Ok((event, _)) = live.stream.heard.try_recv() {
                 let heard = Heard::from(event);
                 notes.push(format!("{name}< {heard}"));
@@ -494,7 +506,7 @@ impl<'a> Scene<'a> {
         self.note(format!("-- {count} at once"));
         let mut first = None;
         for (mut scene, outcome) in scenes.into_iter().zip(outcomes) {
-            let outcome = outcome.and_then(|()| scene.leftovers());
+            let outcome = outcome.and_then(|()| scene.leftovers(&[]));
             self.choices.extend(std::mem::take(&mut scene.choices));
             if let (Err(failure), None) = (outcome, &first) {
                 self.transcript.extend(std::mem::take(&mut scene.transcript));

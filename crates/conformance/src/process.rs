@@ -14,16 +14,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::wire::{Call, Dial, Link, MANAGE, Place};
 
 /// Lines of output that are kept.
 const TAIL: usize = 30;
+
+/// A device that takes nothing.
+const FULL: &str = "/dev/full";
 
 /// How a worker is started, besides its command.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +39,8 @@ pub(crate) struct Start {
     pub(crate) socket: Socket,
     /// By a shell that stays.
     pub(crate) launcher: bool,
+    /// Nothing can be written to its standard error.
+    pub(crate) full_log: bool,
 }
 
 /// What is at the place of its socket before it is started.
@@ -63,6 +70,8 @@ pub(crate) struct Process {
     group: Option<Pid>,
     pub(crate) place: Place,
     tail: Tail,
+    /// What reads its output, until that ends.
+    readers: Vec<JoinHandle<()>>,
     _dir: TempDir,
     _in_use: Option<UnixListener>,
 }
@@ -77,7 +86,7 @@ impl Tail {
     }
 
     /// Keeps the last lines of what comes.
-    pub(crate) fn keep(&self, output: impl AsyncRead + Unpin + Send + 'static) {
+    pub(crate) fn keep(&self, output: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<()> {
         let tail = self.clone();
         tokio::spawn(async move {
             let mut lines = BufReader::new(output).split(b'\n');
@@ -89,7 +98,7 @@ impl Tail {
                 let line: String = String::from_utf8_lossy(&line).chars().take(400).collect();
                 tail.push_back(line);
             }
-        });
+        })
     }
 }
 
@@ -121,13 +130,16 @@ impl Subject {
         command.args(&self.arguments).args(&start.arguments).args(["--id", "conformance", "--connection"]);
         command.arg(place.to_string()).envs(start.environment.iter().map(|(name, value)| (name, value)));
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if start.full_log {
+            command.stderr(fs::File::options().write(true).open(FULL)?);
+        }
         let mut child = command.spawn()?;
         let tail = Tail::default();
         let outputs = (child.stdout.take(), child.stderr.take());
-        outputs.0.into_iter().for_each(|output| tail.keep(output));
-        outputs.1.into_iter().for_each(|output| tail.keep(output));
+        let readers = outputs.0.into_iter().map(|output| tail.keep(output));
+        let readers = readers.chain(outputs.1.into_iter().map(|output| tail.keep(output))).collect();
         let group = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        Ok(Process { child, group, place, tail, _dir: dir, _in_use: in_use })
+        Ok(Process { child, group, place, tail, readers, _dir: dir, _in_use: in_use })
     }
 
     /// Starts the worker and waits until it answers a call, with whatever status (D6).
@@ -201,6 +213,16 @@ impl Process {
         }
     }
 
+    /// Waits until all is read that it has printed, once it has ended; not for those that it has started and left behind.
+    pub(crate) async fn read_out(&mut self) {
+        let _ = timeout(Duration::from_secs(1), join_all(self.readers.drain(..))).await;
+    }
+
+    /// The last lines of its output.
+    pub(crate) fn printed(&self) -> String {
+        self.tail.lines().join("\n")
+    }
+
     /// Adds the end of its output.
     pub(crate) fn explain(&self, what: String) -> String {
         let lines = self.tail.lines();
@@ -259,6 +281,11 @@ async fn answers(place: &Place) -> bool {
         }
         Err(_) => false,
     }
+}
+
+/// Whether this machine has a device that is always full.
+pub(crate) fn has_full_device() -> bool {
+    Path::new(FULL).exists()
 }
 
 /// Whether this machine has IPv6.

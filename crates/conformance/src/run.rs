@@ -15,7 +15,7 @@ use crate::case::{Case, Level, Part, Selection, matches, worker_cases};
 use crate::engine;
 use crate::error::Error;
 use crate::play::{Failure, Played, Stage, play};
-use crate::process::{Process, Start, Subject, has_ipv6};
+use crate::process::{Process, Start, Subject, has_full_device, has_ipv6};
 
 /// After so many timeouts the rest of a run is not worth its time.
 const PATIENCE: usize = 10;
@@ -188,10 +188,12 @@ fn missing(case: &Case, capabilities: &Capabilities) -> Option<String> {
         let rule = ROLES.iter().find(|(known, _)| known == role).map_or("", |(_, rule)| rule);
         format!("a function `{role}` ({rule})")
     });
-    let ipv6 = (script.is_some_and(|script| script.ipv6) && !has_ipv6())
-        .then(|| "IPv6, which this machine does not have".to_owned());
+    let lacks = |what: &str| format!("{what}, which this machine does not have");
+    let ipv6 = (script.is_some_and(|script| script.ipv6) && !has_ipv6()).then(|| lacks("IPv6"));
+    let full = (script.is_some_and(|script| script.full_log) && !has_full_device())
+        .then(|| lacks("a device that is always full"));
     let capability = case.needs.iter().find(|need| !capabilities.has(**need));
-    role.or(ipv6).or(capability.map(|capability: &Capability| format!("`{capability}`")))
+    role.or(ipv6).or(full).or(capability.map(|capability: &Capability| format!("`{capability}`")))
 }
 
 /// One job: takes cases until there are none.

@@ -13,7 +13,7 @@ use crate::expect::{Alternative, alternatives};
 use crate::line::{Words, number, pair, text, time};
 use crate::message::{Message, Shape};
 use crate::process::{Socket, Start};
-use crate::wire::{Call, Dial, EXECUTE, Metadata};
+use crate::wire::{Call, Dial, EXECUTE, Metadata, Reading};
 
 /// One line of a script.
 #[derive(Clone, Debug)]
@@ -70,10 +70,10 @@ pub(crate) enum Act {
         alternatives: Vec<Alternative<Pattern>>,
         within: Option<Duration>,
     },
-    /// `stop reading`, `go on reading`.
+    /// `stop reading`, `go on reading`, `read slowly`.
     Read {
         stream: String,
-        on: bool,
+        reading: Reading,
     },
     /// `wait 100ms`.
     Wait(Duration),
@@ -132,6 +132,8 @@ pub(crate) enum Act {
     SocketMode(u32),
     /// `still runs`.
     Runs,
+    /// `prints no "text"`: once it has ended, not at all.
+    PrintsNo(String),
     /// `memory mark`, `memory below +64Mi`.
     MemoryMark,
     MemoryBelow(u64),
@@ -154,6 +156,8 @@ pub(crate) struct Script {
     pub(crate) starts: bool,
     /// It connects over IPv6, which not every machine has.
     pub(crate) ipv6: bool,
+    /// It starts a worker whose log is full, which not every machine can offer.
+    pub(crate) full_log: bool,
 }
 
 impl Script {
@@ -164,8 +168,14 @@ impl Script {
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
         let mut blocks: Vec<(Step, Vec<Step>)> = Vec::new();
         let mut steps = Vec::new();
-        let mut script =
-            Script { steps: vec![], roles: BTreeSet::new(), needs: BTreeSet::new(), starts: false, ipv6: false };
+        let mut script = Script {
+            steps: vec![],
+            roles: BTreeSet::new(),
+            needs: BTreeSet::new(),
+            starts: false,
+            ipv6: false,
+            full_log: false,
+        };
         for (number, line) in source.lines().enumerate() {
             let (number, text) = (number + 1, line.split(" #").next().unwrap_or(line).trim());
             if text.is_empty() || text.starts_with('#') {
@@ -208,6 +218,7 @@ impl Script {
             Act::Send { shape, .. } => self.needs.extend(shape.gzip.then_some(Capability::Gzip)),
             Act::Start(start) | Act::Refused(start, _) => {
                 self.starts = true;
+                self.full_log |= start.full_log;
                 self.needs.extend(start.tcp.then_some(Capability::Tcp));
                 self.needs.extend((start.socket != Socket::Nothing).then_some(Capability::StaleSocket));
                 self.needs.extend(start.launcher.then_some(Capability::ParentDeath));
@@ -245,8 +256,11 @@ fn act(line: &str) -> Result<Act, String> {
         "connect" => Act::Connect(dial(&mut words)?),
         "disconnect" => Act::Disconnect,
         "open" => Act::Open { stream: String::new(), call: Box::new(call(&mut words)?) },
-        "stop" if words.take("reading") => Act::Read { stream: name(&mut words), on: false },
-        "go" if words.take("on") && words.take("reading") => Act::Read { stream: name(&mut words), on: true },
+        "stop" if words.take("reading") => Act::Read { stream: name(&mut words), reading: Reading::Off },
+        "read" if words.take("slowly") => Act::Read { stream: name(&mut words), reading: Reading::Slowly },
+        "go" if words.take("on") && words.take("reading") => {
+            Act::Read { stream: name(&mut words), reading: Reading::On }
+        }
         "wait" => Act::Wait(words.time("how long")?),
         "manage" => manage(&mut words)?,
         "call" => {
@@ -288,6 +302,7 @@ fn act(line: &str) -> Result<Act, String> {
             other => return Err(format!("a socket has no `{other}`")),
         },
         "still" if words.take("runs") => Act::Runs,
+        "prints" if words.take("no") => Act::PrintsNo(text(words.word("what, in quotes")?)?),
         "memory" => match words.word("mark or below")? {
             "mark" => Act::MemoryMark,
             "below" => {
@@ -433,6 +448,7 @@ fn start(words: &mut Words<'_>) -> Result<Act, String> {
             ("stale-socket", None) => start.socket = Socket::Stale,
             ("socket-in-use", None) => start.socket = Socket::InUse,
             ("launcher", None) => start.launcher = true,
+            ("full-log", None) => start.full_log = true,
             ("refused", None) => refused = Some(Vec::new()),
             ("says", Some(part)) => refused.as_mut().ok_or("`says` comes after `refused`")?.push(text(part)?),
             (key, Some(value)) if key.starts_with("env.") => {

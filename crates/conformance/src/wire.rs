@@ -101,7 +101,7 @@ impl Link {
         let mut requests = self.requests.clone().ready().await?;
         let (response, sender) = requests.send_request(call.request(), false)?;
         let (tell, heard) = mpsc::unbounded_channel();
-        let (reading, reads) = watch::channel(true);
+        let (reading, reads) = watch::channel(Reading::On);
         let reader = tokio::spawn(listen(response, tell, reads));
         Ok(Stream { out: Outgoing::new(sender), heard, reading, reader })
     }
@@ -208,12 +208,24 @@ impl From<Event> for Heard {
     }
 }
 
+/// Whether what comes on a stream is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    On,
+    /// With a pause before each frame.
+    Slowly,
+    Off,
+}
+
+/// How long a slow reader waits before each frame.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// One stream. Dropping it resets it.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) out: Outgoing,
     pub(crate) heard: mpsc::UnboundedReceiver<(Event, Instant)>,
-    reading: watch::Sender<bool>,
+    reading: watch::Sender<Reading>,
     reader: JoinHandle<()>,
 }
 
@@ -226,8 +238,8 @@ impl Drop for Stream {
 
 impl Stream {
     /// Stops reading, so that the peer's window fills; or goes on.
-    pub(crate) fn read(&self, on: bool) {
-        self.reading.send_replace(on);
+    pub(crate) fn read(&self, reading: Reading) {
+        self.reading.send_replace(reading);
     }
 }
 
@@ -235,7 +247,7 @@ impl Stream {
 async fn listen(
     response: h2::client::ResponseFuture,
     tell: mpsc::UnboundedSender<(Event, Instant)>,
-    mut reads: watch::Receiver<bool>,
+    mut reads: watch::Receiver<Reading>,
 ) {
     let tell = |event| {
         // Nobody listens when the case is over.
@@ -258,11 +270,14 @@ async fn listen(
 }
 
 /// Tells each message; returns how it ended.
-async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut watch::Receiver<bool>) -> Event {
+async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut watch::Receiver<Reading>) -> Event {
     let mut frames = Frames::default();
     loop {
-        if reads.wait_for(|on| *on).await.is_err() {
+        let Ok(reading) = reads.wait_for(|reading| *reading != Reading::Off).await.map(|reading| *reading) else {
             return Event::Cut("nobody listens any more".into());
+        };
+        if reading == Reading::Slowly {
+            tokio::time::sleep(PAUSE).await;
         }
         let piece = match stream.data().await {
             None => break,

@@ -33,7 +33,9 @@ impl Driver {
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let tail = Tail::default();
-        child.stderr.take().into_iter().for_each(|errors| tail.keep(errors));
+        if let Some(errors) = child.stderr.take() {
+            tail.keep(errors);
+        }
         let (tell, reports) = mpsc::unbounded_channel();
         if let Some(output) = child.stdout.take() {
             tokio::spawn(async move {
