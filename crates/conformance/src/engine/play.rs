@@ -559,7 +559,10 @@ impl<'a> Scene<'a> {
         }
         self.at = step;
         let Some(driver) = &mut self.driver else { return failure };
-        let ended = driver.ended().map_or(String::new(), |how| format!("; the driver has ended ({how})"));
+        let ended = match driver.ended() {
+            Some(how) if !failure.what.contains("has ended") => format!("; the driver has ended ({how})"),
+            _ => String::new(),
+        };
         let what = driver.explain(format!("{}{ended}", failure.what));
         Failure { what, ..failure }
     }
