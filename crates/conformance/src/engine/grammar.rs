@@ -70,7 +70,8 @@ impl Said {
             (Stage::Ended, _) => return broken("nothing can come after the end of a stream"),
             (_, Heard::Wrong(_)) => return broken("it is no message of the protocol (R16)"),
             (_, Heard::Cut(_)) => self.stage = Stage::Ended,
-            (_, Heard::HalfClose) if !answered.terminator && !answered.end => {
+            // Who gives up a worker that does not answer Cancel has no terminator to wait for (E3, E9).
+            (_, Heard::HalfClose) if !answered.terminator && !answered.end && !self.cancelled => {
                 return broken("the engine half-closes when it has seen the terminator (R13)");
             }
             (_, Heard::HalfClose) => self.stage = Stage::Ended,

@@ -2,6 +2,7 @@
 //! and the driver's reports.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -63,6 +64,14 @@ struct Live {
     answered: Answered,
     /// Nothing comes after it.
     ended: bool,
+}
+
+/// Whether a stream was opened.
+enum Opened {
+    Now,
+    NotYet,
+    /// The driver has ended.
+    Never(ExitStatus),
 }
 
 struct Scene<'a> {
@@ -288,8 +297,8 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// The next Execute stream that has no name yet.
-    async fn accept(&mut self, name: &str, patience: Duration) -> Result<bool, Failure> {
+    /// The next Execute stream that has no name yet; whether one came, and whether one still can.
+    async fn accept(&mut self, name: &str, patience: Duration) -> Result<Opened, Failure> {
         let server = self.server.as_mut().expect("it listens");
         let driver = self.driver.as_mut().expect("it was started");
         let streams = &mut server.streams;
@@ -297,15 +306,13 @@ impl<'a> Scene<'a> {
             biased;
             stream = streams.recv() => stream,
             // Its last stream may have come with its end.
-            exit = driver.exit(patience) => match streams.try_recv() {
-                Ok(stream) => Some(stream),
-                Err(_) => match exit {
-                    Ok(status) => return self.fail(format!("the driver has ended ({status}) without opening a stream")),
-                    Err(_) => None,
-                },
+            exit = driver.exit(patience) => match (streams.try_recv(), exit) {
+                (Ok(stream), _) => Some(stream),
+                (Err(_), Ok(status)) => return Ok(Opened::Never(status)),
+                (Err(_), Err(_)) => None,
             },
         };
-        let Some(stream) = stream else { return Ok(false) };
+        let Some(stream) = stream else { return Ok(Opened::NotYet) };
         self.sign();
         let answered = Answered {
             pipelining: self.announced.get("features").is_some_and(|features| features.contains("pipelining")),
@@ -314,15 +321,17 @@ impl<'a> Scene<'a> {
         };
         let live = Live { stream, said: Said::default(), answered, ended: false };
         self.streams.insert(name.into(), live);
-        Ok(true)
+        Ok(Opened::Now)
     }
 
     /// The stream of this name, which the engine opens.
     async fn live(&mut self, name: &str) -> Result<&mut Live, Failure> {
         if !self.streams.contains_key(name) {
             let patience = self.deadline(None).saturating_duration_since(Instant::now());
-            if !self.accept(name, patience).await? {
-                return self.late("no stream was opened in time");
+            match self.accept(name, patience).await? {
+                Opened::Now => {}
+                Opened::NotYet => return self.late("no stream was opened in time"),
+                Opened::Never(status) => return self.unopened(status),
             }
         }
         Ok(self.streams.get_mut(name).expect("it was put there"))
@@ -372,12 +381,13 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The next thing that comes on a stream, judged by the grammar.
+    fn unopened<T>(&self, status: ExitStatus) -> Result<T, Failure> {
+        self.fail(format!("the driver has ended ({status}) without opening a stream"))
+    }
+
+    /// The next thing that comes on a stream that was opened, judged by the grammar.
     async fn next(&mut self, name: &str, patience: Duration) -> Result<Option<Heard>, Failure> {
-        if !self.streams.contains_key(name) && !self.accept(name, patience).await? {
-            return Ok(None);
-        }
-        let live = self.streams.get_mut(name).expect("it is there, or was accepted");
+        let Some(live) = self.streams.get_mut(name) else { return Ok(None) };
         if live.ended {
             sleep(Duration::ZERO).await;
             return Ok(None);
@@ -409,6 +419,18 @@ impl<'a> Scene<'a> {
             let left = until.saturating_duration_since(Instant::now());
             let quiet = matching.quiet();
             let patience = quiet.map_or(left, |quiet| quiet.min(left));
+            if !self.streams.contains_key(name) {
+                match (self.accept(name, patience).await?, quiet) {
+                    (Opened::Now, _) => {}
+                    (Opened::NotYet, Some(quiet)) if quiet <= left => matching.passed(patience),
+                    (Opened::NotYet, _) => {
+                        return self.late(format!("no stream was opened in time; {} was expected", matching.wanted()));
+                    }
+                    (Opened::Never(_), Some(quiet)) => matching.passed(quiet),
+                    (Opened::Never(status), None) => return self.unopened(status),
+                }
+                continue;
+            }
             let ended = self.streams.get(name).is_some_and(|live| live.ended);
             match self.next(name, patience).await? {
                 Some(heard) => {
