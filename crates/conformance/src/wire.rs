@@ -44,13 +44,22 @@ pub(crate) struct Dial {
     pub(crate) window: u32,
     pub(crate) connection_window: u32,
     pub(crate) max_frame: u32,
+    /// Bytes of a stream that HTTP/2 takes before they are on the socket.
+    pub(crate) send_buffer: usize,
     /// Over IPv6, where it is a port.
     pub(crate) ipv6: bool,
 }
 
 impl Default for Dial {
     fn default() -> Self {
-        Dial { window: 1 << 20, connection_window: 256 << 20, max_frame: 16 << 10, ipv6: false }
+        Dial {
+            window: 1 << 20,
+            connection_window: 256 << 20,
+            max_frame: 16 << 10,
+            // More than any window: only the peer is to hold us back.
+            send_buffer: 256 << 20,
+            ipv6: false,
+        }
     }
 }
 
@@ -87,8 +96,7 @@ impl Link {
             .initial_window_size(dial.window)
             .initial_connection_window_size(dial.connection_window)
             .max_frame_size(dial.max_frame)
-            // More than any window: only the peer is to hold us back.
-            .max_send_buffer_size(256 << 20)
+            .max_send_buffer_size(dial.send_buffer)
             .enable_push(false);
         let (requests, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
         let task = tokio::spawn(async move {
@@ -228,20 +236,28 @@ impl Stream {
             self.held.extend_from_slice(&bytes);
             bytes = self.held.split().freeze();
         }
-        let sender = self.sender.as_mut().ok_or("our half is closed")?;
         while bytes.has_remaining() {
-            let wanted = split.unwrap_or(64 << 10).min(bytes.len());
-            sender.reserve_capacity(wanted);
-            // h2 tells of new room once: what `has_room` was told of is there already.
-            if sender.capacity() == 0 {
-                let room = std::future::poll_fn(|cx| sender.poll_capacity(cx)).await;
-                room.ok_or("the stream is closed")?.map_err(|error| error.to_string())?;
-            }
-            let room = sender.capacity();
-            let piece = bytes.split_to(room.min(wanted));
-            sender.send_data(piece, false).map_err(|error| error.to_string())?;
+            self.send_some(&mut bytes, split.unwrap_or(64 << 10)).await?;
         }
         Ok(())
+    }
+
+    /// Waits for room, and sends as much of `bytes` as there is room for, at most `most`.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits, it has sent nothing.
+    pub(crate) async fn send_some(&mut self, bytes: &mut Bytes, most: usize) -> Result<(), String> {
+        let sender = self.sender.as_mut().ok_or("our half is closed")?;
+        let wanted = most.min(bytes.len());
+        sender.reserve_capacity(wanted);
+        // h2 tells of new room once: what `has_room` was told of is there already.
+        if sender.capacity() == 0 {
+            let room = std::future::poll_fn(|cx| sender.poll_capacity(cx)).await;
+            room.ok_or("the stream is closed")?.map_err(|error| error.to_string())?;
+        }
+        let room = sender.capacity();
+        let piece = bytes.split_to(room.min(wanted));
+        sender.send_data(piece, false).map_err(|error| error.to_string())
     }
 
     /// Waits for room for so many bytes; whether it came in time.
@@ -258,6 +274,11 @@ impl Stream {
             true
         };
         tokio::time::timeout(patience, room).await.unwrap_or(false)
+    }
+
+    /// What the peer says, apart from the stream, so that one can listen while one waits to send.
+    pub(crate) fn take_heard(&mut self) -> mpsc::UnboundedReceiver<(Event, Instant)> {
+        std::mem::replace(&mut self.heard, mpsc::unbounded_channel().1)
     }
 
     /// Keeps a framed message for the frame of the next.
@@ -317,31 +338,24 @@ async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut wat
         if reads.wait_for(|on| *on).await.is_err() {
             return Event::Cut("nobody listens any more".into());
         }
-        let piece = match stream.data().await {
+        let mut piece = match stream.data().await {
             None => break,
             Some(Ok(piece)) => piece,
             Some(Err(error)) => return Event::Cut(error.to_string()),
         };
         // What the peer sends is taken at once, unless the script has stopped reading.
         let _ = stream.flow_control().release_capacity(piece.len());
+        // Messages that are whole in a frame are not copied.
+        if buffer.is_empty() {
+            match whole_messages(&mut piece, tell) {
+                Ok(_) => {}
+                Err(wrong) => return wrong,
+            }
+        }
         buffer.extend_from_slice(&piece);
-        while buffer.len() >= 5 {
-            let len = u32::from_be_bytes(buffer[1..5].try_into().expect("four bytes")) as usize;
-            if buffer[0] != 0 {
-                return Event::Wrong(format!(
-                    "a message with flag {}, though no encoding was offered (P11)",
-                    buffer[0]
-                ));
-            }
-            if len > MAX_MESSAGE {
-                return Event::Wrong(format!("a message of {len} bytes"));
-            }
-            if buffer.len() < 5 + len {
-                buffer.reserve(5 + len - buffer.len());
-                break;
-            }
-            buffer.advance(5);
-            tell(Event::Message(buffer.split_to(len).freeze()));
+        match whole_messages(&mut buffer, tell) {
+            Ok(missing) => buffer.reserve(missing),
+            Err(wrong) => return wrong,
         }
     }
     if !buffer.is_empty() {
@@ -355,6 +369,28 @@ async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut wat
         Ok(None) => Event::Wrong("the stream ends without trailers: gRPC has its status there".into()),
         Err(error) => Event::Cut(error.to_string()),
     }
+}
+
+/// Takes and tells the messages that are whole, and says how many bytes of the next one are missing, as far as that is
+/// known.
+fn whole_messages(bytes: &mut impl Buf, tell: &impl Fn(Event)) -> Result<usize, Event> {
+    // Both kinds of buffer are one chunk.
+    while let Some(head) = bytes.chunk().first_chunk::<5>() {
+        let [flag, len @ ..] = *head;
+        let len = u32::from_be_bytes(len) as usize;
+        if flag != 0 {
+            return Err(Event::Wrong(format!("a message with flag {flag}, though no encoding was offered (P11)")));
+        }
+        if len > MAX_MESSAGE {
+            return Err(Event::Wrong(format!("a message of {len} bytes")));
+        }
+        if bytes.remaining() < 5 + len {
+            return Ok(5 + len - bytes.remaining());
+        }
+        bytes.advance(5);
+        tell(Event::Message(bytes.copy_to_bytes(len)));
+    }
+    Ok(0)
 }
 
 fn status(headers: &HeaderMap) -> Option<Status> {
