@@ -27,11 +27,13 @@ impl Batches {
     pub(super) fn new(size: usize) -> Self {
         let len = data_len(size);
         let pattern = Value::Sized(len).bytes();
-        let data = std::array::from_fn(|kind| pattern.iter().map(|byte| byte.wrapping_add(61 * kind as u8)).collect());
-        let framed = data.each_ref().map(|data: &Bytes| {
-            let request = wire::udf_request::Request::Data(wire::DataRequest { data: data.clone() });
+        let framed = std::array::from_fn(|kind| {
+            let data = pattern.iter().map(|byte| byte.wrapping_add(61 * kind as u8)).collect();
+            let request = wire::udf_request::Request::Data(wire::DataRequest { data });
             Shape::default().frame(&wire::UdfRequest { request: Some(request) }.encode_to_vec())
         });
+        // It is the last of a message.
+        let data = framed.each_ref().map(|framed| framed.slice(framed.len() - len..));
         Batches { size, data, framed }
     }
 

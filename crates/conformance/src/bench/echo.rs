@@ -6,7 +6,7 @@ use tokio::time::timeout_at;
 
 use super::batches::Batches;
 use super::figure::show_bytes;
-use super::session::Session;
+use super::session::{Session, told};
 use crate::answer::Heard;
 
 /// How much longer than silence may last a run may take to end.
@@ -70,11 +70,19 @@ pub(super) async fn echo(
                     }
                 }
             };
-            let stuck = |()| {
-                let size = show_bytes(batches.size);
-                format!("{answered} of {sent} batches of {size} came back, and then none for {patience:?}")
-            };
-            timeout_at((last + patience).min(end).into(), step).await.map_err(|_| stuck(()))?
+            timeout_at((last + patience).min(end).into(), step).await
+        };
+        let Ok(event) = event else {
+            let size = show_bytes(batches.size);
+            return Err(match answered == sent {
+                true => {
+                    format!("all {sent} batches of {size} came back, and FinishResponse did not come for {patience:?}")
+                }
+                false if last + patience < end => {
+                    format!("{answered} of {sent} batches of {size} came back, and then none for {patience:?}")
+                }
+                false => format!("{answered} of {sent} batches of {size} came back; the rest would take too long"),
+            });
         };
         let Some(event) = event else {
             if pending.is_empty() {
@@ -109,7 +117,7 @@ pub(super) async fn echo(
                     show_bytes(batches.size)
                 ));
             }
-            (other, _) => return Err(format!("after {answered} batches the worker answered `{other}`")),
+            (other, _) => return Err(format!("after {answered} batches the worker answered {}", told(&other))),
         }
     }
     session.stream.half_close(); // R13

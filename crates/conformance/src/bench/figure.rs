@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 const GIB: f64 = (1 << 30) as f64;
 
@@ -114,37 +114,61 @@ impl Figure {
         }
     }
 
-    /// One JSON object, for machines.
+    /// One JSON object, for machines: `measure`, and numbers whose units are in their names.
     pub fn json(&self) -> String {
-        let mut object = match self {
-            Figure::Throughput(through) => json!({
-                "measure": "throughput",
-                "batch_bytes": through.batch_bytes,
-                "gib_per_s": rounded(through.bytes_per_s / GIB),
-                "raw_socket_gib_per_s": rounded(through.raw_socket_bytes_per_s / GIB),
-                "ratio_to_raw_socket": rounded(through.ratio()),
+        let line = match self {
+            Figure::Throughput(through) => serde_json::to_string(&ThroughputLine {
+                measure: "throughput",
+                batch_bytes: through.batch_bytes,
+                gib_per_s: rounded(through.bytes_per_s / GIB),
+                raw_socket_gib_per_s: rounded(through.raw_socket_bytes_per_s / GIB),
+                ratio_to_raw_socket: rounded(through.ratio()),
             }),
-            Figure::Latency(latency) => json!({
-                "measure": latency.what.name(),
-                "median_ms": rounded(millis(latency.median)),
-                "p99_ms": rounded(millis(latency.p99)),
-                "max_ms": rounded(millis(latency.max)),
-                "samples": latency.samples,
-            }),
+            Figure::Latency(latency) => serde_json::to_string(&LatencyLine::of(latency)),
         };
-        let mut add = |name: &str, value: Value| object[name] = value;
-        match self {
-            Figure::Latency(Latency { what: What::HeartbeatUnderLoad { streams, bytes_per_s }, .. }) => {
-                add("streams", json!(streams));
-                add("load_gib_per_s", json!(rounded(bytes_per_s / GIB)));
-            }
-            Figure::Latency(Latency { what: What::Cancel { behind, queued_bytes }, .. }) => {
-                add("behind", json!(behind));
-                add("queued_bytes", json!(queued_bytes));
-            }
-            _ => {}
-        }
-        object.to_string()
+        line.expect("names and numbers are JSON")
+    }
+}
+
+#[derive(Serialize)]
+struct ThroughputLine {
+    measure: &'static str,
+    batch_bytes: usize,
+    gib_per_s: f64,
+    raw_socket_gib_per_s: f64,
+    ratio_to_raw_socket: f64,
+}
+
+#[derive(Serialize)]
+struct LatencyLine {
+    measure: &'static str,
+    median_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+    samples: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load_gib_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    behind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queued_bytes: Option<usize>,
+}
+
+impl LatencyLine {
+    fn of(latency: &Latency) -> Self {
+        let [median_ms, p99_ms, max_ms] = [latency.median, latency.p99, latency.max].map(|time| rounded(millis(time)));
+        let (measure, samples) = (latency.what.name(), latency.samples);
+        let (streams, load) = match latency.what {
+            What::HeartbeatUnderLoad { streams, bytes_per_s } => (Some(streams), Some(rounded(bytes_per_s / GIB))),
+            _ => (None, None),
+        };
+        let (behind, queued_bytes) = match latency.what {
+            What::Cancel { behind, queued_bytes } => (Some(behind), Some(queued_bytes)),
+            _ => (None, None),
+        };
+        LatencyLine { measure, median_ms, p99_ms, max_ms, samples, streams, load_gib_per_s: load, behind, queued_bytes }
     }
 }
 
@@ -215,6 +239,8 @@ pub(super) fn show_bytes(bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -241,6 +267,11 @@ mod tests {
         assert_eq!(through, "16 KiB                   1.00 GiB/s   2.00 GiB/s         0.50");
         assert!(cancel.ends_with("1.500 ms  of 1; 8 MiB for `slow`, which is busy"), "{cancel}");
         assert!(load.ends_with("of 1; 4 streams, 128 MiB/s each way"), "{load}");
+        assert!(
+            figures[0].json().starts_with(r#"{"measure":"throughput","batch_bytes":16384,"#),
+            "{}",
+            figures[0].json()
+        );
         let [through, cancel, load] = figures.each_ref().map(|figure| {
             let object: Value = serde_json::from_str(&figure.json()).expect("it is JSON");
             object

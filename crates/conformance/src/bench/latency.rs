@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyudf_protocol::wire;
 use bytes::Bytes;
+use futures::future::try_join_all;
 use prost::Message as _;
 use tokio::time::{sleep, timeout};
 
 use super::Bench;
 use super::batches::Batches;
-use super::echo::echo;
+use super::echo::{Echoed, echo};
 use super::figure::{Latency, What};
 use super::session::Session;
 use crate::capability::Capability;
@@ -49,12 +50,13 @@ const FILLING: Duration = Duration::from_secs(2);
 pub(super) async fn warm_open(bench: &Bench<'_>, time: Duration) -> Result<Latency, String> {
     let link = bench.dial().await?;
     let (init, cancel) = (bench.message("init echo"), bench.message("cancel"));
-    let times = sampled(time, async || {
+    let mut samples = Samples::during(time);
+    while samples.wanted() {
         let (mut session, took) = Session::open(&link, &init, bench.config.timeout).await?;
         session.cancel(&cancel).await?;
-        Ok(took)
-    });
-    Ok(Latency::new(What::WarmOpen, times.await?))
+        samples.times.push(took);
+    }
+    Ok(samples.latency(What::WarmOpen))
 }
 
 /// From a heartbeat to its answer, with nothing else to do.
@@ -63,11 +65,12 @@ pub(super) async fn warm_open(bench: &Bench<'_>, time: Duration) -> Result<Laten
 /// When it is not answered, or wrongly.
 pub(super) async fn heartbeat_idle(bench: &Bench<'_>, time: Duration) -> Result<Latency, String> {
     let link = bench.dial().await?;
-    let times = sampled(time, async || {
+    let mut samples = Samples::during(time);
+    while samples.wanted() {
         sleep(PAUSE).await;
-        heartbeat(&link, bench.config.timeout).await
-    });
-    Ok(Latency::new(What::HeartbeatIdle, times.await?))
+        samples.times.push(heartbeat(&link, bench.config.timeout).await?);
+    }
+    Ok(samples.latency(What::HeartbeatIdle))
 }
 
 /// From a heartbeat to its answer, on a connection with as much data as streams take.
@@ -84,20 +87,23 @@ pub(super) async fn heartbeat_under_load(bench: &Bench<'_>, time: Duration) -> R
         sessions.push(Session::open(&link, &init, patience).await?.0);
     }
     let until = Instant::now() + time;
-    let load = sessions.into_iter().map(|session| echo(session, &batches, &finish, until, patience));
+    let mut load = Vec::with_capacity(streams);
+    for session in sessions {
+        load.push(echo(session, &batches, &finish, until, patience));
+    }
     let beats = async {
         // Until the queues are full.
         sleep(time / 10).await;
-        let mut times = Vec::new();
-        while times.len() < LEAST || Instant::now() < until {
+        let mut samples = Samples::during(time - time / 10);
+        while samples.wanted() {
             sleep(PAUSE).await;
-            times.push(heartbeat(&link, patience).await?);
+            samples.times.push(heartbeat(&link, patience).await?);
         }
-        Ok(times)
+        Ok(samples)
     };
-    let (echoed, times) = tokio::try_join!(futures::future::try_join_all(load), beats)?;
-    let bytes_per_s = echoed.iter().map(|echoed| echoed.rate()).sum();
-    Ok(Latency::new(What::HeartbeatUnderLoad { streams, bytes_per_s }, times))
+    let (echoed, samples) = tokio::try_join!(try_join_all(load), beats)?;
+    let bytes_per_s = echoed.iter().map(Echoed::rate).sum();
+    Ok(samples.latency(What::HeartbeatUnderLoad { streams, bytes_per_s }))
 }
 
 async fn heartbeat(link: &Link, patience: Duration) -> Result<Duration, String> {
@@ -126,17 +132,17 @@ pub(super) async fn cancel(bench: &Bench<'_>, time: Duration) -> Result<Latency,
     let (behind, init) = if slow { ("slow", SLOW) } else { ("echo", "init echo") };
     let (init, cancel, batches) = (bench.message(init), bench.message("cancel"), Batches::new(QUEUED));
     let mut queues = Vec::new();
-    let times = sampled(time, async || {
+    let mut samples = Samples::during(time);
+    while samples.wanted() {
         let (mut session, _) = Session::open(&link, &init, bench.config.timeout).await?;
         session.stream.read(slow);
         queues.push(fill(&mut session, &batches).await?);
         let began = Instant::now();
         session.stream.read(true);
-        Ok(session.cancel(&cancel).await? - began)
-    });
-    let times = times.await?;
+        samples.times.push(session.cancel(&cancel).await? - began);
+    }
     queues.sort_unstable();
-    Ok(Latency::new(What::Cancel { behind, queued_bytes: queues[queues.len() / 2] }, times))
+    Ok(samples.latency(What::Cancel { behind, queued_bytes: queues[queues.len() / 2] }))
 }
 
 /// Sends until nothing more is taken, and says how much that was.
@@ -160,26 +166,37 @@ async fn fill(session: &mut Session, batches: &Batches) -> Result<usize, String>
 /// # Errors
 /// When a worker can't be started.
 pub(super) async fn cold_start(bench: &Bench<'_>, time: Duration) -> Result<Latency, String> {
-    let times = sampled(time, async || {
+    let mut samples = Samples::during(time);
+    while samples.wanted() {
         let began = Instant::now();
         let mut process = bench.subject.start(&Start::default()).await?;
-        let took = began.elapsed();
+        samples.times.push(began.elapsed());
         process.kill().await;
-        Ok(took)
-    });
-    Ok(Latency::new(What::ColdStart, times.await?))
+    }
+    Ok(samples.latency(What::ColdStart))
 }
 
-/// Takes samples for `time`, after one that warms up and is thrown away.
-async fn sampled(
-    time: Duration,
-    mut sample: impl AsyncFnMut() -> Result<Duration, String>,
-) -> Result<Vec<Duration>, String> {
-    sample().await?;
-    let began = Instant::now();
-    let mut times = Vec::new();
-    while times.len() < LEAST || (times.len() < MOST && began.elapsed() < time) {
-        times.push(sample().await?);
+/// Samples of one measure, and how long they are taken.
+struct Samples {
+    until: Instant,
+    times: Vec<Duration>,
+}
+
+impl Samples {
+    fn during(time: Duration) -> Self {
+        Samples { until: Instant::now() + time, times: Vec::new() }
     }
-    Ok(times)
+
+    /// Whether there is to be one more.
+    fn wanted(&self) -> bool {
+        self.times.len() < LEAST || (self.times.len() < MOST && Instant::now() < self.until)
+    }
+
+    /// The first one warms up, and counts only where there are few.
+    fn latency(mut self, what: What) -> Latency {
+        if self.times.len() > LEAST {
+            self.times.remove(0);
+        }
+        Latency::new(what, self.times)
+    }
 }

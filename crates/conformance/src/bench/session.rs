@@ -20,6 +20,28 @@ pub(super) fn message(line: &str, capabilities: &Capabilities) -> Bytes {
     Shape::default().frame(&message.encode(capabilities, &mut Bytes::new(), &Shape::default()))
 }
 
+/// What the worker said, with the text of its error as far as people will read it.
+pub(super) fn told(heard: &Heard) -> String {
+    use anyudf_protocol::wire::execution_error::Kind;
+
+    let (name, error) = match heard {
+        Heard::Init(init) => ("InitResponse", &init.error),
+        Heard::Error(error) => ("ErrorResponse", &error.error),
+        Heard::Finish(finish) => ("FinishResponse", &finish.error),
+        Heard::Cancel(cancel) => ("CancelResponse", &cancel.error),
+        other => return format!("`{other}`"),
+    };
+    let Some(error) = error else { return name.into() };
+    let (kind, message) = match &error.kind {
+        None => return format!("{name} with an error without kind (R14)"),
+        Some(Kind::User(error)) => ("UserError", &error.message),
+        Some(Kind::Worker(error)) => ("WorkerError", &error.message),
+        Some(Kind::Protocol(error)) => ("ProtocolError", &error.message),
+    };
+    let message: String = message.chars().take(400).collect();
+    format!("{name} with a {kind}, \"{}\"", message.escape_debug())
+}
+
 /// An execution that is open.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -48,9 +70,10 @@ impl Session {
         match session.hear("InitResponse").await? {
             (Heard::Init(init), at) if init.error.is_none() => Ok((session, at - began)),
             (refused @ Heard::Init(_), _) => Err(format!(
-                "the worker refused Init: {refused}; `--capabilities FILE` says what Init is to carry for a function"
+                "the worker refused Init: {}; `--capabilities FILE` says what Init is to carry for a function",
+                told(&refused)
             )),
-            (other, _) => Err(format!("the worker answered Init with `{other}` (R4)")),
+            (other, _) => Err(format!("the worker answered Init with {} (R4)", told(&other))),
         }
     }
 
@@ -113,7 +136,7 @@ impl Session {
                     self.stream.half_close(); // R13
                     return Ok(at);
                 }
-                (other, _) => return Err(format!("Cancel was answered with `{other}` (R12)")),
+                (other, _) => return Err(format!("Cancel was answered with {} (R12)", told(&other))),
             }
         }
     }
