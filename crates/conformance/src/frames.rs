@@ -30,23 +30,32 @@ impl Outgoing {
             self.held.extend_from_slice(&bytes);
             bytes = self.held.split().freeze();
         }
-        let sender = self.sender.as_mut().ok_or("our half is closed")?;
         while bytes.has_remaining() {
-            let wanted = split.unwrap_or(64 << 10).min(bytes.len());
-            sender.reserve_capacity(wanted);
-            // h2 tells of new room once: what `has_room` was told of is there already.
-            if sender.capacity() == 0 {
-                let room = std::future::poll_fn(|cx| sender.poll_capacity(cx)).await;
-                room.ok_or("the stream is closed")?.map_err(|error| error.to_string())?;
-            }
-            let room = sender.capacity();
-            let piece = bytes.split_to(room.min(wanted));
             if self.empty_frames {
+                let sender = self.sender.as_mut().ok_or("our half is closed")?;
                 sender.send_data(Bytes::new(), false).map_err(|error| error.to_string())?;
             }
-            sender.send_data(piece, false).map_err(|error| error.to_string())?;
+            self.send_some(&mut bytes, split.unwrap_or(64 << 10)).await?;
         }
         Ok(())
+    }
+
+    /// Waits for room, and sends as much of `bytes` as there is room for, at most `most`.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits, it has sent nothing.
+    pub(crate) async fn send_some(&mut self, bytes: &mut Bytes, most: usize) -> Result<(), String> {
+        let sender = self.sender.as_mut().ok_or("our half is closed")?;
+        let wanted = most.min(bytes.len());
+        sender.reserve_capacity(wanted);
+        // h2 tells of new room once: what `has_room` was told of is there already.
+        if sender.capacity() == 0 {
+            let room = std::future::poll_fn(|cx| sender.poll_capacity(cx)).await;
+            room.ok_or("the stream is closed")?.map_err(|error| error.to_string())?;
+        }
+        let room = sender.capacity();
+        let piece = bytes.split_to(room.min(wanted));
+        sender.send_data(piece, false).map_err(|error| error.to_string())
     }
 
     /// Waits for room for so many bytes; whether it came in time.
@@ -98,28 +107,16 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Takes a piece; gives the messages that are whole now, and what is wrong behind them.
-    pub(crate) fn take(&mut self, piece: &[u8]) -> Vec<Result<Bytes, String>> {
-        self.buffer.extend_from_slice(piece);
+    /// Takes a piece; gives the messages that are whole now, and what is wrong behind them. Those that are whole in a piece
+    /// are not copied.
+    pub(crate) fn take(&mut self, mut piece: Bytes) -> Vec<Result<Bytes, String>> {
         let mut messages = Vec::new();
-        while self.buffer.len() >= 5 {
-            let len = u32::from_be_bytes(self.buffer[1..5].try_into().expect("four bytes")) as usize;
-            let flag = self.buffer[0];
-            if flag != 0 {
-                messages.push(Err(format!("a message with flag {flag}, though no encoding was offered (P11)")));
-                break;
-            }
-            if len > MAX_MESSAGE {
-                messages.push(Err(format!("a message of {len} bytes")));
-                break;
-            }
-            if self.buffer.len() < 5 + len {
-                self.buffer.reserve(5 + len - self.buffer.len());
-                break;
-            }
-            self.buffer.advance(5);
-            messages.push(Ok(self.buffer.split_to(len).freeze()));
+        if self.buffer.is_empty() {
+            whole(&mut piece, &mut messages);
         }
+        self.buffer.extend_from_slice(&piece);
+        let missing = whole(&mut self.buffer, &mut messages);
+        self.buffer.reserve(missing);
         messages
     }
 
@@ -130,4 +127,27 @@ impl Frames {
             left => Err(format!("{left} bytes of a message that was never finished")),
         }
     }
+}
+
+/// Takes the messages that are whole; returns how many bytes the next one needs, if that is known.
+fn whole(bytes: &mut impl Buf, messages: &mut Vec<Result<Bytes, String>>) -> usize {
+    // Both kinds of buffer are one chunk.
+    while let Some(head) = bytes.chunk().first_chunk::<5>() {
+        let [flag, len @ ..] = *head;
+        let len = u32::from_be_bytes(len) as usize;
+        let wrong = match (flag, len) {
+            (1.., _) => format!("a message with flag {flag}, though no encoding was offered (P11)"),
+            (0, MAX_MESSAGE..) => format!("a message of {len} bytes"),
+            (0, _) if bytes.remaining() < 5 + len => return 5 + len - bytes.remaining(),
+            (0, _) => {
+                bytes.advance(5);
+                messages.push(Ok(bytes.copy_to_bytes(len)));
+                continue;
+            }
+        };
+        messages.push(Err(wrong));
+        // What is behind it is nobody's message.
+        bytes.advance(bytes.remaining());
+    }
+    0
 }

@@ -11,6 +11,8 @@
 //!                              └─▶ Report: pass, fail, skip, choice ──▶ people, JSON, JUnit
 //! ```
 //!
+//! Over the same raw client, [`bench`] says how fast a worker is on this machine, beside a raw socket.
+//!
 //! ```no_run
 //! use anyudf_conformance::{Config, Report, run};
 //!
@@ -52,12 +54,15 @@ mod run;
 
 mod report;
 
+mod bench;
+
 mod rules;
 
 mod error;
 
+pub use bench::{BenchConfig, Figure, Latency, Throughput, What, bench};
 pub use capability::{Capabilities, Capability, Function};
 pub use case::{Case, Level, Selection, engine_cases, read_cases, worker_cases};
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 pub use report::{Colours, for_machines, for_people, junit, listed, summary};
 pub use run::{Config, Outcome, Report, run};

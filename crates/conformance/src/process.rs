@@ -329,7 +329,8 @@ pub(crate) async fn gone(pid: u32, patience: Duration) -> bool {
     true
 }
 
-fn shown(exit: io::Result<ExitStatus>) -> String {
+/// How a process ended.
+pub(crate) fn shown(exit: io::Result<ExitStatus>) -> String {
     match exit {
         Ok(status) => match status.signal() {
             Some(signal) => format!("signal {signal}"),

@@ -42,13 +42,22 @@ pub(crate) struct Dial {
     pub(crate) window: u32,
     pub(crate) connection_window: u32,
     pub(crate) max_frame: u32,
+    /// Bytes of a stream that HTTP/2 takes before they are on the socket.
+    pub(crate) send_buffer: usize,
     /// Over IPv6, where it is a port.
     pub(crate) ipv6: bool,
 }
 
 impl Default for Dial {
     fn default() -> Self {
-        Dial { window: 1 << 20, connection_window: 256 << 20, max_frame: 16 << 10, ipv6: false }
+        Dial {
+            window: 1 << 20,
+            connection_window: 256 << 20,
+            max_frame: 16 << 10,
+            // More than any window: only the peer is to hold us back.
+            send_buffer: 256 << 20,
+            ipv6: false,
+        }
     }
 }
 
@@ -85,8 +94,7 @@ impl Link {
             .initial_window_size(dial.window)
             .initial_connection_window_size(dial.connection_window)
             .max_frame_size(dial.max_frame)
-            // More than any window: only the peer is to hold us back.
-            .max_send_buffer_size(256 << 20)
+            .max_send_buffer_size(dial.send_buffer)
             .enable_push(false);
         let (requests, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
         let task = tokio::spawn(async move {
@@ -237,6 +245,11 @@ impl Drop for Stream {
 }
 
 impl Stream {
+    /// What the peer says, apart from the stream, so that one can listen while one waits to send.
+    pub(crate) fn take_heard(&mut self) -> mpsc::UnboundedReceiver<(Event, Instant)> {
+        std::mem::replace(&mut self.heard, mpsc::unbounded_channel().1)
+    }
+
     /// Stops reading, so that the peer's window fills; or goes on.
     pub(crate) fn read(&self, reading: Reading) {
         self.reading.send_replace(reading);
@@ -286,7 +299,7 @@ async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut wat
         };
         // What the peer sends is taken at once, unless the script has stopped reading.
         let _ = stream.flow_control().release_capacity(piece.len());
-        for message in frames.take(&piece) {
+        for message in frames.take(piece) {
             match message {
                 Ok(message) => tell(Event::Message(message)),
                 Err(why) => return Event::Wrong(why),

@@ -162,7 +162,7 @@ async fn manage(mut body: RecvStream, respond: SendResponse<Bytes>, shared: Arc<
     let mut messages = Vec::new();
     while let Some(Ok(piece)) = body.data().await {
         let _ = body.flow_control().release_capacity(piece.len());
-        messages.extend(frames.take(&piece));
+        messages.extend(frames.take(piece));
     }
     let asked = match messages.into_iter().next() {
         Some(Ok(message)) => wire::WorkerRequest::decode(message).ok().and_then(|request| request.manage),
@@ -333,7 +333,7 @@ async fn listen(mut body: RecvStream, tell: mpsc::UnboundedSender<(Event, Instan
             Some(Ok(piece)) => {
                 // What the engine sends is taken at once, unless the script has stopped reading.
                 let _ = body.flow_control().release_capacity(piece.len());
-                for message in frames.take(&piece) {
+                for message in frames.take(piece) {
                     tell(message.map_or_else(Event::Wrong, Event::Message));
                 }
             }

@@ -5,11 +5,13 @@
 //! rules, mutants and cases run it with `--nocapture`; with `TEST_MUTANTS_WHY=1` it says, too, what each case found and
 //! how long it took, and `TEST_MUTANTS_ONLY=r12` tries only the mutants whose names begin so.
 
+mod bench;
 mod mutant;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -35,19 +37,22 @@ fn the_process_that_the_test_starts() {
     std::process::exit(worker::run(arguments, Mutant::named(&role)));
 }
 
-/// Runs one case, or all, against this binary as a worker with a mistake; `role` is the mistake's name.
-async fn play(role: &str, cases: Vec<Case>, jobs: usize) -> Vec<Report> {
+/// What starts this binary as a worker with a mistake, behind `/usr/bin/env`; `role` is the mistake's name.
+fn worker_with(role: &str) -> Vec<OsString> {
     let this = env::current_exe().expect("it has a path");
     // To the test runner, what the kit adds behind these is names of further tests.
     let arguments = ["the_process_that_the_test_starts", "--exact", "--nocapture", "--"];
-    let arguments =
-        [format!("{ROLE}={role}").into(), this.into_os_string()].into_iter().chain(arguments.map(Into::into));
+    [format!("{ROLE}={role}").into(), this.into_os_string()].into_iter().chain(arguments.map(Into::into)).collect()
+}
+
+/// Runs one case, or all, against this binary as a worker with a mistake.
+async fn play(role: &str, cases: Vec<Case>, jobs: usize) -> Vec<Report> {
     let mut capabilities = Capabilities::everything();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mutants/capabilities.toml");
     capabilities.read(Path::new(file)).expect("it is a file of capabilities");
     // So that what is refused by silence is refused soon.
     let timeout = Duration::from_millis(2500);
-    let config = Config { capabilities, cases, timeout, jobs, ..Config::new("/usr/bin/env", arguments) };
+    let config = Config { capabilities, cases, timeout, jobs, ..Config::new("/usr/bin/env", worker_with(role)) };
     run(config, |_| {}).await.expect("there is a case")
 }
 

@@ -1,4 +1,6 @@
-//! `anyudf conformance`: is a worker, or an engine, what the protocol says?
+//! `anyudf conformance`: is a worker, or an engine, what the protocol says, and how fast is a worker?
+
+mod bench;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -8,13 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use anyudf_conformance::{
-    Capabilities, Capability, Case, Colours, Config, Level, Outcome, Report, Selection, engine_cases, for_machines,
-    for_people, junit, listed, read_cases, run, summary, worker_cases,
+    BenchConfig, Capabilities, Capability, Case, Colours, Config, Level, Outcome, Report, Selection, engine_cases,
+    for_machines, for_people, junit, listed, read_cases, run, summary, worker_cases,
 };
 use clap::Args;
 
 use crate::failure::{Failure, Result};
 use crate::units;
+use bench::BenchFlags;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -23,6 +26,7 @@ Examples:
   anyudf conformance --run execute/cancel --trace -- python3 my_worker.py
   anyudf conformance --engine --offer all -- anyudf engine
   anyudf conformance --list
+  anyudf conformance --bench -- python3 my_worker.py
 
 Capabilities say what a worker offers beyond what all must; without any flag these are chunking, concurrent, shutdown, and the
 echo functions S1 to S3. docs/conformance.md has the whole list, and says how a worker gets its first green run; docs/conformance-engine.md is for engines.")]
@@ -67,7 +71,7 @@ pub(crate) struct ConformanceArguments {
     #[arg(long, value_name = "FILE", help_heading = "Capabilities")]
     capabilities: Option<PathBuf>,
 
-    /// How long a case may take that says nothing else
+    /// How long a case may take that says nothing else; with --bench, how long the worker may be silent
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration, help_heading = "Running")]
     timeout: Duration,
 
@@ -95,6 +99,9 @@ pub(crate) struct ConformanceArguments {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     junit: Option<PathBuf>,
 
+    #[command(flatten)]
+    bench: BenchFlags,
+
     /// What starts the worker, `--id ID --connection WHERE` are added to it (P1); or the driver, which gets `--connection
     /// WHERE --scenario NAME`
     #[arg(last = true, required_unless_present = "list", value_name = "COMMAND")]
@@ -103,6 +110,13 @@ pub(crate) struct ConformanceArguments {
 
 /// Runs `anyudf conformance`.
 pub(crate) fn conformance(arguments: &ConformanceArguments) -> Result {
+    if arguments.bench.bench {
+        let (program, words) = arguments.command()?;
+        let mut config = BenchConfig::new(program, words.iter().cloned());
+        config.capabilities = arguments.capabilities()?;
+        (config.timeout, config.start_timeout) = (arguments.timeout, arguments.start_timeout);
+        return arguments.bench.measure(config, arguments.json);
+    }
     let selection = Selection { run: arguments.run.clone(), skip: arguments.skip.clone(), level: arguments.level };
     let cases = match (&arguments.cases, arguments.engine) {
         (Some(path), _) => read_cases(path)?,
@@ -120,7 +134,7 @@ pub(crate) fn conformance(arguments: &ConformanceArguments) -> Result {
         };
         return Err(Failure::usage(format!("`{}` is a case for {side}; {hint}", other.name)));
     }
-    let (program, words) = arguments.command.split_first().context("clap requires a command")?;
+    let (program, words) = arguments.command()?;
     let mut config = Config::new(program, words.iter().cloned());
     config.capabilities = arguments.capabilities()?;
     (config.cases, config.selection) = (cases, selection);
@@ -151,6 +165,12 @@ pub(crate) fn conformance(arguments: &ConformanceArguments) -> Result {
 }
 
 impl ConformanceArguments {
+    /// The program of the worker, and its arguments.
+    /// What starts the implementation: its program, and its arguments.
+    fn command(&self) -> Result<(&OsString, &[OsString])> {
+        Ok(self.command.split_first().context("clap requires a command")?)
+    }
+
     fn capabilities(&self) -> Result<Capabilities> {
         let mut capabilities = Capabilities::default();
         for offer in &self.offer {
