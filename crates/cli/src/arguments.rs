@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::bench::{self, BenchArguments, PeerArguments};
 use crate::conformance::{self, ConformanceArguments};
+use crate::engine::{self, EngineArguments};
 use crate::functions::{self, FunctionsArguments};
 use crate::run::{self, RunArguments};
 use crate::spec::{self, SpecArguments};
@@ -38,6 +39,8 @@ enum Command {
     Spec(SpecArguments),
     /// Test any worker against the protocol
     Conformance(Box<ConformanceArguments>),
+    /// Be the engine that `conformance --engine` tests
+    Engine(EngineArguments),
     /// Measure the data path beside this machine's own limits
     Bench(BenchArguments),
     /// The other end of the raw socket that `bench` measures
@@ -70,6 +73,10 @@ pub fn main() -> ExitCode {
         Command::Conformance(arguments) => {
             log(verbose);
             conformance::conformance(&arguments)
+        }
+        Command::Engine(arguments) => {
+            log(verbose);
+            engine::engine(&arguments)
         }
         Command::Bench(arguments) => {
             log(verbose);
