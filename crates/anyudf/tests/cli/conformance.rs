@@ -46,11 +46,50 @@ fn the_bundled_worker_conforms() {
     assert!(report.contains(r#"failures="0""#) && !report.contains("<failure"), "{report}");
 }
 
+/// Every case holds for our own engine, with everything declared.
+#[test]
+fn our_engine_conforms() {
+    let place = Place::new();
+    let line = ["conformance", "--engine", "--offer", "all", "--json", "--", ANYUDF, "engine"];
+    let said = place.anyudf(line).done();
+    let outcomes: Vec<Value> =
+        said.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
+    assert!(outcomes.len() >= 60, "{} cases", outcomes.len());
+    for outcome in &outcomes {
+        assert!(["pass", "choice"].iter().any(|good| outcome["outcome"] == *good), "{outcome}");
+    }
+}
+
+/// What is no driver fails each case, with what it said last and a way to begin.
+#[test]
+fn what_is_no_engine_fails_with_its_last_words() {
+    let place = Place::new();
+    let case = ["conformance", "--engine", "--run", "session/echo/three-batches", "--"];
+    for (script, says) in [
+        ("echo no idea >&2; exit 3", &["without opening a stream", "exit status: 3", "no idea"][..]),
+        ("echo Hello", &["conformance-engine.md", "Hello"]),
+        ("exit 0", &["without opening a stream"]),
+    ] {
+        let ran = place.anyudf(case.into_iter().chain(["/bin/sh", "-c", script]));
+        assert!(says.iter().all(|part| ran.out.contains(part)), "{}", ran.out);
+        ran.fails();
+    }
+    let ran = place.anyudf(case.into_iter().chain(["/nowhere/at/all"]));
+    assert!(ran.out.contains("is it installed"), "{}", ran.out);
+    ran.fails();
+    let workers = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/cases/worker");
+    let engines = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/cases/engine");
+    place.anyudf(["conformance", "--engine", "--cases", workers, "--", ANYUDF]).failed(2, &["no `scenario`"]);
+    place.anyudf(["conformance", "--cases", engines, "--", ANYUDF]).failed(2, &["add `--engine`"]);
+}
+
 #[test]
 fn cases_are_listed_and_selected() {
     let place = Place::new();
     let all = place.anyudf(["conformance", "--list"]).done();
-    assert!(all.lines().count() > 150 && all.contains("cases for workers"), "{all}");
+    assert!(all.lines().count() > 210 && all.contains("cases for workers, "), "{all}");
+    let engines = place.anyudf(["conformance", "--engine", "--list"]).done();
+    assert!(engines.lines().count() > 60 && engines.contains("cases for engines"), "{engines}");
     let some = place.anyudf(["conformance", "--list", "--run", "execute/cancel", "--skip", "*/before-*"]).done();
     assert!(some.lines().count() > 5, "{some}");
     assert!(some.lines().rev().skip(1).all(|line| line.starts_with("execute/cancel/") && !line.contains("/before-")));

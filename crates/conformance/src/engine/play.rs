@@ -331,7 +331,7 @@ impl<'a> Scene<'a> {
             match self.accept(name, patience).await? {
                 Opened::Now => {}
                 Opened::NotYet => return self.late("no stream was opened in time"),
-                Opened::Never(status) => return self.unopened(status),
+                Opened::Never(status) => return self.unopened(status).await,
             }
         }
         Ok(self.streams.get_mut(name).expect("it was put there"))
@@ -381,7 +381,9 @@ impl<'a> Scene<'a> {
         }
     }
 
-    fn unopened<T>(&self, status: ExitStatus) -> Result<T, Failure> {
+    /// The driver has ended where a stream was expected. What it has said of that says more.
+    async fn unopened<T>(&mut self, status: ExitStatus) -> Result<T, Failure> {
+        while self.hear(Duration::from_secs(1)).await? {}
         self.fail(format!("the driver has ended ({status}) without opening a stream"))
     }
 
@@ -427,7 +429,7 @@ impl<'a> Scene<'a> {
                         return self.late(format!("no stream was opened in time; {} was expected", matching.wanted()));
                     }
                     (Opened::Never(_), Some(quiet)) => matching.passed(quiet),
-                    (Opened::Never(status), None) => return self.unopened(status),
+                    (Opened::Never(status), None) => return self.unopened(status).await,
                 }
                 continue;
             }
