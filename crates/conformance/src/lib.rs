@@ -40,6 +40,8 @@ mod play;
 
 mod wire;
 
+mod splice;
+
 mod process;
 
 mod run;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::answer::{Heard, Status};
+use crate::splice::{PLACEHOLDER, Splice};
 
 pub(crate) const EXECUTE: &str = "/org.apache.spark.udf.worker.UdfWorker/Execute";
 pub(crate) const MANAGE: &str = "/org.apache.spark.udf.worker.UdfWorker/Manage";
@@ -46,11 +47,13 @@ pub(crate) struct Dial {
     pub(crate) max_frame: u32,
     /// Over IPv6, where it is a port.
     pub(crate) ipv6: bool,
+    /// The authority of all streams, when it is one that no client library sends (P8).
+    pub(crate) authority: Option<String>,
 }
 
 impl Default for Dial {
     fn default() -> Self {
-        Dial { window: 1 << 20, connection_window: 256 << 20, max_frame: 16 << 10, ipv6: false }
+        Dial { window: 1 << 20, connection_window: 256 << 20, max_frame: 16 << 10, ipv6: false, authority: None }
     }
 }
 
@@ -59,6 +62,8 @@ impl Default for Dial {
 pub(crate) struct Link {
     requests: SendRequest<Bytes>,
     task: JoinHandle<()>,
+    /// Requests have the placeholder of an authority.
+    spliced: bool,
 }
 
 impl Drop for Link {
@@ -82,6 +87,10 @@ impl Link {
                 Box::new(stream)
             }
         };
+        let io = match &dial.authority {
+            Some(authority) => Box::new(Splice::new(io, authority)),
+            None => io,
+        };
         let mut builder = h2::client::Builder::new();
         builder
             .initial_window_size(dial.window)
@@ -95,13 +104,14 @@ impl Link {
             // How it ended is seen by its streams.
             let _ = connection.await;
         });
-        Ok(Link { requests, task })
+        Ok(Link { requests, task, spliced: dial.authority.is_some() })
     }
 
     /// Opens a stream.
     pub(crate) async fn open(&self, call: &Call) -> Result<Stream, h2::Error> {
         let mut requests = self.requests.clone().ready().await?;
-        let (response, sender) = requests.send_request(call.request(), false)?;
+        let spliced = self.spliced.then(|| Call { authority: PLACEHOLDER.into(), ..call.clone() });
+        let (response, sender) = requests.send_request(spliced.as_ref().unwrap_or(call).request(), false)?;
         let (tell, heard) = mpsc::unbounded_channel();
         let (reading, reads) = watch::channel(Reading::On);
         let reader = tokio::spawn(listen(response, tell, reads));
