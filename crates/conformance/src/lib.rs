@@ -46,6 +46,8 @@ mod frames;
 
 mod wire;
 
+mod splice;
+
 mod process;
 
 mod engine;

@@ -404,6 +404,13 @@ fn dial(words: &mut Words<'_>) -> Result<Dial, String> {
             ("connection-window", Some(value)) => dial.connection_window = bytes(value)?,
             ("max-frame", Some(value)) => dial.max_frame = bytes(value)?,
             ("ipv6", None) => dial.ipv6 = true,
+            ("authority", Some(value)) => {
+                let authority = text(value)?;
+                if !(1..=crate::splice::LONGEST).contains(&authority.len()) {
+                    return Err(format!("`{word}` is not between 1 and {} bytes long", crate::splice::LONGEST));
+                }
+                dial.authority = Some(authority);
+            }
             _ => return Err(format!("a connection has no `{word}`")),
         }
     }

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::answer::{Heard, Status};
 use crate::frames::{Frames, Outgoing};
+use crate::splice::{PLACEHOLDER, Splice};
 
 pub(crate) const EXECUTE: &str = "/org.apache.spark.udf.worker.UdfWorker/Execute";
 pub(crate) const MANAGE: &str = "/org.apache.spark.udf.worker.UdfWorker/Manage";
@@ -46,6 +47,8 @@ pub(crate) struct Dial {
     pub(crate) send_buffer: usize,
     /// Over IPv6, where it is a port.
     pub(crate) ipv6: bool,
+    /// The authority of all streams, when it is one that no client library sends (P8).
+    pub(crate) authority: Option<String>,
 }
 
 impl Default for Dial {
@@ -57,6 +60,7 @@ impl Default for Dial {
             // More than any window: only the peer is to hold us back.
             send_buffer: 256 << 20,
             ipv6: false,
+            authority: None,
         }
     }
 }
@@ -66,6 +70,8 @@ impl Default for Dial {
 pub(crate) struct Link {
     requests: SendRequest<Bytes>,
     task: JoinHandle<()>,
+    /// Requests have the placeholder of an authority.
+    spliced: bool,
 }
 
 impl Drop for Link {
@@ -89,6 +95,10 @@ impl Link {
                 Box::new(stream)
             }
         };
+        let io = match &dial.authority {
+            Some(authority) => Box::new(Splice::new(io, authority)),
+            None => io,
+        };
         let mut builder = h2::client::Builder::new();
         builder
             .initial_window_size(dial.window)
@@ -101,13 +111,14 @@ impl Link {
             // How it ended is seen by its streams.
             let _ = connection.await;
         });
-        Ok(Link { requests, task })
+        Ok(Link { requests, task, spliced: dial.authority.is_some() })
     }
 
     /// Opens a stream.
     pub(crate) async fn open(&self, call: &Call) -> Result<Stream, h2::Error> {
         let mut requests = self.requests.clone().ready().await?;
-        let (response, sender) = requests.send_request(call.request(), false)?;
+        let spliced = self.spliced.then(|| Call { authority: PLACEHOLDER.into(), ..call.clone() });
+        let (response, sender) = requests.send_request(spliced.as_ref().unwrap_or(call).request(), false)?;
         let (tell, heard) = mpsc::unbounded_channel();
         let (reading, reads) = watch::channel(Reading::On);
         let reader = tokio::spawn(listen(response, tell, reads));

@@ -269,6 +269,7 @@ mutations! {
     }
     P8 {
         OnlyLocalhost = "p8-only-localhost",
+        PercentIsRefused = "p8-percent-is-refused",
     }
     P9 {
         AnyToken = "p9-any-token",

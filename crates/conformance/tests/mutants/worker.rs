@@ -4,6 +4,7 @@
 //! says of another that was written apart from it. Each rule stands in one place, where a mutation can break it.
 
 mod arrow;
+mod authority;
 mod connection;
 mod function;
 mod metrics;
