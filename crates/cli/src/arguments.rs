@@ -96,7 +96,8 @@ fn log(verbose: u8) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
-    log.with_ansi(std::io::stderr().is_terminal()).init();
+    // What can't be logged is lost, and is no reason to panic: a disk may be full.
+    log.log_internal_errors(false).with_ansi(std::io::stderr().is_terminal()).init();
 }
 
 #[cfg(test)]
