@@ -1,7 +1,8 @@
 //! Plays a case: says what its script says to the worker, and judges what comes back.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -59,13 +60,13 @@ pub(crate) struct Stage<'a> {
 
 /// Plays a script against a worker that runs, or against those that it starts itself.
 pub(crate) async fn play(stage: &Stage<'_>, script: &Script, worker: Option<&Process>) -> Played {
-    let began = Instant::now();
-    let mut scene = Scene::new(stage, worker.map(|worker| worker.place.clone()), began);
-    let played = timeout(stage.timeout, scene.steps(&script.steps)).await;
+    let mut scene = Scene::new(stage, worker.map(|worker| worker.place.clone()), Arc::new(Clock::new()));
+    let clock = Arc::clone(&scene.clock);
+    let played = clock.bound(stage.timeout, scene.steps(&script.steps)).await;
     let failure = match played {
         Ok(Ok(())) => scene.leftovers(&[]).err(),
         Ok(Err(failure)) => Some(failure),
-        Err(_) => {
+        Err(Late) => {
             let what = format!("it took longer than {:?}", stage.timeout);
             Some(Failure { what, step: scene.at.clone(), late: true })
         }
@@ -87,6 +88,60 @@ pub(crate) async fn play(stage: &Stage<'_>, script: &Script, worker: Option<&Pro
     Played { transcript: scene.transcript, choices: scene.choices, failure }
 }
 
+/// The time of a case. It stands still while a worker is started, which has a bound of its own: on a busy machine that
+/// takes seconds, and says nothing of the protocol.
+struct Clock {
+    began: Instant,
+    starts: Mutex<Starts>,
+}
+
+#[derive(Default)]
+struct Starts {
+    took: Duration,
+    under_way: Option<Instant>,
+}
+
+/// The time of a case is over.
+#[derive(Debug, PartialEq, Eq)]
+struct Late;
+
+impl Clock {
+    fn new() -> Self {
+        Clock { began: Instant::now(), starts: Mutex::default() }
+    }
+
+    /// When a case is over that may take so long.
+    fn until(&self, patience: Duration) -> Instant {
+        let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = starts.under_way.map_or(Duration::ZERO, |since| since.elapsed());
+        self.began + patience + starts.took + under_way
+    }
+
+    async fn stand_still<T>(&self, start: impl Future<Output = T>) -> T {
+        let starts = || self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = Instant::now();
+        starts().under_way = Some(since);
+        let started = start.await;
+        let mut starts = starts();
+        starts.took += since.elapsed();
+        starts.under_way = None;
+        started
+    }
+
+    async fn bound<T>(&self, patience: Duration, steps: impl Future<Output = T>) -> Result<T, Late> {
+        let mut steps = std::pin::pin!(steps);
+        loop {
+            let left = self.until(patience).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Late);
+            }
+            if let Ok(done) = timeout(left, &mut steps).await {
+                return Ok(done);
+            }
+        }
+    }
+}
+
 /// A stream and what was said on it.
 struct Live {
     stream: Stream,
@@ -99,7 +154,7 @@ struct Live {
 
 struct Scene<'a> {
     stage: &'a Stage<'a>,
-    began: Instant,
+    clock: Arc<Clock>,
     place: Option<Place>,
     own: Option<Process>,
     /// The last one is used; the others are kept for their streams.
@@ -113,10 +168,10 @@ struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    fn new(stage: &'a Stage<'a>, place: Option<Place>, began: Instant) -> Self {
+    fn new(stage: &'a Stage<'a>, place: Option<Place>, clock: Arc<Clock>) -> Self {
         Scene {
             stage,
-            began,
+            clock,
             place,
             own: None,
             links: Vec::new(),
@@ -130,7 +185,7 @@ impl<'a> Scene<'a> {
     }
 
     fn note(&mut self, text: impl Into<String>) {
-        self.transcript.push((self.began.elapsed(), text.into()));
+        self.transcript.push((self.clock.began.elapsed(), text.into()));
     }
 
     fn fail<T>(&self, what: impl Into<String>) -> Result<T, Failure> {
@@ -159,7 +214,7 @@ impl<'a> Scene<'a> {
         match act {
             Act::Start(start) => {
                 self.note("the worker is started");
-                match self.stage.subject.start(start).await {
+                match self.clock.stand_still(self.stage.subject.start(start)).await {
                     Ok(process) => self.employ(process),
                     Err(why) => return self.late(why),
                 }
@@ -307,7 +362,7 @@ impl<'a> Scene<'a> {
             Ok(process) => process,
             Err(error) => return self.fail(format!("it cannot be started: {error}")),
         };
-        let exit = process.exit_or_serve(self.stage.subject.start_timeout).await;
+        let exit = self.clock.stand_still(process.exit_or_serve(self.stage.subject.start_timeout)).await;
         if matches!(exit, Ok(Some(_))) {
             process.read_out().await;
         }
@@ -443,7 +498,7 @@ impl<'a> Scene<'a> {
     ) -> Result<(), Failure> {
         let until = match within {
             Some(within) => Instant::now() + within,
-            None => self.began + self.stage.timeout,
+            None => self.clock.until(self.stage.timeout),
         };
         let mut matching = Matching::new(alternatives);
         loop {
@@ -497,7 +552,7 @@ impl<'a> Scene<'a> {
     async fn parallel(&mut self, count: usize, steps: &[Step]) -> Result<(), Failure> {
         let link = self.link().await?;
         let scenes = (0..count).map(|_| {
-            let mut scene = Scene::new(self.stage, self.place.clone(), self.began);
+            let mut scene = Scene::new(self.stage, self.place.clone(), Arc::clone(&self.clock));
             scene.links.push(Arc::clone(&link));
             scene
         });
@@ -691,5 +746,32 @@ impl<'a> Scene<'a> {
                 most >> 20
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a start takes is not taken from the case, neither while it is under way nor behind it.
+    #[tokio::test]
+    async fn a_start_takes_none_of_the_time_of_its_case() {
+        let minute = Duration::from_secs(60);
+        let clock = Clock::new();
+        let before = clock.until(minute);
+        clock.starts.lock().expect("nobody panics").took = minute;
+        assert_eq!(clock.until(minute), before + minute);
+        let under_way = async {
+            // As if it had begun a minute ago.
+            let ago = Instant::now().checked_sub(minute).expect("the machine runs for longer");
+            clock.starts.lock().expect("nobody panics").under_way = Some(ago);
+            clock.until(minute)
+        };
+        let until = clock.stand_still(under_way).await;
+        assert!(until >= before + minute * 2, "it counts while it is under way");
+        assert_eq!(clock.until(minute), clock.until(minute), "and no time counts behind it");
+        assert_eq!(clock.bound(minute, std::future::ready(())).await, Ok(()));
+        clock.starts.lock().expect("nobody panics").took = Duration::ZERO;
+        assert_eq!(clock.bound(Duration::ZERO, std::future::pending::<()>()).await, Err(Late));
     }
 }
