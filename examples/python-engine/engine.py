@@ -44,8 +44,10 @@ LINGER = 1.0  # Seconds that a worker has to end the stream behind its terminato
 # E5, in bytes: the input that waits for the worker, the output that waits for the caller, and the window of a stream.
 # gRPC's library gives credit back when a message is taken from it, so `listen` takes none while the inbox is full. An
 # engine may do that and a worker may not: behind the output there is no Cancel that must be heard. The window is fixed,
-# since gRPC makes it larger and larger when it is left alone; that of the connection grows with those of its streams.
-INBOX, OUTBOX, WINDOW = 1 << 20, 1 << 20, 1 << 20
+# since gRPC makes it larger and larger when it is left alone, and small, since what is in it must be taken message by
+# message before the answer to a Cancel is heard, and of tiny ones it holds thousands. For a large message gRPC makes
+# room, and the window of the connection grows with those of its streams.
+INBOX, OUTBOX, WINDOW = 1 << 20, 1 << 20, 64 << 10
 OVERHEAD = 128  # What a waiting message takes beside its bytes, more or less.
 
 # C8: the counters by their numbers, as later releases send them.
@@ -103,13 +105,14 @@ class Error(Exception):
         if kind is None:
             return Error("worker", "error without kind")
         body = getattr(error, kind)
-        return Error(kind, body.message, getattr(body, "error_class", "") or None, getattr(body, "traceback", "") or None)
+        error_class, traceback = (getattr(body, name, "") or None for name in ("error_class", "traceback"))
+        return Error(kind, body.message, error_class, traceback)
 
 
 @dataclass(frozen=True)
 class Termination:
     name: str  # finished, cancelled, failed, transport-failed or interrupted.
-    error: Error | None = None  # What the caller is told; a finished session has one if the finish callback failed (R10).
+    error: Error | None = None  # What the caller is told. A finished session may have one: its finish callback's (R10).
     metrics: dict = field(default_factory=dict)  # C8: texts, by name.
     data: bytes | None = None  # Of FinishResponse.
 
@@ -163,7 +166,7 @@ class Session:
         self.opening = None  # Init and the chunks, those that have not been said; None before init (E1).
         self.processing = False
         self.outbox, self.outbox_size = deque(), 0
-        self.cancelling = None  # The Cancel, once it is to be said (E9).
+        self.cancelling = self.cancelled_at = None  # The Cancel, once it is to be said (E9), and since when.
         self.input_error = None  # The caller's own (E8).
         # What has been said to the worker.
         self.finish_said = self.cancel_said = False
@@ -171,6 +174,7 @@ class Session:
         # What the worker has said.
         self.init_response = None  # The good one.
         self.inbox, self.inbox_size = deque(), 0
+        self.heard_at = 0.0  # When it last said anything.
         self.error = None  # The first that it reported before its terminator (E10).
         # How it ends, in this order for the most part.
         self.termination = None  # What the caller is told of it: the first one.
@@ -350,9 +354,8 @@ class Session:
         if self.error is None and self.input_error is None:
             self.inbox.clear()  # What came before an error is still read; a caller who cancels wants no more.
             self.inbox_size = 0
-        late = transport_failed(f"no answer to Cancel within {self.times.cancel:g} s (E6)")
-        self.set_alarm(self.times.cancel, lambda: self.break_off(late))
-        self.changed.notify_all()
+        self.cancelled_at = time.monotonic()
+        self.set_alarm(self.times.cancel, self.cancel_is_late)
 
     # What the worker says.
 
@@ -379,6 +382,7 @@ class Session:
         """One message. What is dropped is read all the same (E9)."""
         if self.settled:
             return  # R13: the first terminator wins.
+        self.heard_at = time.monotonic()
         try:
             response = wire.UdfResponse.FromString(data)
         except DecodeError:
@@ -490,6 +494,14 @@ class Session:
     def init_is_late(self):
         self.give_up(f"no InitResponse within {self.times.init:g} s (E3)")
 
+    def cancel_is_late(self):
+        """E6 limits silence, E9 the time until the answer. What crossed our Cancel is no silence, and the time that it
+        takes may be ours; but a worker that never stops is given up, too."""
+        now, most = time.monotonic(), self.times.cancel
+        if self.heard_at + most > now and self.cancelled_at + 5 * most > now:
+            return self.set_alarm(self.heard_at + most - now, self.cancel_is_late)
+        self.break_off(transport_failed(f"no answer to Cancel within {most:g} s (E6)"))
+
     def give_up(self, why):
         """E3: Cancel as best we can, but how it ended is certain."""
         self.stop(why)
@@ -518,7 +530,7 @@ class Session:
             self.set_alarm(self.times.idle, self.is_idle)
 
     def is_idle(self):
-        """E7: only while it is the worker's turn for certain, and its answers are not those that wait for the caller."""
+        """E7: only while it is the worker's turn for certain, and no answers of it wait for the caller."""
         if self.inbox or not (self.finish_said or self.outbox or self.sending):
             return self.moved()
         self.give_up(f"the worker was silent for {self.times.idle:g} s while it was its turn (E7)")
