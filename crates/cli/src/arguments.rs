@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::bench::{self, BenchArguments, PeerArguments};
 use crate::conformance::{self, ConformanceArguments};
+use crate::engine::{self, EngineArguments};
 use crate::functions::{self, FunctionsArguments};
 use crate::run::{self, RunArguments};
 use crate::spec::{self, SpecArguments};
@@ -38,6 +39,8 @@ enum Command {
     Spec(SpecArguments),
     /// Test any worker against the protocol
     Conformance(Box<ConformanceArguments>),
+    /// Be the engine that `conformance --engine` tests
+    Engine(EngineArguments),
     /// Measure the data path beside this machine's own limits
     Bench(BenchArguments),
     /// The other end of the raw socket that `bench` measures
@@ -71,6 +74,10 @@ pub fn main() -> ExitCode {
             log(verbose);
             conformance::conformance(&arguments)
         }
+        Command::Engine(arguments) => {
+            log(verbose);
+            engine::engine(&arguments)
+        }
         Command::Bench(arguments) => {
             log(verbose);
             bench::bench(arguments)
@@ -89,7 +96,8 @@ fn log(verbose: u8) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
-    log.with_ansi(std::io::stderr().is_terminal()).init();
+    // What can't be logged is lost, and is no reason to panic: a disk may be full.
+    log.log_internal_errors(false).with_ansi(std::io::stderr().is_terminal()).init();
 }
 
 #[cfg(test)]

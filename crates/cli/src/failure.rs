@@ -75,9 +75,12 @@ impl From<anyudf_engine::Error> for Failure {
 }
 
 impl From<anyudf_conformance::Error> for Failure {
-    /// A flag or a file of ours that can't be used. What is wrong with a worker is no error of the kit's.
+    /// A flag or a file of ours that can't be used, or a worker that can't be measured. What fails in a case is no error.
     fn from(error: anyudf_conformance::Error) -> Self {
-        Failure::Usage(error.into())
+        match error.kind() {
+            anyudf_conformance::ErrorKind::Usage => Failure::Usage(error.into()),
+            _ => Failure::Failed(error.into()),
+        }
     }
 }
 

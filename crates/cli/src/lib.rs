@@ -1,5 +1,4 @@
-//! The commands behind the binary `anyudf`: `worker`, `run`, `functions`, `spec`, `conformance`,
-//! `bench`.
+//! The commands behind the binary `anyudf`: `worker`, `run`, `functions`, `spec`, `conformance`, `engine`, `bench`.
 //!
 //! This crate is *not* a library to build on: its one function is what the binary calls. What the commands do is done by
 //! `anyudf-engine` and `anyudf-worker`, which are.
@@ -21,6 +20,8 @@ mod spec;
 mod worker;
 
 mod conformance;
+
+mod engine;
 
 mod bench;
 

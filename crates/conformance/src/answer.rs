@@ -7,6 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::capability::Capabilities;
+use crate::expect::Expectation;
 use crate::line::{Words, number, pair, text};
 use crate::value::{Value, show};
 
@@ -166,6 +167,9 @@ fn parts(error: &wire::ExecutionError) -> (&'static str, &str, Option<&str>) {
     }
 }
 
+/// The most that `data*3` and `data "0"..."99"` stand for.
+const LONGEST_RUN: usize = 100_000;
+
 /// A pattern for one thing that a worker says.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
@@ -175,7 +179,7 @@ pub(crate) struct Pattern {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+enum Kind {
     Init,
     Data,
     /// Any number of data, none too.
@@ -184,6 +188,8 @@ pub(crate) enum Kind {
     Finish,
     Cancel,
     End,
+    /// Without a status.
+    Cut,
     /// However it ends.
     Gone,
 }
@@ -197,7 +203,10 @@ enum Field {
     Says(String),
     /// The error is the one that the capabilities have for this role.
     ErrorOf(String),
+    /// The `error_class` of a UserError; without one any name of a condition (C12).
+    Class(Option<String>),
     Metric(String, Option<String>),
+    MetricAtLeast(String, u64),
     Code(u32),
 }
 
@@ -209,9 +218,34 @@ impl fmt::Display for Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern up to `;`, `|` or the end.
-    pub(crate) fn parse(words: &mut Words<'_>) -> Result<Self, String> {
+    /// `data*3` is three of them, and `data "0"..."99"` a hundred.
+    fn read(words: &mut Words<'_>) -> Result<Vec<Self>, String> {
         let word = words.word("a message")?;
+        if let Some(count) = word.strip_prefix("data*").filter(|count| !count.is_empty()) {
+            let one = Pattern::one("data", words)?;
+            return match number(count)? {
+                count @ 1..=LONGEST_RUN => Ok(vec![one; count]),
+                _ => Err(format!("`{word}` is not between 1 and {LONGEST_RUN}")),
+            };
+        }
+        if let ("data", Some((first, last))) = (word, words.peek().and_then(|word| word.split_once("\"...\""))) {
+            words.next();
+            let (first, last): (usize, _) = (number(first.trim_matches('"'))?, number(last.trim_matches('"'))?);
+            if first > last || last - first >= LONGEST_RUN {
+                return Err(format!("a run from {first} to {last} has not between 1 and {LONGEST_RUN}"));
+            }
+            let one = |number: usize| Pattern {
+                text: format!("data \"{number}\""),
+                kind: Kind::Data,
+                fields: vec![Field::Data(Value::Text(number.to_string().into()))],
+            };
+            return Ok((first..=last).map(one).collect());
+        }
+        Pattern::one(word, words).map(|pattern| vec![pattern])
+    }
+
+    /// The pattern that begins with this word.
+    fn one(word: &str, words: &mut Words<'_>) -> Result<Self, String> {
         let (kind, mut fields) = match word {
             // Good unless it says otherwise.
             "init-response" => (Kind::Init, vec![]),
@@ -221,6 +255,7 @@ impl Pattern {
             "error-response" => (Kind::Error, vec![]),
             "cancel-response" => (Kind::Cancel, vec![]),
             "end" => (Kind::End, vec![]),
+            "cut" => (Kind::Cut, vec![]),
             "gone" => (Kind::Gone, vec![]),
             other => return Err(format!("a worker has no message `{other}`")),
         };
@@ -246,14 +281,22 @@ impl Pattern {
                     Field::Says(text(part)?)
                 }
                 (Kind::Init | Kind::Error, ("of", Some(role))) => Field::ErrorOf(role.into()),
+                (Kind::Init | Kind::Error | Kind::Finish | Kind::Cancel, ("class", class)) => {
+                    Field::Class(class.map(text).transpose()?)
+                }
                 (Kind::Finish | Kind::Cancel, (key, value)) if key.starts_with("metric.") => {
-                    let name = key.trim_start_matches("metric.").to_owned();
-                    Field::Metric(name, value.map(text).transpose()?)
+                    let name = key.trim_start_matches("metric.");
+                    match (name.strip_suffix('>'), value) {
+                        (Some(name), Some(least)) => Field::MetricAtLeast(name.into(), number(least)?),
+                        _ => Field::Metric(name.into(), value.map(text).transpose()?),
+                    }
                 }
                 _ => return Err(format!("what is `{word}` of {kind:?}?")),
             });
         }
-        let judged = fields.iter().any(|field| matches!(field, Field::Error(_) | Field::ErrorOf(_) | Field::Says(_)));
+        let judged =
+            |field: &Field| matches!(field, Field::Error(_) | Field::ErrorOf(_) | Field::Says(_) | Field::Class(_));
+        let judged = fields.iter().any(judged);
         match kind {
             Kind::Init | Kind::Finish if !judged => fields.push(Field::Error(None)),
             Kind::Error if !judged => fields.push(Field::Error(Some("any".into()))),
@@ -262,20 +305,33 @@ impl Pattern {
         }
         Ok(Pattern { text: shown, kind, fields })
     }
+}
 
-    pub(crate) fn kind(&self) -> Kind {
-        self.kind
+impl Expectation for Pattern {
+    type Heard = Heard;
+    type Context = Capabilities;
+
+    fn parse(words: &mut Words<'_>) -> Result<Vec<Self>, String> {
+        Pattern::read(words)
     }
 
-    /// Whether this is it; otherwise in what it differs.
-    pub(crate) fn check(&self, heard: &Heard, capabilities: &Capabilities) -> Result<(), String> {
+    fn repeats(&self) -> bool {
+        self.kind == Kind::DataStar
+    }
+
+    fn is_last(&self) -> bool {
+        matches!(self.kind, Kind::Gone | Kind::Cut)
+    }
+
+    fn check(&self, heard: &Heard, capabilities: &Capabilities) -> Result<(), String> {
         let same = match (self.kind, heard) {
             (Kind::Init, Heard::Init(_))
             | (Kind::Data | Kind::DataStar, Heard::Data(_))
             | (Kind::Error, Heard::Error(_))
             | (Kind::Finish, Heard::Finish(_))
             | (Kind::Cancel, Heard::Cancel(_))
-            | (Kind::End, Heard::End(_)) => true,
+            | (Kind::End, Heard::End(_))
+            | (Kind::Cut, Heard::Cut(_)) => true,
             (Kind::Gone, heard) => heard.is_end(),
             _ => false,
         };
@@ -335,6 +391,15 @@ impl Field {
                     _ => Ok(()),
                 }
             }
+            Field::Class(wanted) => match error {
+                Some((_, _, Some(class))) if wanted.as_deref().map_or(is_condition(class), |w| w == class) => Ok(()),
+                Some((_, _, class)) => {
+                    let wanted = wanted.as_deref().unwrap_or("a name IN_CAPITALS");
+                    Err(format!("its class is {}, not `{wanted}`", class.unwrap_or("not set")))
+                }
+                None => Err("it has no error".into()),
+            },
+            Field::MetricAtLeast(name, least) => at_least("it", name, heard.metrics().get(name).as_deref(), *least),
             Field::Metric(name, wanted) => match (heard.metrics().get(name), wanted) {
                 (Some(_), None) => Ok(()),
                 (Some(value), Some(wanted)) if value == *wanted => Ok(()),
@@ -347,6 +412,22 @@ impl Field {
                 _ => Err("the stream has not ended".into()),
             },
         }
+    }
+}
+
+/// Whether it is a name in SCREAMING_SNAKE case (C12).
+fn is_condition(name: &str) -> bool {
+    let letter = |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
+    name.starts_with(|first: char| first.is_ascii_uppercase()) && name.chars().all(letter)
+}
+
+/// A metric of `whose` is a number, and no smaller.
+fn at_least(whose: &str, name: &str, value: Option<&str>, least: u64) -> Result<(), String> {
+    match value.map(|value| value.parse::<u64>().map_err(|_| value)) {
+        Some(Ok(value)) if value >= least => Ok(()),
+        Some(Ok(value)) => Err(format!("`{name}` is {value}, less than {least}")),
+        Some(Err(value)) => Err(format!("`{name}` is `{value}`, which is no number")),
+        None => Err(format!("{whose} has no metric `{name}`")),
     }
 }
 
@@ -364,14 +445,18 @@ fn differs(one: &[u8], other: &[u8]) -> String {
 pub(crate) enum MetricCheck {
     Has(String),
     Is(String, u64),
+    AtLeast(String, u64),
 }
 
 impl MetricCheck {
-    /// `has=a,b` or `a=1`.
+    /// `has=a,b`, `a=1` or `a>=1`.
     pub(crate) fn parse(word: &str) -> Result<Vec<Self>, String> {
         match pair(word) {
             ("has", Some(names)) => Ok(names.split(',').map(|name| MetricCheck::Has(name.into())).collect()),
-            (name, Some(value)) => Ok(vec![MetricCheck::Is(name.into(), number(value)?)]),
+            (name, Some(value)) => Ok(vec![match name.strip_suffix('>') {
+                Some(name) => MetricCheck::AtLeast(name.into(), number(value)?),
+                None => MetricCheck::Is(name.into(), number(value)?),
+            }]),
             _ => Err(format!("`{word}` asks nothing of a heartbeat")),
         }
     }
@@ -387,6 +472,94 @@ impl MetricCheck {
                 Some(value) => Err(format!("the heartbeat's `{name}` is {value}, not {wanted}")),
                 None => Err(format!("the heartbeat has no `{name}`")),
             },
+            MetricCheck::AtLeast(name, least) => at_least("the heartbeat", name, get(name).as_deref(), *least),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Vec<Pattern>, String> {
+        let mut words = Words::of(line)?;
+        let patterns = Pattern::parse(&mut words)?;
+        words.end().map(|()| patterns)
+    }
+
+    fn holds(pattern: &str, heard: &Heard) -> bool {
+        let patterns = parsed(pattern).expect("it is a pattern");
+        patterns[0].check(heard, &Capabilities::default()).is_ok()
+    }
+
+    /// What a case expects is what it says: no more, no less.
+    #[test]
+    fn a_pattern_means_what_it_says() {
+        let data = |text: &'static str| Heard::Data(Bytes::from_static(text.as_bytes()));
+        let user = |class: Option<&str>| {
+            let error = wire::UserError { message: "m".into(), traceback: None, error_class: class.map(String::from) };
+            wire::ExecutionError { kind: Some(wire::execution_error::Kind::User(error)) }
+        };
+        let failed = |class| Heard::Error(wire::ErrorResponse { error: Some(user(class)) });
+        // The one entry of its map: `n`, 7.
+        let entry = Bytes::from_static(b"\x0a\x01n\x12\x017");
+        let finish = Heard::Finish(wire::FinishResponse { metrics: vec![entry], data: None, error: None });
+        let end = Heard::End(Status { code: 13, message: String::new() });
+        let cut = Heard::Cut("reset".into());
+        for (pattern, heard, means) in [
+            ("data*2", &data("x"), true),
+            ("data*2 \"y\"", &data("x"), false),
+            ("data \"3\"...\"5\"", &data("3"), true),
+            ("data \"3\"...\"5\"", &data("4"), false),
+            ("error-response class=\"A\"", &failed(Some("A")), true),
+            ("error-response class=\"A\"", &failed(Some("B")), false),
+            ("error-response class=\"A\"", &failed(None), false),
+            ("error-response class", &failed(Some("TOO_LARGE_2")), true),
+            ("error-response class", &failed(Some("TooLarge")), false),
+            ("error-response class", &failed(Some("TOO LARGE")), false),
+            ("error-response class", &failed(Some("")), false),
+            ("error-response class", &failed(None), false),
+            ("finish-response metric.n>=7", &finish, true),
+            ("finish-response metric.n>=8", &finish, false),
+            ("finish-response metric.m>=0", &finish, false),
+            ("cut", &cut, true),
+            ("cut", &end, false),
+            ("gone", &cut, true),
+            ("gone", &end, true),
+            ("end INTERNAL", &end, true),
+            ("end INTERNAL", &cut, false),
+        ] {
+            assert_eq!(holds(pattern, heard), means, "{pattern}: {heard}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_so_many_patterns() {
+        let shown = |line: &str| parsed(line).map(|all| all.iter().map(Pattern::to_string).collect::<Vec<_>>());
+        assert_eq!(shown("data \"9\"...\"11\""), Ok(["9", "10", "11"].map(|n| format!("data \"{n}\"")).into()));
+        assert_eq!(shown("data*3").map(|all| all.len()), Ok(3));
+        assert_eq!(shown("data*").map(|all| all.len()), Ok(1));
+        for wrong in ["data*0", "data*x", "data*1000000", "data \"2\"...\"1\"", "data \"a\"...\"b\"", "cut INTERNAL"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_is_checked() {
+        let get = |name: &str| [("a", "1"), ("b", "x"), ("c", "")].iter().find(|(n, _)| *n == name).map(|p| p.1.into());
+        for (check, holds) in [
+            ("has=a,b", true),
+            ("has=a,c", false),
+            ("a=1", true),
+            ("a=2", false),
+            ("a>=1", true),
+            ("a>=2", false),
+            ("b>=0", false),
+            ("d>=0", false),
+        ] {
+            let checks = MetricCheck::parse(check).expect("it is a check");
+            assert_eq!(checks.iter().all(|check| check.check(get).is_ok()), holds, "{check}");
+        }
+        assert!(MetricCheck::parse("a>=b").is_err() && MetricCheck::parse("a").is_err());
     }
 }

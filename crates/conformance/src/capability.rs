@@ -10,13 +10,15 @@ use serde::Deserialize;
 
 use crate::error::Error;
 
-/// Something that not every worker has.
+/// Something that not every worker has, or not every engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Capability {
     /// Payloads in chunks (R2).
     Chunking,
+    /// Data before InitResponse (C1).
+    Pipelining,
     /// Several sessions at once.
     Concurrent,
     /// Shutdown by Manage (M3, M4).
@@ -47,12 +49,25 @@ pub enum Capability {
     CallTimeout,
     /// The announcements of M6.
     Announces,
+    /// Letting go of a session ends it (E12).
+    Drop,
+    /// Interrupts (E13).
+    Interrupt,
+    /// Record batches (C9).
+    Arrow,
+    /// A limit for a worker's silence (E7).
+    IdleLimit,
+    /// A worker is asked whether it is there while sessions run (E6, D10).
+    Heartbeats,
+    /// A session that can be misused, because no compiler refuses it (E2).
+    Misuse,
 }
 
 impl Capability {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Capability; 16] = [
+    pub const ALL: [Capability; 23] = [
         Capability::Chunking,
+        Capability::Pipelining,
         Capability::Concurrent,
         Capability::Shutdown,
         Capability::Metrics,
@@ -68,15 +83,22 @@ impl Capability {
         Capability::Gzip,
         Capability::CallTimeout,
         Capability::Announces,
+        Capability::Drop,
+        Capability::Interrupt,
+        Capability::Arrow,
+        Capability::IdleLimit,
+        Capability::Heartbeats,
+        Capability::Misuse,
     ];
 
-    /// What a worker has unless it says otherwise.
+    /// What an implementation has unless it says otherwise.
     pub const DEFAULT: [Capability; 3] = [Capability::Chunking, Capability::Concurrent, Capability::Shutdown];
 
     /// Its name in flags and files.
     pub fn name(self) -> &'static str {
         match self {
             Capability::Chunking => "chunking",
+            Capability::Pipelining => "pipelining",
             Capability::Concurrent => "concurrent",
             Capability::Shutdown => "shutdown",
             Capability::Metrics => "metrics",
@@ -92,6 +114,12 @@ impl Capability {
             Capability::Gzip => "gzip",
             Capability::CallTimeout => "call-timeout",
             Capability::Announces => "announces",
+            Capability::Drop => "drop",
+            Capability::Interrupt => "interrupt",
+            Capability::Arrow => "arrow",
+            Capability::IdleLimit => "idle-limit",
+            Capability::Heartbeats => "heartbeats",
+            Capability::Misuse => "misuse",
         }
     }
 }
@@ -140,8 +168,8 @@ impl Function {
     }
 }
 
-/// The names by which cases call functions, and which of S1-S6 they are.
-pub(crate) const ROLES: [(&str, &str); 7] = [
+/// The names by which cases call functions, and the rules that say what they do.
+pub(crate) const ROLES: [(&str, &str); 8] = [
     ("echo", "S1"),
     ("init-error", "S1"),
     ("user-error", "S2"),
@@ -149,6 +177,8 @@ pub(crate) const ROLES: [(&str, &str); 7] = [
     ("sink", "S5"),
     ("slow", "S6"),
     ("hang", "S6"),
+    // No test function reads Arrow; so only a file of capabilities can say which function of a worker's does.
+    ("batches", "C10"),
 ];
 
 /// All that an implementation offers.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::capability::Capability;
+use crate::engine::Dialogue;
 use crate::error::Error;
 use crate::script::Script;
 
@@ -68,7 +69,23 @@ pub struct Case {
     pub needs: BTreeSet<Capability>,
     /// How long it may take, when that is longer than usual.
     pub(crate) timeout: Option<Duration>,
-    pub(crate) script: Script,
+    pub(crate) part: Part,
+}
+
+/// Which part the kit plays, and what it says.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    /// The engine's, to a worker under test.
+    Engine(Script),
+    /// The worker's, to an engine under test.
+    Worker(Dialogue),
+}
+
+impl Case {
+    /// Whether it is about an engine; otherwise it is about a worker.
+    pub fn is_for_engines(&self) -> bool {
+        matches!(self.part, Part::Worker(_))
+    }
 }
 
 /// A file of cases, as it is written. docs/conformance.md says what each field means.
@@ -88,16 +105,28 @@ struct Written {
     #[serde(default)]
     needs: Vec<Capability>,
     timeout: Option<String>,
+    /// What the driver of an engine is started for; a case for workers has none.
+    scenario: Option<String>,
     script: String,
 }
 
 /// The files, by their names.
 const WORKER: &[(&str, &str)] = &include!("../cases/worker/files.in");
+const ENGINE: &[(&str, &str)] = &include!("../cases/engine/files.in");
 
 /// The cases for workers, in the order in which they are run.
 pub fn worker_cases() -> Vec<Case> {
-    let read = |(file, text): &(&str, &str)| read(file, text).unwrap_or_else(|wrong| panic!("cases/worker/{wrong}"));
-    WORKER.iter().flat_map(read).collect()
+    embedded("worker", WORKER)
+}
+
+/// The cases for engines, in the order in which they are run.
+pub fn engine_cases() -> Vec<Case> {
+    embedded("engine", ENGINE)
+}
+
+fn embedded(side: &str, files: &[(&str, &str)]) -> Vec<Case> {
+    let read = |(file, text): &(&str, &str)| read(file, text).unwrap_or_else(|wrong| panic!("cases/{side}/{wrong}"));
+    files.iter().flat_map(read).collect()
 }
 
 /// Cases of one's own: a file, or all files of a directory whose names end in `.toml`, in the order of their names.
@@ -128,10 +157,17 @@ fn read(file: &str, text: &str) -> Result<Vec<Case>, String> {
     let cases: File = toml::from_str(text).map_err(|error| format!("{file}: {error}"))?;
     let case = |written: Written| {
         let wrong = |why: String| format!("{file}: {}: {why}", written.name);
-        let script = Script::parse(&written.script).map_err(wrong)?;
+        let part = match &written.scenario {
+            Some(scenario) => Dialogue::parse(scenario, &written.script).map(Part::Worker),
+            None => Script::parse(&written.script).map(Part::Engine),
+        };
+        let part = part.map_err(wrong)?;
         let timeout = written.timeout.as_deref().map(crate::line::time).transpose().map_err(wrong)?;
         let mut needs: BTreeSet<_> = written.needs.into_iter().collect();
-        needs.extend(&script.needs);
+        needs.extend(match &part {
+            Part::Engine(script) => &script.needs,
+            Part::Worker(dialogue) => &dialogue.needs,
+        });
         Ok(Case {
             name: written.name,
             rules: written.rules,
@@ -139,7 +175,7 @@ fn read(file: &str, text: &str) -> Result<Vec<Case>, String> {
             about: written.about,
             needs,
             timeout,
-            script,
+            part,
         })
     };
     cases.case.into_iter().map(case).collect()
@@ -202,7 +238,7 @@ mod tests {
     /// All cases can be read, no two are the same by name, sentence or script, and each cites rules that exist.
     #[test]
     fn every_case_is_sound() {
-        let cases = worker_cases();
+        let cases = [worker_cases(), engine_cases()].concat();
         let rules = crate::rules::rules();
         let (mut names, mut abouts, mut scripts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for case in &cases {
@@ -218,10 +254,16 @@ mod tests {
             assert!(names.insert(&case.name, ()).is_none(), "{} is there twice", case.name);
             let twin = abouts.insert(&case.about, &case.name);
             assert_eq!(twin, None, "{} is about the same", case.name);
-            let script: Vec<_> = case.script.steps.iter().map(|step| format!("{:?}", step.act)).collect();
+            let script: Vec<_> = match &case.part {
+                Part::Engine(script) => script.steps.iter().map(|step| format!("{:?}", step.act)).collect(),
+                Part::Worker(dialogue) => {
+                    let steps = dialogue.steps.iter().map(|step| format!("{:?}", step.act));
+                    [dialogue.scenario.clone()].into_iter().chain(steps).collect()
+                }
+            };
+            assert!(!script.is_empty(), "{} does nothing", case.name);
             let twin = scripts.insert(script, &case.name);
             assert_eq!(twin, None, "{} has the same script", case.name);
-            assert!(!case.script.steps.is_empty(), "{} does nothing", case.name);
         }
     }
 }

@@ -11,6 +11,8 @@
 //!                              └─▶ Report: pass, fail, skip, choice ──▶ people, JSON, JUnit
 //! ```
 //!
+//! Over the same raw client, [`bench`] says how fast a worker is on this machine, beside a raw socket.
+//!
 //! ```no_run
 //! use anyudf_conformance::{Config, Report, run};
 //!
@@ -28,6 +30,8 @@ mod line;
 
 mod message;
 
+mod expect;
+
 mod answer;
 
 mod value;
@@ -38,20 +42,29 @@ mod capability;
 
 mod play;
 
+mod frames;
+
 mod wire;
 
+mod splice;
+
 mod process;
+
+mod engine;
 
 mod run;
 
 mod report;
 
+mod bench;
+
 mod rules;
 
 mod error;
 
+pub use bench::{BenchConfig, Figure, Latency, Throughput, What, bench};
 pub use capability::{Capabilities, Capability, Function};
-pub use case::{Case, Level, Selection, read_cases, worker_cases};
-pub use error::Error;
+pub use case::{Case, Level, Selection, engine_cases, read_cases, worker_cases};
+pub use error::{Error, ErrorKind};
 pub use report::{Colours, for_machines, for_people, junit, listed, summary};
 pub use run::{Config, Outcome, Report, run};

@@ -60,6 +60,8 @@ pub(crate) struct Init {
     pub(crate) role: String,
     pub(crate) number: Option<u64>,
     pub(crate) chunked: bool,
+    /// `is_chunking_payload` is set, to false.
+    explicitly_whole: bool,
     version: Option<u32>,
     data_format: i32,
     format: Option<String>,
@@ -139,11 +141,7 @@ impl Message {
             }
             Message::Bytes(value) => return value.bytes(),
         };
-        let bytes = wire::UdfRequest { request }.encode_to_vec();
-        match shape.reversed || shape.unknown {
-            true => change(&bytes, REQUEST, shape).into(),
-            false => bytes.into(),
-        }
+        shape.apply(wire::UdfRequest { request }.encode_to_vec(), REQUEST)
     }
 
     /// How it is called in a transcript.
@@ -218,6 +216,7 @@ impl Init {
             role: "echo".into(),
             number: None,
             chunked: false,
+            explicitly_whole: false,
             version: Some(1),
             data_format: 1,
             format: None,
@@ -242,6 +241,7 @@ impl Init {
             words.next();
             match pair(word) {
                 ("chunked", None) => init.chunked = true,
+                ("chunked", Some("no")) => init.explicitly_whole = true,
                 ("without-udf", None) => init.without_udf = true,
                 (role, None) => {
                     let (name, count) = match role.strip_suffix(')').and_then(|role| role.split_once('(')) {
@@ -313,7 +313,7 @@ impl Init {
             protocol_version: self.version,
             data_format: self.data_format,
             udf: (!self.without_udf).then_some(udf),
-            is_chunking_payload: self.chunked.then_some(true),
+            is_chunking_payload: (self.chunked || self.explicitly_whole).then_some(self.chunked),
             input_schema: self.input_schema.as_ref().map(Value::bytes),
             output_schema: self.output_schema.as_ref().map(Value::bytes),
             task_context: self.context.clone(),
@@ -333,6 +333,8 @@ pub(crate) struct Shape {
     pub(crate) reversed: bool,
     /// `{split=N}`: N bytes in each frame of HTTP/2.
     pub(crate) split: Option<usize>,
+    /// `{empty-frames}`: before each frame of HTTP/2 one that holds nothing.
+    pub(crate) empty_frames: bool,
     /// `{joined}`: in one frame with the message that follows.
     pub(crate) joined: bool,
     /// `{gzip}`: compressed by gzip (P11).
@@ -361,6 +363,7 @@ impl Shape {
                 ("", None) => {}
                 ("unknown", None) => shape.unknown = true,
                 ("reversed", None) => shape.reversed = true,
+                ("empty-frames", None) => shape.empty_frames = true,
                 ("joined", None) => shape.joined = true,
                 ("gzip", None) => shape.gzip = true,
                 ("split", Some(bytes)) => shape.split = Some(number::<usize>(bytes)?.max(1)),
@@ -372,6 +375,14 @@ impl Shape {
             if last {
                 return Ok(shape);
             }
+        }
+    }
+
+    /// The message with its fields as this has them.
+    pub(crate) fn apply(&self, message: Vec<u8>, layout: &Layout) -> Bytes {
+        match self.reversed || self.unknown {
+            true => change(&message, layout, self).into(),
+            false => message.into(),
         }
     }
 
@@ -401,12 +412,19 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Which fields of a message are messages whose fields can be changed, too.
-struct Layout(&'static [(u32, &'static Layout)]);
+pub(crate) struct Layout(&'static [(u32, &'static Layout)]);
 
 const LEAF: &Layout = &Layout(&[]);
 const REQUEST: &Layout = &Layout(&[(1, CONTROL), (2, LEAF)]);
 const CONTROL: &Layout = &Layout(&[(1, INIT), (2, LEAF), (3, LEAF), (4, LEAF)]);
 const INIT: &Layout = &Layout(&[(3, LEAF)]);
+pub(crate) const RESPONSE: &Layout = &Layout(&[(1, ANSWER), (2, LEAF)]);
+const ANSWER: &Layout = &Layout(&[(1, OPENED), (2, FINISHED), (3, OPENED), (4, FAILED)]);
+/// CancelResponse has its error at the same place.
+const OPENED: &Layout = &Layout(&[(2, ERROR)]);
+const FAILED: &Layout = &Layout(&[(1, ERROR)]);
+const FINISHED: &Layout = &Layout(&[(3, ERROR)]);
+const ERROR: &Layout = &Layout(&[(1, LEAF), (2, LEAF), (3, LEAF)]);
 
 /// Fields as they are on the wire, each with its number.
 fn fields(mut message: &[u8]) -> Vec<(u32, &[u8], &[u8])> {
@@ -461,7 +479,7 @@ fn change(message: &[u8], layout: &Layout, shape: &Shape) -> Vec<u8> {
 }
 
 /// One field of each kind, with numbers that the protocol does not have.
-fn from_the_future(buffer: &mut impl BufMut) {
+pub(crate) fn from_the_future(buffer: &mut impl BufMut) {
     encode_key(15_001, WireType::Varint, buffer);
     encode_varint(u64::MAX, buffer);
     encode_key(15_002, WireType::LengthDelimited, buffer);

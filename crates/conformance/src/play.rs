@@ -1,7 +1,6 @@
 //! Plays a case: says what its script says to the worker, and judges what comes back.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,16 +13,20 @@ use tokio::time::{sleep, timeout};
 
 use anyudf_protocol::wire;
 
-use crate::answer::{Heard, Kind, MetricCheck, Status};
+use crate::answer::{Heard, MetricCheck, Pattern, Status};
 use crate::capability::Capabilities;
+use crate::expect::{Alternative, Matching};
 use crate::grammar::{Asked, Said};
 use crate::message::{Message, Shape};
 use crate::process::{Process, Subject, gone, kill_stranger};
-use crate::script::{Act, Alternative, Expected, Script, Step};
-use crate::wire::{Call, Dial, EXECUTE, Link, MANAGE, Place, Stream};
+use crate::script::{Act, Script, Step};
+use crate::wire::{Call, Dial, EXECUTE, Link, MANAGE, Metadata, Place, Stream};
 
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
-const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+/// The versions of server reflection, the newer first: some libraries have the older one alone.
+const REFLECTION: [&str; 2] = ["v1", "v1alpha"];
+
+const UNIMPLEMENTED: u32 = 12;
 
 /// How long a filled window stays full before it counts as such.
 const FULL: Duration = Duration::from_millis(150);
@@ -60,7 +63,7 @@ pub(crate) async fn play(stage: &Stage<'_>, script: &Script, worker: Option<&Pro
     let mut scene = Scene::new(stage, worker.map(|worker| worker.place.clone()), began);
     let played = timeout(stage.timeout, scene.steps(&script.steps)).await;
     let failure = match played {
-        Ok(Ok(())) => scene.leftovers().err(),
+        Ok(Ok(())) => scene.leftovers(&[]).err(),
         Ok(Err(failure)) => Some(failure),
         Err(_) => {
             let what = format!("it took longer than {:?}", stage.timeout);
@@ -178,7 +181,7 @@ impl<'a> Scene<'a> {
                 let bytes = bytes.clone();
                 let live = self.live(stream).await?;
                 bytes.get(5..).into_iter().for_each(|message| live.asked.note(message));
-                let sent = live.stream.send(bytes, None).await;
+                let sent = live.stream.out.send(bytes, None).await;
                 self.sent(sent);
             }
             Act::Fill { stream, value, most } => self.fill(stream, &value.bytes(), *most).await?,
@@ -186,23 +189,28 @@ impl<'a> Scene<'a> {
                 self.note(format!("{stream}> half-close"));
                 let live = self.live(stream).await?;
                 live.asked.half_close = true;
-                live.stream.half_close();
+                live.stream.out.half_close();
             }
             Act::Reset { stream } => {
                 self.note(format!("{stream}> reset"));
-                self.live(stream).await?.stream.reset();
+                self.live(stream).await?.stream.out.reset();
             }
             Act::Expect { stream, alternatives, within } => self.expect(stream, alternatives, *within).await?,
-            Act::Read { stream, on } => {
-                self.note(if *on { format!("{stream}: reading goes on") } else { format!("{stream}: reading stops") });
-                self.live(stream).await?.stream.read(*on);
+            Act::Read { stream, reading } => {
+                self.note(format!("{stream}: reading is {}", format!("{reading:?}").to_lowercase()));
+                self.live(stream).await?.stream.read(*reading);
             }
             Act::Wait(time) => sleep(*time).await,
-            Act::Heartbeat { checks, within, eventually } => self.heartbeat(checks, *within, *eventually).await?,
-            Act::Shutdown { cancel, settled, background } => self.shutdown(*cancel, *settled, *background).await?,
+            Act::Heartbeat { metadata, checks, within, eventually } => {
+                self.heartbeat(metadata, checks, *within, *eventually).await?;
+            }
+            Act::Shutdown { metadata, cancel, settled, background } => {
+                self.shutdown(metadata, *cancel, *settled, *background).await?;
+            }
             Act::Answered { settled } => self.answered(*settled).await?,
-            Act::ManageRaw { body, code } => {
-                let answer = self.link().await?.unary(&Call::to(MANAGE), body.clone()).await;
+            Act::ManageRaw { metadata, body, code } => {
+                let call = Call::to(MANAGE).with(metadata);
+                let answer = self.link().await?.unary(&call, body.clone()).await;
                 self.status("manage", answer.map(|_| ()), *code)?;
             }
             Act::CallRaw { path, code } => {
@@ -247,13 +255,24 @@ impl<'a> Scene<'a> {
                     return self.fail(format!("the worker has ended ({how})"));
                 }
             }
+            Act::PrintsNo(part) => {
+                let process = self.process_mut()?;
+                if process.ended().is_none() {
+                    return self.fail("it still runs, and may print more: this step needs `exits` before it");
+                }
+                process.read_out().await;
+                if process.printed().contains(part) {
+                    let why = format!("`{part}` is in what it printed, which is for logs alone");
+                    return self.fail(self.process()?.explain(why));
+                }
+            }
             Act::MemoryMark => self.resident = self.process()?.resident(),
             Act::MemoryBelow(most) => self.memory_below(*most)?,
             Act::Repeat { count, parallel: false, steps } => {
                 let before: Vec<_> = self.streams.keys().cloned().collect();
                 for _ in 0..*count {
                     self.steps(steps).await?;
-                    self.leftovers()?;
+                    self.leftovers(&before)?;
                     // Each time has streams of its own, and what was there before goes on.
                     self.streams.retain(|name, _| before.contains(name));
                 }
@@ -288,13 +307,15 @@ impl<'a> Scene<'a> {
             Ok(process) => process,
             Err(error) => return self.fail(format!("it cannot be started: {error}")),
         };
-        let exit = process.exit(self.stage.subject.start_timeout).await;
-        // What it printed is read by another task, which ends with its output.
-        sleep(Duration::from_millis(20)).await;
-        let printed = process.explain(String::new());
+        let exit = process.exit_or_serve(self.stage.subject.start_timeout).await;
+        if matches!(exit, Ok(Some(_))) {
+            process.read_out().await;
+        }
+        let printed = process.printed();
         match exit {
-            Ok(status) if status.success() => self.fail(process.explain("it ended with success".into())),
-            Ok(_) => match says.iter().find(|part| !printed.contains(part.as_str())) {
+            Ok(None) => self.fail(process.explain("it serves, where it should have refused".into())),
+            Ok(Some(status)) if status.success() => self.fail(process.explain("it ended with success".into())),
+            Ok(Some(_)) => match says.iter().find(|part| !printed.contains(part.as_str())) {
                 Some(part) => self.fail(process.explain(format!("it does not say `{part}`"))),
                 None => Ok(()),
             },
@@ -357,11 +378,12 @@ impl<'a> Scene<'a> {
         let framed = shape.frame(&encoded);
         self.note(format!("{name}> {}", message.show()));
         let live = self.live(name).await?;
+        live.stream.out.empty_frames = shape.empty_frames;
         if shape.joined {
-            live.stream.hold(&framed);
+            live.stream.out.hold(&framed);
             return Ok(());
         }
-        let sent = live.stream.send(framed, shape.split).await;
+        let sent = live.stream.out.send(framed, shape.split).await;
         self.sent(sent);
         Ok(())
     }
@@ -380,8 +402,8 @@ impl<'a> Scene<'a> {
         let live = self.live(name).await?;
         let mut sent = 0;
         // Some room is kept for Cancel, as every engine must keep it.
-        while sent < most && live.stream.has_room(framed.len() + (8 << 10), FULL).await {
-            if live.stream.send(framed.clone(), None).await.is_err() {
+        while sent < most && live.stream.out.has_room(framed.len() + (8 << 10), FULL).await {
+            if live.stream.out.send(framed.clone(), None).await.is_err() {
                 break;
             }
             sent += 1;
@@ -403,7 +425,7 @@ impl<'a> Scene<'a> {
         };
         live.ended = heard.is_end();
         if live.ended {
-            live.stream.half_close(); // R13
+            live.stream.out.half_close(); // R13
         }
         let judged = live.said.say(&heard, live.asked);
         self.note(format!("{name}< {heard}"));
@@ -416,7 +438,7 @@ impl<'a> Scene<'a> {
     async fn expect(
         &mut self,
         name: &str,
-        alternatives: &[Alternative],
+        alternatives: &[Alternative<Pattern>],
         within: Option<Duration>,
     ) -> Result<(), Failure> {
         let until = match within {
@@ -454,12 +476,12 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// What has come and was not asked for must keep to the grammar, too.
-    fn leftovers(&mut self) -> Result<(), Failure> {
+    /// What has come and was not asked for must keep to the grammar, too; of all streams but these.
+    fn leftovers(&mut self, but: &[String]) -> Result<(), Failure> {
         self.at = None;
         let mut notes = Vec::new();
         let mut wrong = None;
-        for (name, live) in &mut self.streams {
+        for (name, live) in self.streams.iter_mut().filter(|(name, _)| !but.contains(name)) {
             while let Ok((event, _)) = live.stream.heard.try_recv() {
                 let heard = Heard::from(event);
                 notes.push(format!("{name}< {heard}"));
@@ -484,7 +506,7 @@ impl<'a> Scene<'a> {
         self.note(format!("-- {count} at once"));
         let mut first = None;
         for (mut scene, outcome) in scenes.into_iter().zip(outcomes) {
-            let outcome = outcome.and_then(|()| scene.leftovers());
+            let outcome = outcome.and_then(|()| scene.leftovers(&[]));
             self.choices.extend(std::mem::take(&mut scene.choices));
             if let (Err(failure), None) = (outcome, &first) {
                 self.transcript.extend(std::mem::take(&mut scene.transcript));
@@ -498,11 +520,13 @@ impl<'a> Scene<'a> {
 
     async fn heartbeat(
         &mut self,
+        metadata: &Metadata,
         checks: &[MetricCheck],
         within: Option<Duration>,
         eventually: bool,
     ) -> Result<(), Failure> {
         let message = Bytes::from_static(b"\x0a\x00");
+        let call = Call::to(MANAGE).with(metadata);
         let began = Instant::now();
         loop {
             let patience = match (within, eventually) {
@@ -511,7 +535,7 @@ impl<'a> Scene<'a> {
             };
             let link = self.link().await?;
             let asked = Instant::now();
-            let answer = match timeout(patience, link.unary(&Call::to(MANAGE), message.clone())).await {
+            let answer = match timeout(patience, link.unary(&call, message.clone())).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(status)) => return self.fail(format!("the heartbeat was answered with status {status}")),
                 Err(_) => return self.late(format!("the heartbeat was not answered within {patience:?} (M2)")),
@@ -537,7 +561,13 @@ impl<'a> Scene<'a> {
         }
     }
 
-    async fn shutdown(&mut self, cancel: bool, settled: Option<bool>, background: bool) -> Result<(), Failure> {
+    async fn shutdown(
+        &mut self,
+        metadata: &Metadata,
+        cancel: bool,
+        settled: Option<bool>,
+        background: bool,
+    ) -> Result<(), Failure> {
         let shutdown = wire::ShutdownRequest {
             reason: Some("the conformance kit asks".into()),
             cancel_sessions: cancel.then_some(true),
@@ -545,8 +575,9 @@ impl<'a> Scene<'a> {
         let message = wire::WorkerRequest { manage: Some(wire::worker_request::Manage::Shutdown(shutdown)) };
         self.note(format!("-- shutdown{}", if cancel { ", cancel sessions" } else { "" }));
         let link = self.link().await?;
+        let call = Call::to(MANAGE).with(metadata);
         self.shutdown = Some(tokio::spawn(async move {
-            let answer = link.unary(&Call::to(MANAGE), message.encode_to_vec().into()).await?;
+            let answer = link.unary(&call, message.encode_to_vec().into()).await?;
             let wrong = |message: String| Status { code: 13, message };
             let answer = wire::WorkerResponse::decode(answer).map_err(|error| wrong(error.to_string()))?;
             match answer.manage {
@@ -601,12 +632,22 @@ impl<'a> Scene<'a> {
         // ServerReflectionRequest { list_services: "*" }, of which grpc.reflection.v1 and v1alpha have the same numbers.
         let mut request = Vec::new();
         prost::encoding::string::encode(7, &"*".to_owned(), &mut request);
-        let answer = self.link().await?.unary(&Call::to(REFLECTION), request.into()).await;
-        match answer {
-            Err(status) => self.fail(format!("server reflection answers with status {status}")),
-            Ok(answer) if String::from_utf8_lossy(&answer).contains(name) => Ok(()),
-            Ok(_) => self.fail(format!("server reflection does not list `{name}`")),
+        let request = Bytes::from(request);
+        for version in REFLECTION {
+            let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+            match self.link().await?.unary(&Call::to(&path), request.clone()).await {
+                Err(status) if status.code == UNIMPLEMENTED => {
+                    self.note(format!("-- there is no reflection {version}"))
+                }
+                Err(status) => return self.fail(format!("server reflection answers with status {status}")),
+                Ok(answer) if String::from_utf8_lossy(&answer).contains(name) => {
+                    self.choices.push(version.into());
+                    return Ok(());
+                }
+                Ok(_) => return self.fail(format!("server reflection {version} does not list `{name}`")),
+            }
         }
+        self.fail("there is no server reflection, neither v1 nor v1alpha")
     }
 
     async fn exits(&mut self, status: Option<i32>, within: Duration) -> Result<(), Failure> {
@@ -650,103 +691,5 @@ impl<'a> Scene<'a> {
                 most >> 20
             )),
         }
-    }
-}
-
-/// Which alternatives what has come still is.
-struct Matching<'a> {
-    alternatives: &'a [Alternative],
-    /// Each with how far it has come.
-    alive: VecDeque<(usize, usize)>,
-}
-
-impl<'a> Matching<'a> {
-    fn new(alternatives: &'a [Alternative]) -> Self {
-        let mut matching = Matching { alternatives, alive: (0..alternatives.len()).map(|at| (at, 0)).collect() };
-        matching.skip_stars();
-        matching
-    }
-
-    fn next(&self, (at, step): (usize, usize)) -> Option<&'a Expected> {
-        self.alternatives[at].then.get(step)
-    }
-
-    /// `data*` may be nothing.
-    fn skip_stars(&mut self) {
-        let mut at = 0;
-        while let Some(&(alternative, step)) = self.alive.get(at) {
-            if let Some(Expected::Said(pattern)) = self.next((alternative, step))
-                && pattern.kind() == Kind::DataStar
-                && !self.alive.contains(&(alternative, step + 1))
-            {
-                self.alive.insert(at + 1, (alternative, step + 1));
-            }
-            at += 1;
-        }
-    }
-
-    /// The first alternative that has come to its end.
-    fn done(&self) -> Option<&'a Alternative> {
-        let done = self.alive.iter().find(|state| self.next(**state).is_none());
-        done.map(|(at, _)| &self.alternatives[*at])
-    }
-
-    /// How long nothing may come for an alternative that waits for that.
-    fn quiet(&self) -> Option<Duration> {
-        let quiet = self.alive.iter().filter_map(|state| match self.next(*state) {
-            Some(Expected::Nothing(time)) => Some(*time),
-            _ => None,
-        });
-        quiet.min()
-    }
-
-    /// Nothing has come for so long.
-    fn passed(&mut self, time: Duration) {
-        for state in &mut self.alive {
-            if let Some(Expected::Nothing(wanted)) = self.alternatives[state.0].then.get(state.1)
-                && *wanted <= time
-            {
-                state.1 += 1;
-            }
-        }
-        self.skip_stars();
-    }
-
-    /// Something has come; why it is none of the alternatives, if so.
-    fn heard(&mut self, heard: &Heard, capabilities: &Capabilities) -> Result<(), String> {
-        let mut after = VecDeque::new();
-        let mut why = Vec::new();
-        for &(at, step) in &self.alive {
-            match self.next((at, step)) {
-                Some(Expected::Said(pattern)) => match pattern.check(heard, capabilities) {
-                    Ok(()) if pattern.kind() == Kind::DataStar => after.push_back((at, step)),
-                    Ok(()) => after.push_back((at, step + 1)),
-                    Err(other) => why.push(format!("for `{}`: {other}", self.shown(at, step))),
-                },
-                Some(Expected::Nothing(_)) => why.push("nothing was to come".into()),
-                None => {}
-            }
-        }
-        if after.is_empty() {
-            return Err(why.join("; "));
-        }
-        self.alive = after;
-        self.skip_stars();
-        Ok(())
-    }
-
-    fn shown(&self, at: usize, step: usize) -> String {
-        match &self.alternatives[at].then[step] {
-            Expected::Said(pattern) => pattern.to_string(),
-            Expected::Nothing(time) => format!("nothing {time:?}"),
-        }
-    }
-
-    fn wanted(&self) -> String {
-        let mut wanted = String::new();
-        for (number, &(at, step)) in self.alive.iter().filter(|state| self.next(**state).is_some()).enumerate() {
-            let _ = write!(wanted, "{}`{}`", if number == 0 { "" } else { " or " }, self.shown(at, step));
-        }
-        wanted
     }
 }

@@ -14,16 +14,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::wire::{Call, Dial, Link, MANAGE, Place};
 
 /// Lines of output that are kept.
 const TAIL: usize = 30;
+
+/// A device that takes nothing.
+const FULL: &str = "/dev/full";
 
 /// How a worker is started, besides its command.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +39,8 @@ pub(crate) struct Start {
     pub(crate) socket: Socket,
     /// By a shell that stays.
     pub(crate) launcher: bool,
+    /// Nothing can be written to its standard error.
+    pub(crate) full_log: bool,
 }
 
 /// What is at the place of its socket before it is started.
@@ -63,6 +70,8 @@ pub(crate) struct Process {
     group: Option<Pid>,
     pub(crate) place: Place,
     tail: Tail,
+    /// What reads its output, until that ends.
+    readers: Vec<JoinHandle<()>>,
     _dir: TempDir,
     _in_use: Option<UnixListener>,
 }
@@ -76,7 +85,8 @@ impl Tail {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    fn keep(&self, output: impl AsyncRead + Unpin + Send + 'static) {
+    /// Keeps the last lines of what comes.
+    pub(crate) fn keep(&self, output: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<()> {
         let tail = self.clone();
         tokio::spawn(async move {
             let mut lines = BufReader::new(output).split(b'\n');
@@ -88,7 +98,7 @@ impl Tail {
                 let line: String = String::from_utf8_lossy(&line).chars().take(400).collect();
                 tail.push_back(line);
             }
-        });
+        })
     }
 }
 
@@ -120,13 +130,16 @@ impl Subject {
         command.args(&self.arguments).args(&start.arguments).args(["--id", "conformance", "--connection"]);
         command.arg(place.to_string()).envs(start.environment.iter().map(|(name, value)| (name, value)));
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if start.full_log {
+            command.stderr(fs::File::options().write(true).open(FULL)?);
+        }
         let mut child = command.spawn()?;
         let tail = Tail::default();
         let outputs = (child.stdout.take(), child.stderr.take());
-        outputs.0.into_iter().for_each(|output| tail.keep(output));
-        outputs.1.into_iter().for_each(|output| tail.keep(output));
+        let readers = outputs.0.into_iter().map(|output| tail.keep(output));
+        let readers = readers.chain(outputs.1.into_iter().map(|output| tail.keep(output))).collect();
         let group = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        Ok(Process { child, group, place, tail, _dir: dir, _in_use: in_use })
+        Ok(Process { child, group, place, tail, readers, _dir: dir, _in_use: in_use })
     }
 
     /// Starts the worker and waits until it answers a call, with whatever status (D6).
@@ -144,13 +157,7 @@ impl Process {
     /// Waits until it answers.
     async fn ready(&mut self, patience: Duration) -> Result<(), String> {
         let answers = async {
-            loop {
-                if let Ok(link) = Link::dial(&self.place, &Dial::default()).await {
-                    match link.unary(&Call::to(MANAGE), Bytes::from_static(b"\x0a\x00")).await {
-                        Err(status) if status.code == 14 => {} // not yet
-                        _ => return,
-                    }
-                }
+            while !answers(&self.place).await {
                 sleep(Duration::from_millis(2)).await;
             }
         };
@@ -159,6 +166,22 @@ impl Process {
             answered = timeout(patience, answers) => answered.map_err(|_| {
                 format!("it did not answer a call at `{}` within {patience:?} (D6)", self.place)
             }),
+        }
+    }
+
+    /// Waits for its end, or until it answers a call: `None`.
+    pub(crate) async fn exit_or_serve(&mut self, patience: Duration) -> Result<Option<ExitStatus>, String> {
+        let place = self.place.clone();
+        let serves = async {
+            // Whoever was at its place before takes connections as well, and never answers.
+            while !matches!(timeout(Duration::from_millis(250), answers(&place)).await, Ok(true)) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            exit = self.exit(patience) => exit.map(Some),
+            () = serves => Ok(None),
         }
     }
 
@@ -190,6 +213,16 @@ impl Process {
         }
     }
 
+    /// Waits until all is read that it has printed, once it has ended; not for those that it has started and left behind.
+    pub(crate) async fn read_out(&mut self) {
+        let _ = timeout(Duration::from_secs(1), join_all(self.readers.drain(..))).await;
+    }
+
+    /// The last lines of its output.
+    pub(crate) fn printed(&self) -> String {
+        self.tail.lines().join("\n")
+    }
+
     /// Adds the end of its output.
     pub(crate) fn explain(&self, what: String) -> String {
         let lines = self.tail.lines();
@@ -216,10 +249,7 @@ impl Process {
 
     /// Its resident memory in bytes, where there is procfs.
     pub(crate) fn resident(&self) -> Option<u64> {
-        let pid = self.child.id()?;
-        let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-        let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-        Some(pages * rustix::param::page_size() as u64)
+        resident(self.child.id()?)
     }
 
     /// Kills it and all that it has started, and waits until the process is reaped.
@@ -240,6 +270,34 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill_group();
     }
+}
+
+/// Whether a call is answered there, with whatever status but UNAVAILABLE: that is not yet.
+async fn answers(place: &Place) -> bool {
+    match Link::dial(place, &Dial::default()).await {
+        Ok(link) => {
+            let answer = link.unary(&Call::to(MANAGE), Bytes::from_static(b"\x0a\x00")).await;
+            !answer.is_err_and(|status| status.code == 14)
+        }
+        Err(_) => false,
+    }
+}
+
+/// Whether this machine has a device that is always full.
+pub(crate) fn has_full_device() -> bool {
+    Path::new(FULL).exists()
+}
+
+/// Whether this machine has IPv6.
+pub(crate) fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// The resident memory of a process in bytes, where there is procfs.
+pub(crate) fn resident(pid: u32) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
 }
 
 /// Whether a process lives that is not ours. A zombie does not.
@@ -271,7 +329,8 @@ pub(crate) async fn gone(pid: u32, patience: Duration) -> bool {
     true
 }
 
-fn shown(exit: io::Result<ExitStatus>) -> String {
+/// How a process ended.
+pub(crate) fn shown(exit: io::Result<ExitStatus>) -> String {
     match exit {
         Ok(status) => match status.signal() {
             Some(signal) => format!("signal {signal}"),
@@ -282,7 +341,7 @@ fn shown(exit: io::Result<ExitStatus>) -> String {
 }
 
 /// A port that is free on both loopback addresses, or on the first where there is no IPv6.
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     let mut attempts = 32;
     loop {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::capability::{Capabilities, Capability, ROLES};
-use crate::case::{Case, Level, Selection, matches, worker_cases};
+use crate::case::{Case, Level, Part, Selection, matches, worker_cases};
+use crate::engine;
 use crate::error::Error;
 use crate::play::{Failure, Played, Stage, play};
-use crate::process::{Process, Start, Subject};
+use crate::process::{Process, Start, Subject, has_full_device, has_ipv6};
 
 /// After so many timeouts the rest of a run is not worth its time.
 const PATIENCE: usize = 10;
@@ -24,7 +25,8 @@ const PATIENCE: usize = 10;
 pub struct Config {
     /// The command of the implementation: its program, and its arguments.
     pub program: OsString,
-    /// Its arguments, before `--id` and `--connection` (P1).
+    /// Its arguments, before those that the kit adds: `--id` and `--connection` for a worker (P1), `--connection` and
+    /// `--scenario` for the driver of an engine.
     pub arguments: Vec<OsString>,
     /// What it offers.
     pub capabilities: Capabilities,
@@ -38,7 +40,7 @@ pub struct Config {
     pub repeat: usize,
     /// How long a case may take that says nothing else.
     pub timeout: Duration,
-    /// How long a process may take until it answers.
+    /// How long a worker may take until it answers, and a driver until its first sign.
     pub start_timeout: Duration,
     /// Patterns of cases whose failure is known.
     pub known_failing: BTreeSet<String>,
@@ -128,7 +130,7 @@ impl Report {
     }
 }
 
-/// Runs the selected cases for workers, and tells of each as soon as it is known.
+/// Runs the selected cases, and tells of each as soon as it is known.
 ///
 /// # Errors
 /// When no case is selected. What is wrong with the implementation is in the reports.
@@ -177,13 +179,21 @@ struct Shared {
 
 /// Something that a case needs and the implementation does not offer.
 fn missing(case: &Case, capabilities: &Capabilities) -> Option<String> {
-    let role = case.script.roles.iter().find(|role| capabilities.function(role).is_none());
+    let script = match &case.part {
+        Part::Engine(script) => Some(script),
+        Part::Worker(_) => None,
+    };
+    let role = script.into_iter().flat_map(|script| &script.roles).find(|role| capabilities.function(role).is_none());
     let role = role.map(|role| {
         let rule = ROLES.iter().find(|(known, _)| known == role).map_or("", |(_, rule)| rule);
         format!("a function `{role}` ({rule})")
     });
+    let lacks = |what: &str| format!("{what}, which this machine does not have");
+    let ipv6 = (script.is_some_and(|script| script.ipv6) && !has_ipv6()).then(|| lacks("IPv6"));
+    let full = (script.is_some_and(|script| script.full_log) && !has_full_device())
+        .then(|| lacks("a device that is always full"));
     let capability = case.needs.iter().find(|need| !capabilities.has(**need));
-    role.or(capability.map(|capability: &Capability| format!("`{capability}`")))
+    role.or(ipv6).or(full).or(capability.map(|capability: &Capability| format!("`{capability}`")))
 }
 
 /// One job: takes cases until there are none.
@@ -216,10 +226,20 @@ async fn work(shared: Arc<Shared>, finished: mpsc::UnboundedSender<(Report, bool
     }
 }
 
-/// Runs one case, on the job's worker unless it starts its own. Says, too, whether it ran out of time.
+/// Runs one case: that of an engine with a driver of its own, that of a worker on the job's unless it starts its own.
+/// Says, too, whether it ran out of time.
 async fn one(config: &Config, subject: &Subject, case: &Arc<Case>, worker: &mut Option<Process>) -> (Report, bool) {
     let began = Instant::now();
-    if !case.script.starts && worker.is_none() {
+    let timeout = case.timeout.map_or(config.timeout, |timeout| timeout.max(config.timeout));
+    let script = match &case.part {
+        Part::Engine(script) => script,
+        Part::Worker(dialogue) => {
+            let played = engine::play(&engine::Stage { subject, timeout }, dialogue).await;
+            let late = played.failure.as_ref().is_some_and(|failure| failure.late);
+            return (judged(config, case, played, began), late);
+        }
+    };
+    if !script.starts && worker.is_none() {
         match subject.start(&Start::default()).await {
             Ok(process) => *worker = Some(process),
             Err(why) => {
@@ -229,10 +249,9 @@ async fn one(config: &Config, subject: &Subject, case: &Arc<Case>, worker: &mut 
             }
         }
     }
-    let timeout = case.timeout.map_or(config.timeout, |timeout| timeout.max(config.timeout));
     let stage = Stage { subject, capabilities: &config.capabilities, timeout };
-    let mut played = play(&stage, &case.script, worker.as_ref()).await;
-    if !case.script.starts
+    let mut played = play(&stage, script, worker.as_ref()).await;
+    if !script.starts
         && let Some(process) = worker
     {
         let how = process.ended();

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::answer::{Kind, MetricCheck, Pattern, code};
+use crate::answer::{MetricCheck, Pattern, code};
 use crate::capability::Capability;
+use crate::expect::{Alternative, alternatives};
 use crate::line::{Words, number, pair, text, time};
 use crate::message::{Message, Shape};
 use crate::process::{Socket, Start};
-use crate::wire::{Call, Dial, EXECUTE};
+use crate::wire::{Call, Dial, EXECUTE, Metadata, Reading};
 
 /// One line of a script.
 #[derive(Clone, Debug)]
@@ -66,24 +67,26 @@ pub(crate) enum Act {
     /// `< …`.
     Expect {
         stream: String,
-        alternatives: Vec<Alternative>,
+        alternatives: Vec<Alternative<Pattern>>,
         within: Option<Duration>,
     },
-    /// `stop reading`, `go on reading`.
+    /// `stop reading`, `go on reading`, `read slowly`.
     Read {
         stream: String,
-        on: bool,
+        reading: Reading,
     },
     /// `wait 100ms`.
     Wait(Duration),
     /// `manage heartbeat …`.
     Heartbeat {
+        metadata: Metadata,
         checks: Vec<MetricCheck>,
         within: Option<Duration>,
         eventually: bool,
     },
     /// `manage shutdown [cancel] settled=…`.
     Shutdown {
+        metadata: Metadata,
         cancel: bool,
         settled: Option<bool>,
         background: bool,
@@ -94,6 +97,7 @@ pub(crate) enum Act {
     },
     /// `manage bytes "…" status CODE`, `manage empty status CODE`.
     ManageRaw {
+        metadata: Metadata,
         body: bytes::Bytes,
         code: u32,
     },
@@ -128,6 +132,8 @@ pub(crate) enum Act {
     SocketMode(u32),
     /// `still runs`.
     Runs,
+    /// `prints no "text"`: once it has ended, not at all.
+    PrintsNo(String),
     /// `memory mark`, `memory below +64Mi`.
     MemoryMark,
     MemoryBelow(u64),
@@ -139,21 +145,6 @@ pub(crate) enum Act {
     },
 }
 
-/// One of several things that may come.
-#[derive(Clone, Debug)]
-pub(crate) struct Alternative {
-    /// What it is called in a report, when it is a choice that the protocol leaves open.
-    pub(crate) choice: Option<String>,
-    pub(crate) then: Vec<Expected>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Expected {
-    Said(Pattern),
-    /// Nothing, for so long.
-    Nothing(Duration),
-}
-
 /// A whole script.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
@@ -163,6 +154,10 @@ pub(crate) struct Script {
     pub(crate) needs: BTreeSet<Capability>,
     /// It starts a worker of its own.
     pub(crate) starts: bool,
+    /// It connects over IPv6, which not every machine has.
+    pub(crate) ipv6: bool,
+    /// It starts a worker whose log is full, which not every machine can offer.
+    pub(crate) full_log: bool,
 }
 
 impl Script {
@@ -173,7 +168,14 @@ impl Script {
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
         let mut blocks: Vec<(Step, Vec<Step>)> = Vec::new();
         let mut steps = Vec::new();
-        let mut script = Script { steps: vec![], roles: BTreeSet::new(), needs: BTreeSet::new(), starts: false };
+        let mut script = Script {
+            steps: vec![],
+            roles: BTreeSet::new(),
+            needs: BTreeSet::new(),
+            starts: false,
+            ipv6: false,
+            full_log: false,
+        };
         for (number, line) in source.lines().enumerate() {
             let (number, text) = (number + 1, line.split(" #").next().unwrap_or(line).trim());
             if text.is_empty() || text.starts_with('#') {
@@ -216,10 +218,12 @@ impl Script {
             Act::Send { shape, .. } => self.needs.extend(shape.gzip.then_some(Capability::Gzip)),
             Act::Start(start) | Act::Refused(start, _) => {
                 self.starts = true;
+                self.full_log |= start.full_log;
                 self.needs.extend(start.tcp.then_some(Capability::Tcp));
                 self.needs.extend((start.socket != Socket::Nothing).then_some(Capability::StaleSocket));
                 self.needs.extend(start.launcher.then_some(Capability::ParentDeath));
             }
+            Act::Connect(dial) => self.ipv6 |= dial.ipv6,
             Act::Shutdown { .. } => {
                 self.needs.insert(Capability::Shutdown);
             }
@@ -252,8 +256,11 @@ fn act(line: &str) -> Result<Act, String> {
         "connect" => Act::Connect(dial(&mut words)?),
         "disconnect" => Act::Disconnect,
         "open" => Act::Open { stream: String::new(), call: Box::new(call(&mut words)?) },
-        "stop" if words.take("reading") => Act::Read { stream: name(&mut words), on: false },
-        "go" if words.take("on") && words.take("reading") => Act::Read { stream: name(&mut words), on: true },
+        "stop" if words.take("reading") => Act::Read { stream: name(&mut words), reading: Reading::Off },
+        "read" if words.take("slowly") => Act::Read { stream: name(&mut words), reading: Reading::Slowly },
+        "go" if words.take("on") && words.take("reading") => {
+            Act::Read { stream: name(&mut words), reading: Reading::On }
+        }
         "wait" => Act::Wait(words.time("how long")?),
         "manage" => manage(&mut words)?,
         "call" => {
@@ -295,6 +302,7 @@ fn act(line: &str) -> Result<Act, String> {
             other => return Err(format!("a socket has no `{other}`")),
         },
         "still" if words.take("runs") => Act::Runs,
+        "prints" if words.take("no") => Act::PrintsNo(text(words.word("what, in quotes")?)?),
         "memory" => match words.word("mark or below")? {
             "mark" => Act::MemoryMark,
             "below" => {
@@ -350,10 +358,7 @@ fn stream_act(first: &str, mut words: Words<'_>) -> Result<Act, String> {
             }
         }
     } else if let Some(stream) = stream('<') {
-        let mut alternatives = vec![alternative(&mut words)?];
-        while words.take("|") {
-            alternatives.push(alternative(&mut words)?);
-        }
+        let alternatives = alternatives(&mut words)?;
         Act::Expect { stream: stream.into(), alternatives, within: within(&mut words)? }
     } else if let Some(stream) = stream(':') {
         match words.word("what")? {
@@ -387,28 +392,6 @@ fn status(words: &mut Words<'_>) -> Result<u32, String> {
     }
 }
 
-/// `[choice:] pattern ; pattern ; nothing 200ms`.
-fn alternative(words: &mut Words<'_>) -> Result<Alternative, String> {
-    let choice = words.peek().and_then(|word| word.strip_suffix(':')).map(String::from);
-    if choice.is_some() {
-        words.next();
-    }
-    let mut then = Vec::new();
-    loop {
-        then.push(match words.take("nothing") {
-            true => Expected::Nothing(words.time("how long")?),
-            false => Expected::Said(Pattern::parse(words)?),
-        });
-        if !words.take(";") {
-            break;
-        }
-    }
-    match then.iter().rev().skip(1).any(|expected| matches!(expected, Expected::Said(p) if p.kind() == Kind::Gone)) {
-        true => Err("nothing comes after `gone`".into()),
-        false => Ok(Alternative { choice, then }),
-    }
-}
-
 fn dial(words: &mut Words<'_>) -> Result<Dial, String> {
     let mut dial = Dial::default();
     let bytes = |value: &str| match crate::value::Value::parse(value)? {
@@ -421,6 +404,13 @@ fn dial(words: &mut Words<'_>) -> Result<Dial, String> {
             ("connection-window", Some(value)) => dial.connection_window = bytes(value)?,
             ("max-frame", Some(value)) => dial.max_frame = bytes(value)?,
             ("ipv6", None) => dial.ipv6 = true,
+            ("authority", Some(value)) => {
+                let authority = text(value)?;
+                if !(1..=crate::splice::LONGEST).contains(&authority.len()) {
+                    return Err(format!("`{word}` is not between 1 and {} bytes long", crate::splice::LONGEST));
+                }
+                dial.authority = Some(authority);
+            }
             _ => return Err(format!("a connection has no `{word}`")),
         }
     }
@@ -439,15 +429,21 @@ fn call(words: &mut Words<'_>) -> Result<Call, String> {
             ("deadline", Some(deadline)) => call.deadline = Some(time(deadline)?),
             ("encoding", Some(encoding)) => call.encoding = Some(encoding.into()),
             ("path", Some(path)) => call.path = text(path)?,
-            (key, Some(value)) if key.starts_with("metadata.") => {
-                let key =
-                    HeaderName::try_from(key.trim_start_matches("metadata.")).map_err(|error| error.to_string())?;
-                call.metadata.push((key, HeaderValue::try_from(text(value)?).map_err(|error| error.to_string())?));
-            }
-            _ => return Err(format!("a stream is not opened with `{word}`")),
+            _ => match metadata(word)? {
+                Some(metadata) => call.metadata.push(metadata),
+                None => return Err(format!("a stream is not opened with `{word}`")),
+            },
         }
     }
     Ok(call)
+}
+
+/// `metadata.KEY="value"`, if that is what it is.
+fn metadata(word: &str) -> Result<Option<(HeaderName, HeaderValue)>, String> {
+    let (Some(key), Some(value)) = (pair(word).0.strip_prefix("metadata."), pair(word).1) else { return Ok(None) };
+    let key = HeaderName::try_from(key).map_err(|error| error.to_string())?;
+    let value = HeaderValue::try_from(text(value)?).map_err(|error| error.to_string())?;
+    Ok(Some((key, value)))
 }
 
 fn start(words: &mut Words<'_>) -> Result<Act, String> {
@@ -459,6 +455,7 @@ fn start(words: &mut Words<'_>) -> Result<Act, String> {
             ("stale-socket", None) => start.socket = Socket::Stale,
             ("socket-in-use", None) => start.socket = Socket::InUse,
             ("launcher", None) => start.launcher = true,
+            ("full-log", None) => start.full_log = true,
             ("refused", None) => refused = Some(Vec::new()),
             ("says", Some(part)) => refused.as_mut().ok_or("`says` comes after `refused`")?.push(text(part)?),
             (key, Some(value)) if key.starts_with("env.") => {
@@ -481,9 +478,18 @@ fn manage(words: &mut Words<'_>) -> Result<Act, String> {
         Some("settled=any") | None => Ok(None),
         Some(other) => Err(format!("`{other}` is no answer to a shutdown")),
     };
+    let more = |words: &mut Words<'_>| {
+        let mut all = Metadata::new();
+        while let Some(next) = words.peek().map(metadata).transpose()?.flatten() {
+            words.next();
+            all.push(next);
+        }
+        Ok::<_, String>(all)
+    };
     match words.word("heartbeat, shutdown, answered, empty or bytes")? {
         "heartbeat" => {
             let eventually = words.take("eventually");
+            let metadata = more(words)?;
             let mut checks = Vec::new();
             while let Some(word) = words.peek() {
                 if word == "within" {
@@ -492,17 +498,17 @@ fn manage(words: &mut Words<'_>) -> Result<Act, String> {
                 words.next();
                 checks.extend(MetricCheck::parse(word)?);
             }
-            Ok(Act::Heartbeat { checks, within: within(words)?, eventually })
+            Ok(Act::Heartbeat { metadata, checks, within: within(words)?, eventually })
         }
         "shutdown" => {
             let (cancel, background) = (words.take("cancel"), words.take("begins"));
-            Ok(Act::Shutdown { cancel, background, settled: settled(words)? })
+            Ok(Act::Shutdown { cancel, background, metadata: more(words)?, settled: settled(words)? })
         }
         "answered" => Ok(Act::Answered { settled: settled(words)? }),
-        "empty" => Ok(Act::ManageRaw { body: bytes::Bytes::new(), code: status(words)? }),
+        "empty" => Ok(Act::ManageRaw { metadata: more(words)?, body: bytes::Bytes::new(), code: status(words)? }),
         "bytes" => {
             let body = words.value("bytes")?.bytes();
-            Ok(Act::ManageRaw { body, code: status(words)? })
+            Ok(Act::ManageRaw { metadata: more(words)?, body, code: status(words)? })
         }
         other => Err(format!("Manage has no `{other}`")),
     }
@@ -532,7 +538,7 @@ mod tests {
                 a< data* ; nothing 20ms
             }
             < waits: nothing 200ms | hurries: cancel-response error=any ; end
-            manage heartbeat sessions_active=1 within 100ms
+            manage heartbeat metadata.a="b" metadata.c="d" sessions_active=1 within 100ms
             exits 0 within 5s
             "#,
         );
@@ -544,6 +550,9 @@ mod tests {
         assert_eq!(needs, ["chunking", "concurrent", "metrics", "tcp"]);
         let Act::Repeat { steps, count: 3, parallel: true } = &script.steps[5].act else { panic!("{script:?}") };
         assert_eq!(steps.len(), 5);
+        let Act::Heartbeat { metadata, checks, .. } = &script.steps[7].act else { panic!("{script:?}") };
+        assert_eq!((metadata.len(), checks.len()), (2, 1));
+        assert!(!script.ipv6 && Script::parse("connect ipv6").is_ok_and(|script| script.ipv6));
     }
 
     #[test]
@@ -559,6 +568,8 @@ mod tests {
             ("> finish now", "what is `now`?"),
             ("manage shutdown settled=maybe", "no answer to a shutdown"),
             ("< gone ; end", "nothing comes after `gone`"),
+            ("< cut ; end | data", "nothing comes after `cut`"),
+            ("manage empty metadata.\u{1}=\"x\" status OK", "invalid HTTP header name"),
         ] {
             let error = Script::parse(script).expect_err(script);
             assert!(error.contains(says), "{script}: {error}");

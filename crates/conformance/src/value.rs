@@ -52,6 +52,40 @@ const NAMED: &[Named] = &[
     },
 ];
 
+/// `@batch`, broken in one place: what it claims of itself is not so (C10).
+const HOSTILE: &[Named] = &[
+    Named {
+        name: "hostile-metadata",
+        what: "the batch, with an offset out of its metadata",
+        bytes: include_bytes!("../cases/arrow/hostile-metadata.bin"),
+    },
+    Named {
+        name: "hostile-body",
+        what: "the batch, which claims a body of 1 TiB",
+        bytes: include_bytes!("../cases/arrow/hostile-body.bin"),
+    },
+    Named {
+        name: "hostile-buffer",
+        what: "the batch, with a buffer that ends far behind the body",
+        bytes: include_bytes!("../cases/arrow/hostile-buffer.bin"),
+    },
+    Named {
+        name: "hostile-offset",
+        what: "the batch, with a buffer that begins before the body",
+        bytes: include_bytes!("../cases/arrow/hostile-offset.bin"),
+    },
+    Named {
+        name: "hostile-rows",
+        what: "the batch, which claims 2^40 rows",
+        bytes: include_bytes!("../cases/arrow/hostile-rows.bin"),
+    },
+    Named {
+        name: "half-batch",
+        what: "the first half of the batch",
+        bytes: include_bytes!("../cases/arrow/half-batch.bin"),
+    },
+];
+
 impl Value {
     /// Reads a value as a script has it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
@@ -60,7 +94,7 @@ impl Value {
             return unescape(quoted).map(Value::Text);
         }
         if let Some(name) = text.strip_prefix('@') {
-            let named = NAMED.iter().find(|named| named.name == name);
+            let named = NAMED.iter().chain(HOSTILE).find(|named| named.name == name);
             return named.map(Value::Named).ok_or_else(|| format!("nothing is called `@{name}`"));
         }
         size(text)

@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
+use h2::RecvStream;
 use h2::client::SendRequest;
-use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -14,12 +14,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::answer::{Heard, Status};
+use crate::frames::{Frames, Outgoing};
+use crate::splice::{PLACEHOLDER, Splice};
 
 pub(crate) const EXECUTE: &str = "/org.apache.spark.udf.worker.UdfWorker/Execute";
 pub(crate) const MANAGE: &str = "/org.apache.spark.udf.worker.UdfWorker/Manage";
-
-/// The longest message that the kit takes from a peer.
-const MAX_MESSAGE: usize = 256 << 20;
 
 /// Where a worker listens.
 #[derive(Clone, Debug)]
@@ -44,13 +43,25 @@ pub(crate) struct Dial {
     pub(crate) window: u32,
     pub(crate) connection_window: u32,
     pub(crate) max_frame: u32,
+    /// Bytes of a stream that HTTP/2 takes before they are on the socket.
+    pub(crate) send_buffer: usize,
     /// Over IPv6, where it is a port.
     pub(crate) ipv6: bool,
+    /// The authority of all streams, when it is one that no client library sends (P8).
+    pub(crate) authority: Option<String>,
 }
 
 impl Default for Dial {
     fn default() -> Self {
-        Dial { window: 1 << 20, connection_window: 256 << 20, max_frame: 16 << 10, ipv6: false }
+        Dial {
+            window: 1 << 20,
+            connection_window: 256 << 20,
+            max_frame: 16 << 10,
+            // More than any window: only the peer is to hold us back.
+            send_buffer: 256 << 20,
+            ipv6: false,
+            authority: None,
+        }
     }
 }
 
@@ -59,6 +70,8 @@ impl Default for Dial {
 pub(crate) struct Link {
     requests: SendRequest<Bytes>,
     task: JoinHandle<()>,
+    /// Requests have the placeholder of an authority.
+    spliced: bool,
 }
 
 impl Drop for Link {
@@ -82,30 +95,34 @@ impl Link {
                 Box::new(stream)
             }
         };
+        let io = match &dial.authority {
+            Some(authority) => Box::new(Splice::new(io, authority)),
+            None => io,
+        };
         let mut builder = h2::client::Builder::new();
         builder
             .initial_window_size(dial.window)
             .initial_connection_window_size(dial.connection_window)
             .max_frame_size(dial.max_frame)
-            // More than any window: only the peer is to hold us back.
-            .max_send_buffer_size(256 << 20)
+            .max_send_buffer_size(dial.send_buffer)
             .enable_push(false);
         let (requests, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
         let task = tokio::spawn(async move {
             // How it ended is seen by its streams.
             let _ = connection.await;
         });
-        Ok(Link { requests, task })
+        Ok(Link { requests, task, spliced: dial.authority.is_some() })
     }
 
     /// Opens a stream.
     pub(crate) async fn open(&self, call: &Call) -> Result<Stream, h2::Error> {
         let mut requests = self.requests.clone().ready().await?;
-        let (response, sender) = requests.send_request(call.request(), false)?;
+        let spliced = self.spliced.then(|| Call { authority: PLACEHOLDER.into(), ..call.clone() });
+        let (response, sender) = requests.send_request(spliced.as_ref().unwrap_or(call).request(), false)?;
         let (tell, heard) = mpsc::unbounded_channel();
-        let (reading, reads) = watch::channel(true);
+        let (reading, reads) = watch::channel(Reading::On);
         let reader = tokio::spawn(listen(response, tell, reads));
-        Ok(Stream { sender: Some(sender), heard, reading, reader, held: BytesMut::new() })
+        Ok(Stream { out: Outgoing::new(sender), heard, reading, reader })
     }
 
     /// One question, one answer.
@@ -113,8 +130,8 @@ impl Link {
         let lost = |error: &dyn std::fmt::Display| Status { code: 14, message: error.to_string() };
         let mut stream = self.open(call).await.map_err(|error| lost(&error))?;
         // A refusal may come before all was sent, and says more.
-        let sent = stream.send(frame(&message), None).await;
-        stream.half_close();
+        let sent = stream.out.send(frame(&message), None).await;
+        stream.out.half_close();
         let mut answer = None;
         while let Some((event, _)) = stream.heard.recv().await {
             match event {
@@ -145,6 +162,9 @@ fn frame(message: &[u8]) -> Bytes {
     crate::message::Shape::default().frame(message)
 }
 
+/// What a call carries beside its messages.
+pub(crate) type Metadata = Vec<(HeaderName, HeaderValue)>;
+
 /// How a stream is opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -152,12 +172,16 @@ pub(crate) struct Call {
     pub(crate) authority: String,
     pub(crate) deadline: Option<Duration>,
     pub(crate) encoding: Option<String>,
-    pub(crate) metadata: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) metadata: Metadata,
 }
 
 impl Call {
     pub(crate) fn to(path: &str) -> Self {
         Call { path: path.into(), authority: "localhost".into(), deadline: None, encoding: None, metadata: Vec::new() }
+    }
+
+    pub(crate) fn with(self, metadata: &Metadata) -> Self {
+        Call { metadata: metadata.clone(), ..self }
     }
 
     fn request(&self) -> Request<()> {
@@ -203,84 +227,43 @@ impl From<Event> for Heard {
     }
 }
 
+/// Whether what comes on a stream is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    On,
+    /// With a pause before each frame.
+    Slowly,
+    Off,
+}
+
+/// How long a slow reader waits before each frame.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// One stream. Dropping it resets it.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    sender: Option<SendStream<Bytes>>,
+    pub(crate) out: Outgoing,
     pub(crate) heard: mpsc::UnboundedReceiver<(Event, Instant)>,
-    reading: watch::Sender<bool>,
+    reading: watch::Sender<Reading>,
     reader: JoinHandle<()>,
-    /// What is to go in one frame with the next.
-    held: BytesMut,
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.reset();
+        self.out.reset();
         self.reader.abort();
     }
 }
 
 impl Stream {
-    /// Sends a framed message, in frames of at most `split` bytes. Waits while the peer takes nothing.
-    pub(crate) async fn send(&mut self, mut bytes: Bytes, split: Option<usize>) -> Result<(), String> {
-        if !self.held.is_empty() {
-            self.held.extend_from_slice(&bytes);
-            bytes = self.held.split().freeze();
-        }
-        let sender = self.sender.as_mut().ok_or("our half is closed")?;
-        while bytes.has_remaining() {
-            let wanted = split.unwrap_or(64 << 10).min(bytes.len());
-            sender.reserve_capacity(wanted);
-            // h2 tells of new room once: what `has_room` was told of is there already.
-            if sender.capacity() == 0 {
-                let room = std::future::poll_fn(|cx| sender.poll_capacity(cx)).await;
-                room.ok_or("the stream is closed")?.map_err(|error| error.to_string())?;
-            }
-            let room = sender.capacity();
-            let piece = bytes.split_to(room.min(wanted));
-            sender.send_data(piece, false).map_err(|error| error.to_string())?;
-        }
-        Ok(())
-    }
-
-    /// Waits for room for so many bytes; whether it came in time.
-    pub(crate) async fn has_room(&mut self, bytes: usize, patience: Duration) -> bool {
-        let Some(sender) = self.sender.as_mut() else { return false };
-        sender.reserve_capacity(bytes);
-        let room = async {
-            while sender.capacity() < bytes {
-                match std::future::poll_fn(|cx| sender.poll_capacity(cx)).await {
-                    Some(Ok(_)) => {}
-                    _ => return false,
-                }
-            }
-            true
-        };
-        tokio::time::timeout(patience, room).await.unwrap_or(false)
-    }
-
-    /// Keeps a framed message for the frame of the next.
-    pub(crate) fn hold(&mut self, bytes: &[u8]) {
-        self.held.extend_from_slice(bytes);
-    }
-
-    pub(crate) fn half_close(&mut self) {
-        if let Some(mut sender) = self.sender.take() {
-            // The stream may be over already.
-            let _ = sender.send_data(Bytes::new(), true);
-        }
-    }
-
-    pub(crate) fn reset(&mut self) {
-        if let Some(mut sender) = self.sender.take() {
-            sender.send_reset(h2::Reason::CANCEL);
-        }
+    /// What the peer says, apart from the stream, so that one can listen while one waits to send.
+    pub(crate) fn take_heard(&mut self) -> mpsc::UnboundedReceiver<(Event, Instant)> {
+        std::mem::replace(&mut self.heard, mpsc::unbounded_channel().1)
     }
 
     /// Stops reading, so that the peer's window fills; or goes on.
-    pub(crate) fn read(&self, on: bool) {
-        self.reading.send_replace(on);
+    pub(crate) fn read(&self, reading: Reading) {
+        self.reading.send_replace(reading);
     }
 }
 
@@ -288,7 +271,7 @@ impl Stream {
 async fn listen(
     response: h2::client::ResponseFuture,
     tell: mpsc::UnboundedSender<(Event, Instant)>,
-    mut reads: watch::Receiver<bool>,
+    mut reads: watch::Receiver<Reading>,
 ) {
     let tell = |event| {
         // Nobody listens when the case is over.
@@ -311,11 +294,14 @@ async fn listen(
 }
 
 /// Tells each message; returns how it ended.
-async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut watch::Receiver<bool>) -> Event {
-    let mut buffer = BytesMut::new();
+async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut watch::Receiver<Reading>) -> Event {
+    let mut frames = Frames::default();
     loop {
-        if reads.wait_for(|on| *on).await.is_err() {
+        let Ok(reading) = reads.wait_for(|reading| *reading != Reading::Off).await.map(|reading| *reading) else {
             return Event::Cut("nobody listens any more".into());
+        };
+        if reading == Reading::Slowly {
+            tokio::time::sleep(PAUSE).await;
         }
         let piece = match stream.data().await {
             None => break,
@@ -324,28 +310,15 @@ async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut wat
         };
         // What the peer sends is taken at once, unless the script has stopped reading.
         let _ = stream.flow_control().release_capacity(piece.len());
-        buffer.extend_from_slice(&piece);
-        while buffer.len() >= 5 {
-            let len = u32::from_be_bytes(buffer[1..5].try_into().expect("four bytes")) as usize;
-            if buffer[0] != 0 {
-                return Event::Wrong(format!(
-                    "a message with flag {}, though no encoding was offered (P11)",
-                    buffer[0]
-                ));
+        for message in frames.take(piece) {
+            match message {
+                Ok(message) => tell(Event::Message(message)),
+                Err(why) => return Event::Wrong(why),
             }
-            if len > MAX_MESSAGE {
-                return Event::Wrong(format!("a message of {len} bytes"));
-            }
-            if buffer.len() < 5 + len {
-                buffer.reserve(5 + len - buffer.len());
-                break;
-            }
-            buffer.advance(5);
-            tell(Event::Message(buffer.split_to(len).freeze()));
         }
     }
-    if !buffer.is_empty() {
-        return Event::Wrong(format!("{} bytes of a message that was never finished", buffer.len()));
+    if let Err(why) = frames.end() {
+        return Event::Wrong(why);
     }
     match stream.trailers().await {
         Ok(Some(trailers)) => match status(&trailers) {

@@ -35,7 +35,7 @@ use crate::dispatcher::{self, DispatcherConfig, DispatcherStats};
 use crate::error::{Error, ErrorKind};
 use crate::launcher::WorkerCommand;
 use crate::pool::Scope;
-use crate::session::{self, Control, Init, Summary, Termination};
+use crate::session::{self, Init, Progress, Summary, Termination};
 use crate::specification::WorkerSpecification;
 use crate::worker::{self, Announced, WorkerConfig};
 
@@ -190,13 +190,19 @@ impl Worker {
     pub fn end(&self) -> Result<(), Error> {
         self.engine.run(self.worker.end())
     }
+
+    /// [`worker::Worker::disconnect`], blocking: what a program does with a worker that it was given before it exits.
+    pub fn disconnect(self) {
+        let Worker { worker, engine } = self;
+        engine.run(worker.disconnect());
+    }
 }
 
 /// One execution, for any number of threads (E1-E14). Dropping it ends what its ends do not keep alive (E12).
 #[derive(Debug)]
 pub struct Session {
     stage: Mutex<Stage>,
-    control: Control,
+    control: session::Control,
     engine: Engine,
 }
 
@@ -221,16 +227,7 @@ impl Session {
     /// # Errors
     /// The same, and [`ErrorKind::Misuse`] the second time (E2).
     pub fn init(&self) -> Result<Option<Bytes>, Error> {
-        let session = {
-            let mut stage = self.stage();
-            match std::mem::replace(&mut *stage, Stage::Initializing) {
-                Stage::Created(session) => session,
-                other => {
-                    *stage = other;
-                    return Err(Error::new(ErrorKind::Misuse, "INIT_TWICE", "init was called before (E2)"));
-                }
-            }
-        };
+        let session = self.begin()?;
         match self.engine.run(session.init()) {
             Ok(open) => {
                 let data = open.init_data().cloned();
@@ -240,6 +237,32 @@ impl Session {
             Err(error) => {
                 *self.stage() = Stage::Failed;
                 Err(error)
+            }
+        }
+    }
+
+    /// [`session::Session::pipelined`], blocking: init and processing in one, so that input need not wait for InitResponse
+    /// (C1).
+    ///
+    /// # Errors
+    /// The same, and [`ErrorKind::Misuse`] after an init (E2).
+    pub fn pipelined(&self) -> Result<(Input, Opening), Error> {
+        let session = self.begin()?;
+        let begun = self.engine.run(session.pipelined());
+        *self.stage() = if begun.is_ok() { Stage::Taken } else { Stage::Failed };
+        let (input, opening) = begun?;
+        let engine = &self.engine;
+        Ok((Input { end: input, engine: engine.clone() }, Opening { opening, engine: engine.clone() }))
+    }
+
+    /// What nobody has begun before.
+    fn begin(&self) -> Result<session::Session, Error> {
+        let mut stage = self.stage();
+        match std::mem::replace(&mut *stage, Stage::Initializing) {
+            Stage::Created(session) => Ok(session),
+            other => {
+                *stage = other;
+                Err(Error::new(ErrorKind::Misuse, "INIT_TWICE", "init was called before (E2)"))
             }
         }
     }
@@ -264,9 +287,9 @@ impl Session {
         Ok((BatchInput { end: input, engine: engine.clone() }, BatchOutput { end: output, engine: engine.clone() }))
     }
 
-    /// A handle for other threads. Its calls do not block, but for `close` and `ended`, which are async.
+    /// A handle that outlives the session.
     pub fn control(&self) -> Control {
-        self.control.clone()
+        Control { control: self.control.clone(), engine: self.engine.clone() }
     }
 
     /// Ends the session if it has not ended, and says how it did (E12). Harmless more than once, from any thread.
@@ -288,6 +311,64 @@ impl Session {
 
     fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
         self.stage.lock().expect("nothing panics while it is held")
+    }
+}
+
+/// [`session::Control`], blocking: cancels, interrupts, closes or watches a session, from any thread.
+#[derive(Clone, Debug)]
+pub struct Control {
+    control: session::Control,
+    engine: Engine,
+}
+
+impl Control {
+    /// Cancels, once; a no-op after the end (E9). Does not block.
+    pub fn cancel(&self, reason: impl Into<String>) {
+        self.control.cancel(reason);
+    }
+
+    /// Cancels and waits no longer than the interrupt timeout for the worker to acknowledge it (E13). Does not block.
+    pub fn interrupt(&self) {
+        self.control.interrupt();
+    }
+
+    /// Ends the session if it has not ended, and says how it did (E12). Harmless more than once.
+    pub fn close(&self) -> Termination {
+        self.engine.run(self.control.close())
+    }
+
+    /// Waits until the session has ended, without ending it.
+    pub fn ended(&self) -> Termination {
+        self.engine.run(self.control.ended())
+    }
+
+    /// How the session ended, if it did. Does not block.
+    pub fn termination(&self) -> Option<Termination> {
+        self.control.termination()
+    }
+
+    /// What moved so far. Does not block.
+    pub fn progress(&self) -> Progress {
+        self.control.progress()
+    }
+}
+
+/// [`session::Opening`], blocking: the output of a pipelined session (C1).
+#[derive(Debug)]
+pub struct Opening {
+    opening: session::Opening,
+    engine: Engine,
+}
+
+impl Opening {
+    /// Waits for InitResponse; returns what it carried, and the output.
+    ///
+    /// # Errors
+    /// Those of [`session::Session::init`].
+    pub fn init(self) -> Result<(Option<Bytes>, Output), Error> {
+        let Opening { opening, engine } = self;
+        let (data, output) = engine.run(opening.init())?;
+        Ok((data, Output { end: output, engine }))
     }
 }
 

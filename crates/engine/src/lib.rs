@@ -51,8 +51,8 @@ pub use launcher::{LaunchConfig, Launcher, Transport, WorkerCommand};
 pub use pool::{PoolConfig, Scope};
 pub use process::{Process, Token};
 pub use session::{
-    BatchInput, BatchOutput, Cause, Control, Init, Input, OpenSession, Opening, Output, Pipelining, Progress, Session,
-    SessionConfig, Summary, Termination,
+    BatchInput, BatchOutput, Cause, Control, DataSchema, Init, Input, OpenSession, Opening, Output, Pipelining,
+    Progress, Session, SessionConfig, Summary, Termination,
 };
 pub use specification::{Clamped, DEFAULT_MAX_TIMEOUT, Fault, WorkerEnvironment, WorkerPlan, WorkerSpecification};
 pub use worker::{Announced, Worker, WorkerConfig};

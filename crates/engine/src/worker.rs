@@ -23,6 +23,9 @@ const UNANNOUNCED_MAX_MESSAGE: usize = (4 << 20) - 1;
 /// How long a broken connection waits for the process to be seen dead, for a better error text.
 const POST_MORTEM: Duration = Duration::from_millis(500);
 
+/// How long a connection takes at most to end what has ended on it: a stream waits a second for its peer.
+const PARTING: Duration = Duration::from_secs(2);
+
 /// How a worker is started, talked to and ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerConfig {
@@ -347,6 +350,23 @@ impl Worker {
                 self.manage(request, "Shutdown", limit).await.map(|_| ())
             }
         }
+    }
+
+    /// Lets go of a worker that somebody else started, and waits until the connection to it is closed in order.
+    ///
+    /// Who learns that a session has ended knows it before the wire does: the end of the stream, or the Cancel that nobody
+    /// waits for any more (E3), may still be on its way. A program that is about to exit calls this first, so that the
+    /// worker is never left with a bare broken stream (E12). Sessions that are being cancelled in the background get the
+    /// time for that (E6). Where other clones and sessions that go on keep the connection, it returns after as long.
+    ///
+    /// # Cancel safety
+    /// The handle is gone all the same when the future is dropped.
+    pub async fn disconnect(self) {
+        let SessionConfig { cancel_timeout, interrupt_timeout, .. } = self.inner.config.session;
+        let closed = self.inner.connections.closed();
+        drop(self);
+        // A peer that no longer reads keeps us no longer than one that no longer answers.
+        let _ = timeout(cancel_timeout.max(interrupt_timeout).saturating_add(PARTING), closed).await;
     }
 
     /// Ends the process without asking it (D7): the last part of [`end`](Worker::end) alone. A worker that we were given is

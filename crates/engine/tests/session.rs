@@ -56,11 +56,21 @@ async fn split(script: &str) -> (ScriptedWorker, Input, Output) {
 
 /// A session of the blocking face, and what it needs to stay.
 fn blocking(script: &str) -> (Runtime, ScriptedWorker, blocking::Session) {
+    let (runtime, scripted, worker) = blocking_worker(script, &[], config());
+    let session = worker.session(init());
+    (runtime, scripted, session)
+}
+
+fn blocking_worker(
+    script: &str,
+    announces: &[(&str, &str)],
+    config: WorkerConfig,
+) -> (Runtime, ScriptedWorker, blocking::Worker) {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let scripted = runtime.block_on(ScriptedWorker::start(script));
+    let scripted = runtime.block_on(ScriptedWorker::announcing(script, announces));
     let engine = blocking::Engine::new().expect("a thread");
-    let worker = engine.connect(scripted.endpoint(), None, config()).expect("a scripted worker answers");
-    (runtime, scripted, worker.session(init()))
+    let worker = engine.connect(scripted.endpoint(), None, config).expect("a scripted worker answers");
+    (runtime, scripted, worker)
 }
 
 fn init() -> Init {
@@ -712,6 +722,79 @@ fn e2_process_needs_a_good_init() {
     assert_eq!(session.init().expect_err("refused").kind(), ErrorKind::User);
     assert_eq!(session.process().expect_err("not open").kind(), ErrorKind::Misuse);
     assert!(matches!(session.close(), Termination::Cancelled(_)));
+}
+
+/// E12: the blocking face is closed from one thread while another is inside its init.
+#[test]
+fn e12_close_wakes_a_blocked_init_of_the_blocking_face() {
+    let (runtime, scripted, session) = blocking("> cancel < cancel");
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| session.init());
+        runtime.block_on(scripted.hears("init"));
+        assert!(matches!(session.close(), Termination::Cancelled(_)));
+        assert_eq!(opening.join().expect("no panic").expect_err("it was closed").kind(), ErrorKind::Cancelled);
+    });
+    assert_eq!(session.process().expect_err("not open").kind(), ErrorKind::Misuse);
+    assert_eq!(runtime.block_on(scripted.heard()), "init cancel close");
+}
+
+/// E12: dropping the handles of the blocking face ends the session in the background, and a control tells how.
+#[test]
+fn e12_a_dropped_blocking_session_tells_its_end() {
+    let (runtime, scripted, session) = blocking("> init < init > cancel < cancel");
+    let control = session.control();
+    session.init().expect("the script says so");
+    assert_eq!(control.termination(), None);
+    drop(session);
+    assert!(matches!(control.ended(), Termination::Cancelled(_)));
+    assert_eq!(runtime.block_on(scripted.heard()), "init cancel close");
+}
+
+/// C1, E2: the blocking face pipelines, too, and a session that was begun so can't be begun again.
+#[test]
+fn c1_e2_the_blocking_face_pipelines() {
+    let mut config = config();
+    config.session.pipelining = Pipelining::IfAnnounced;
+    let script = "> finish < init:schema < data:early < finish";
+    let (_runtime, _scripted, worker) = blocking_worker(script, &[("features", "pipelining")], config);
+    let session = worker.session(init());
+    let (mut input, opening) = session.pipelined().expect("the stream opens");
+    assert_eq!(session.init().expect_err("again").condition(), "INIT_TWICE");
+    assert_eq!(session.process().expect_err("again").condition(), "PROCESS_TWICE");
+    input.send(["early".into()]).expect("it need not wait");
+    input.finish().expect("it need not wait");
+    let (data, mut output) = opening.init().expect("the script says so");
+    assert_eq!(data.as_deref(), Some(&b"schema"[..]));
+    assert_eq!(output.next().expect("it came").as_deref(), Some(&b"early"[..]));
+    assert_eq!(output.next().expect("finished"), None);
+}
+
+/// E3, E6, E12: an engine that lets go of its worker before it exits leaves no bare broken connection, whatever was still on
+/// its way when the session had ended.
+#[test]
+fn e3_e6_e12_a_worker_is_left_in_order() {
+    let impatient = impatient(|config| (config.init_timeout, config.cancel_timeout) = (SHORT, SHORT));
+    for (script, heard) in [
+        ("> init", "init cancel close"),
+        ("> init < init > cancel", "init cancel broken"),
+        ("> init < init > cancel < cancel", "init cancel close"),
+    ] {
+        let (runtime, scripted, worker) = blocking_worker(script, &[], impatient.clone());
+        let session = worker.session(init());
+        // How it ends is another test's.
+        let _ = session.init();
+        session.close();
+        drop(session);
+        worker.disconnect();
+        assert_eq!(runtime.block_on(scripted.heard()), heard, "{script}");
+    }
+    // Handles that were dropped are being cancelled in the background.
+    let (runtime, scripted, worker) = blocking_worker("> init < init > cancel < cancel", &[], config());
+    let session = worker.session(init());
+    session.init().expect("the script says so");
+    drop(session);
+    worker.disconnect();
+    assert_eq!(runtime.block_on(scripted.heard()), "init cancel close");
 }
 
 /// D6: what listens and never answers is given up, not waited for.

@@ -168,16 +168,18 @@ impl Connection {
         Ok(response)
     }
 
-    /// Waits until the connection is gone, and says why.
+    /// Waits until the connection is gone, and says why. Who waits does not keep the connection.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
-    pub async fn closed(&self) -> Status {
+    pub fn closed(&self) -> impl Future<Output = Status> + Send + use<> {
         let mut closed = self.closed.clone();
-        let gone = || Status::unavailable("the connection's task was ended");
-        match closed.wait_for(Option::is_some).await {
-            Ok(status) => status.clone().unwrap_or_else(gone),
-            Err(_) => gone(),
+        async move {
+            let gone = || Status::unavailable("the connection's task was ended");
+            match closed.wait_for(Option::is_some).await {
+                Ok(status) => status.clone().unwrap_or_else(gone),
+                Err(_) => gone(),
+            }
         }
     }
 

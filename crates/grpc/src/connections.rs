@@ -79,6 +79,20 @@ impl Connections {
         lane.execute_as(tenant, neighbours, deadline).await
     }
 
+    /// Waits until all connections that there are now are gone. Who waits does not keep them.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let lanes = self.lanes();
+        let closed: Vec<_> = std::iter::once(&self.first).chain(&*lanes).map(Connection::closed).collect();
+        async move {
+            for closed in closed {
+                closed.await;
+            }
+        }
+    }
+
     /// A place on a connection that is there. Lets go of what is closed, and of all that carry nothing but one.
     fn place(&self) -> Option<(Connection, Tenant)> {
         let most = if self.apart { self.settings.crowd.max(1) } else { 1 };

@@ -29,8 +29,11 @@ use crate::writer::Writer;
 /// Messages handled before other tasks of the thread get their turn.
 const TURN: usize = 64;
 
-/// How long an ended stream waits for the peer to end its side before it is reset.
+/// How long an ended stream waits for the peer to end its side before it is reset; anew while what was said still goes out.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long it waits at most for a peer that reads slowly: a worker ends within 5 s (P4).
+pub(crate) const LONGEST_LINGER: Duration = Duration::from_secs(4);
 
 /// What happened on the stream, for a [`Role`] to act on.
 #[derive(Debug)]
@@ -146,6 +149,13 @@ impl Source {
         }
     }
 
+    /// See [`Reader::gather`].
+    fn gather<M: Parse>(&mut self, cx: &mut Context<'_>) {
+        if let Source::Messages(reader) = self {
+            reader.gather::<M>(cx);
+        }
+    }
+
     /// Whether a reset would go unheard here.
     fn is_deaf(&self) -> bool {
         match self {
@@ -220,6 +230,7 @@ pub async fn drive<R: Role>(mut role: R, duplex: Duplex) -> R {
                 return Poll::Pending;
             }
         }
+        reader.gather::<R::Incoming>(cx);
         cx.waker().wake_by_ref();
         Poll::Pending
     })
@@ -272,8 +283,12 @@ async fn end(ending: Ending, mut reader: Source, mut writer: Writer, server: boo
         writer.reset(h2::Reason::CANCEL);
         return;
     }
-    let drained = tokio::time::timeout(LINGER, poll_fn(|cx| reader.poll_drain(cx))).await;
-    if drained.is_err() {
-        writer.reset(if server { h2::Reason::NO_ERROR } else { h2::Reason::CANCEL });
+    let (began, mut unsent) = (Instant::now(), writer.unsent());
+    while tokio::time::timeout(LINGER, poll_fn(|cx| reader.poll_drain(cx))).await.is_err() {
+        let left = writer.unsent();
+        if left >= unsent || began.elapsed() >= LONGEST_LINGER {
+            return writer.reset(if server { h2::Reason::NO_ERROR } else { h2::Reason::CANCEL });
+        }
+        unsent = left;
     }
 }

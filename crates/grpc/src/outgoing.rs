@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyudf_protocol::envelope::DataHead;
 use anyudf_protocol::{Request, Response, wire};
@@ -25,6 +27,38 @@ pub struct Outgoing {
     rest: VecDeque<Bytes>,
     body_left: usize,
     is_bulk: bool,
+    /// Its part of what HTTP/2 still has to send.
+    unsent: Option<Unsent>,
+}
+
+/// Bytes that HTTP/2 has taken and not sent yet: the peer's window has no room for them, or its socket.
+#[derive(Debug, Default)]
+pub(crate) struct Unsent {
+    left: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Unsent {
+    /// How many there are, in all messages of a stream together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.all.load(Ordering::Relaxed)
+    }
+
+    fn part(&self, bytes: usize) -> Unsent {
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+        Unsent { left: bytes, all: Arc::clone(&self.all) }
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.left -= bytes;
+        self.all.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.sent(self.left);
+    }
 }
 
 impl Outgoing {
@@ -65,7 +99,13 @@ impl Outgoing {
             first: body,
             rest: VecDeque::new(),
             is_bulk: false,
+            unsent: None,
         }
+    }
+
+    /// From now on it counts in `unsent`, until it is sent.
+    pub(crate) fn count_in(&mut self, unsent: &Unsent) {
+        self.unsent = Some(unsent.part(self.remaining()));
     }
 
     /// Bytes of the payload still to be sent, framing left out.
@@ -134,6 +174,9 @@ impl Buf for Outgoing {
 
     fn advance(&mut self, mut count: usize) {
         assert!(count <= self.remaining(), "advanced past the end of a message");
+        if let Some(unsent) = &mut self.unsent {
+            unsent.sent(count);
+        }
         let of_head = count.min(self.head_left.len());
         self.head_left.start += of_head as u8;
         count -= of_head;
@@ -194,5 +237,22 @@ mod tests {
     fn an_empty_batch_is_a_message() {
         let whole = Outgoing::control(&wire::UdfRequest::from(Request::Data(Bytes::new())));
         assert_eq!(read(Outgoing::data([]), 1), read(whole, 1));
+    }
+
+    /// M4: what was said counts as unsent until HTTP/2 has sent or dropped its last byte.
+    #[test]
+    fn m4_bytes_are_unsent_until_they_are_gone() {
+        let unsent = Unsent::default();
+        let (mut one, mut other) = (Outgoing::data([Bytes::from_static(b"one")]), Outgoing::control(&wire::Finish {}));
+        let (of_one, of_other) = (one.remaining(), other.remaining());
+        one.count_in(&unsent);
+        other.count_in(&unsent);
+        assert_eq!(unsent.bytes(), of_one + of_other);
+        one.advance(2);
+        assert_eq!(unsent.bytes(), of_one - 2 + of_other);
+        drop(other);
+        assert_eq!(unsent.bytes(), of_one - 2);
+        one.advance(of_one - 2);
+        assert_eq!(unsent.bytes(), 0);
     }
 }

@@ -23,7 +23,7 @@ use tower_service::Service as _;
 use crate::authority::AnyAuthority;
 use crate::bridge;
 use crate::client::{EXECUTE, FEATURES, GRPC_ACCEPT_ENCODING, GRPC_ENCODING, TOKEN};
-use crate::driver::{Duplex, Source};
+use crate::driver::{Duplex, LONGEST_LINGER, Source};
 use crate::generated::udf_worker_server::{UdfWorker, UdfWorkerServer};
 use crate::io::Io;
 use crate::listener::Listener;
@@ -33,7 +33,7 @@ use crate::settings::{Crowd, STREAM_WINDOWS, Settings, Tenant, Tenants};
 use crate::status::Status;
 use crate::writer::{Neighbours, Writer};
 
-/// How long a connection may take to flush its last words when the server ends.
+/// How long a connection may take to flush its last words when the server ends; anew while a stream on it lingers.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A future in a box, as [`Service`] returns.
@@ -137,7 +137,8 @@ impl Server {
         ServerHandle { health: self.health.clone(), stop: self.stop.clone() }
     }
 
-    /// Serves until [`ServerHandle::stop`], then gives every connection a second to flush its last words.
+    /// Serves until [`ServerHandle::stop`], then gives every connection a second to flush its last words, and four to
+    /// peers that still read what was said to them.
     ///
     /// # Cancel safety
     /// Dropping the future closes every connection at once.
@@ -161,8 +162,13 @@ impl Server {
             }
         }
         drop(listener);
-        let flushed = async { while connections.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(FAREWELL, flushed).await;
+        let began = Instant::now();
+        let mut flushed = std::pin::pin!(async { while connections.join_next().await.is_some() {} });
+        while tokio::time::timeout(FAREWELL, &mut flushed).await.is_err() {
+            if self.shared.executions.count() == 0 || began.elapsed() >= LONGEST_LINGER {
+                break;
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Buf;
 use h2::SendStream;
 use http::HeaderMap;
 
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, Unsent};
 use crate::settings::{Settings, Tenant};
 use crate::status::Status;
 
@@ -41,6 +41,7 @@ pub(crate) struct Writer {
     /// Counted as long as we write.
     _tenant: Tenant,
     waiting: bool,
+    unsent: Unsent,
 }
 
 impl Writer {
@@ -58,6 +59,7 @@ impl Writer {
             neighbours,
             _tenant: tenant,
             waiting: false,
+            unsent: Unsent::default(),
         }
     }
 
@@ -110,11 +112,17 @@ impl Writer {
     }
 
     /// Hands a message to HTTP/2. Control messages need no room: they queue behind the message that has begun.
-    pub(crate) fn send(&mut self, message: Outgoing) -> Result<(), Status> {
+    pub(crate) fn send(&mut self, mut message: Outgoing) -> Result<(), Status> {
         debug_assert!(message.has_remaining(), "even an empty message has a prefix");
+        message.count_in(&self.unsent);
         self.stream.send_data(message, false).map_err(Status::from)?;
         self.stop_waiting();
         Ok(())
+    }
+
+    /// Bytes of messages that HTTP/2 has taken and not sent yet.
+    pub(crate) fn unsent(&self) -> usize {
+        self.unsent.bytes()
     }
 
     /// Gives back room that was asked for a message which will not be sent.

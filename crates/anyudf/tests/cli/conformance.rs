@@ -21,9 +21,12 @@ impl Ran {
 #[test]
 fn the_bundled_worker_conforms() {
     let place = Place::new();
-    let junit = place.path("report.xml");
-    let line = ["conformance", "--offer", "all", "--json", "--junit", text(&junit), "--", ANYUDF, "worker"];
-    let said = place.anyudf(line).done();
+    let (junit, functions) = (place.path("report.xml"), place.path("functions.toml"));
+    let batches = "[functions]\nbatches = { format = \"function\", payload = '{\"function\": \"echo_batches\"}' }\n";
+    fs::write(&functions, batches).expect("it can be written");
+    let offers = ["conformance", "--offer", "all", "--capabilities", text(&functions)];
+    let line = ["--json", "--junit", text(&junit), "--", ANYUDF, "worker"];
+    let said = place.anyudf([&offers[..], &line].concat()).done();
     let outcomes: Vec<Value> =
         said.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
     assert!(outcomes.len() >= 150, "{} cases", outcomes.len());
@@ -33,19 +36,60 @@ fn the_bundled_worker_conforms() {
         }
         assert!(outcome["rules"].as_array().is_some_and(|rules| !rules.is_empty()), "{outcome}");
         assert!(outcome["ms"].is_u64(), "{outcome}");
-        // The exit code speaks of musts; ours is to hold in the rest, too.
-        assert!(["pass", "choice"].iter().any(|good| outcome["outcome"] == *good), "{outcome}");
+        // The exit code speaks of musts; ours is to hold in the rest, too. What the machine lacks nobody can try.
+        let untried = outcome["detail"].as_str().is_some_and(|why| why.ends_with("which this machine does not have"));
+        let good = if untried { "skip" } else { "pass" };
+        assert!([good, "choice"].iter().any(|good| outcome["outcome"] == *good), "{outcome}");
     }
     let report = fs::read_to_string(junit).expect("it was written");
     assert_eq!(report.matches("<testcase ").count(), outcomes.len());
     assert!(report.contains(r#"failures="0""#) && !report.contains("<failure"), "{report}");
 }
 
+/// Every case holds for our own engine, with everything declared.
+#[test]
+fn our_engine_conforms() {
+    let place = Place::new();
+    let line = ["conformance", "--engine", "--offer", "all", "--json", "--", ANYUDF, "engine"];
+    let said = place.anyudf(line).done();
+    let outcomes: Vec<Value> =
+        said.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
+    assert!(outcomes.len() >= 60, "{} cases", outcomes.len());
+    for outcome in &outcomes {
+        assert!(["pass", "choice"].iter().any(|good| outcome["outcome"] == *good), "{outcome}");
+    }
+}
+
+/// What is no driver fails each case, with what it said last and a way to begin.
+#[test]
+fn what_is_no_engine_fails_with_its_last_words() {
+    let place = Place::new();
+    let case = ["conformance", "--engine", "--run", "session/echo/three-batches", "--"];
+    for (script, says) in [
+        ("echo no idea >&2; exit 3", &["without opening a stream", "exit status: 3", "no idea"][..]),
+        ("echo Hello", &["conformance-engine.md", "Hello"]),
+        ("exit 0", &["without opening a stream"]),
+    ] {
+        let ran = place.anyudf(case.into_iter().chain(["/bin/sh", "-c", script]));
+        assert!(says.iter().all(|part| ran.out.contains(part)), "{}", ran.out);
+        ran.fails();
+    }
+    let ran = place.anyudf(case.into_iter().chain(["/nowhere/at/all"]));
+    assert!(ran.out.contains("is it installed"), "{}", ran.out);
+    ran.fails();
+    let workers = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/cases/worker");
+    let engines = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/cases/engine");
+    place.anyudf(["conformance", "--engine", "--cases", workers, "--", ANYUDF]).failed(2, &["no `scenario`"]);
+    place.anyudf(["conformance", "--cases", engines, "--", ANYUDF]).failed(2, &["add `--engine`"]);
+}
+
 #[test]
 fn cases_are_listed_and_selected() {
     let place = Place::new();
     let all = place.anyudf(["conformance", "--list"]).done();
-    assert!(all.lines().count() > 150 && all.contains("cases for workers"), "{all}");
+    assert!(all.lines().count() > 210 && all.contains("cases for workers, "), "{all}");
+    let engines = place.anyudf(["conformance", "--engine", "--list"]).done();
+    assert!(engines.lines().count() > 60 && engines.contains("cases for engines"), "{engines}");
     let some = place.anyudf(["conformance", "--list", "--run", "execute/cancel", "--skip", "*/before-*"]).done();
     assert!(some.lines().count() > 5, "{some}");
     assert!(some.lines().rev().skip(1).all(|line| line.starts_with("execute/cancel/") && !line.contains("/before-")));
@@ -130,4 +174,93 @@ script = """
     let odd = place.file("odd.toml", "offers = [\"magic\"]\n");
     line(&["--capabilities", text(&odd)]).failed(2, &["odd.toml", "magic"]);
     line(&["--capabilities", "none.toml"]).failed(2, &["none.toml"]);
+}
+
+/// Every measure is there, for people and for machines.
+#[test]
+fn the_bundled_worker_is_measured() {
+    let place = Place::new();
+    let bench = ["conformance", "--bench", "--bench-time", "500ms", "--offer", "test-functions"];
+    let run = |more: &[&str]| place.anyudf(bench.iter().chain(more).chain(&["--", ANYUDF, "worker"])).done();
+    let figures = run(&["--json"]);
+    let figures: Vec<Value> =
+        figures.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
+    let positive = |figure: &Value, names: &[&str]| {
+        for name in names {
+            assert!(figure[name].as_f64().is_some_and(|number| number > 0.0), "{name}: {figure}");
+        }
+    };
+    let (through, latencies) = figures.split_at(4);
+    for (figure, size) in through.iter().zip([16 << 10, 256 << 10, 1 << 20, 4 << 20]) {
+        assert_eq!((&figure["measure"], &figure["batch_bytes"]), (&"throughput".into(), &size.into()), "{figure}");
+        positive(figure, &["gib_per_s", "raw_socket_gib_per_s", "ratio_to_raw_socket"]);
+    }
+    let names: Vec<_> = latencies.iter().map(|figure| figure["measure"].as_str().expect("a name")).collect();
+    let all = ["warm_open", "heartbeat_idle", "heartbeat_under_load", "cancel_full_queue", "cold_start"];
+    assert_eq!(names, all);
+    latencies.iter().for_each(|figure| positive(figure, &["median_ms", "p99_ms", "max_ms", "samples"]));
+    positive(&latencies[2], &["streams", "load_gib_per_s"]);
+    assert_eq!(latencies[3]["behind"], "slow");
+    positive(&latencies[3], &["queued_bytes"]);
+
+    let table = run(&["--batch-bytes", "1KiB", "--window", "64KiB"]);
+    for says in ["batches, each way", "\n1 KiB ", "raw socket", "median", "heartbeat under load", "cold start"] {
+        assert!(table.contains(says), "{says}: {table}");
+    }
+}
+
+/// A worker that can't be measured: what was tried, how it ended, what it printed last; and an end.
+#[test]
+fn a_worker_that_can_not_be_measured_says_why() {
+    let place = Place::new();
+    let nothing = place.file("nothing.toml", "[functions]\necho = { format = \"nothing\" }\n");
+    let bench = |flags: &[&str], command: &[&str]| {
+        let flags = ["conformance", "--bench"].iter().chain(flags);
+        place.anyudf(flags.chain(&["--"]).chain(command))
+    };
+    bench(&[], &["no-such-program"]).failed(1, &["cannot start `no-such-program`"]);
+    bench(&[], &["sh", "-c", "echo last words; exit 3"]).failed(1, &["last words", "exit status: 3"]);
+    bench(&["--start-timeout", "50ms"], &["sh", "-c", "exec sleep 600"]).failed(1, &["did not answer a call"]);
+    bench(&["--capabilities", text(&nothing)], &[ANYUDF, "worker"])
+        .failed(1, &["throughput in batches of 16 KiB", "refused Init", "ProtocolError", "nothing", "--capabilities"]);
+    bench(&["--batch-bytes", "2MiB"], &[ANYUDF, "worker", "--max-message-bytes", "1MiB"])
+        .failed(1, &["throughput in batches of 2 MiB", "messages of 2 MiB (P7)"]);
+    // One that dies while it works, since it has a second of the processor.
+    let dies = r#"echo last words; ulimit -t 1; exec "$0" worker "$@""#;
+    let killed = bench(&["--bench-time", "60s"], &["sh", "-c", dies, ANYUDF]);
+    assert_eq!(killed.code, Some(1), "{killed:?}");
+    for says in ["the worker has ended (signal", "last words"] {
+        assert!(killed.err.contains(says), "{says}: {}", killed.err);
+    }
+}
+
+#[test]
+fn flags_of_cases_mean_nothing_to_a_bench() {
+    let place = Place::new();
+    for flags in [
+        "--run x",
+        "--skip x",
+        "--level must",
+        "--cases x",
+        "--list",
+        "--known-failing x",
+        "--jobs 2",
+        "--repeat 2",
+        "--trace",
+        "--junit x",
+    ] {
+        let line = ["conformance", "--bench"].into_iter().chain(flags.split(' ')).chain(["--", ANYUDF, "worker"]);
+        let flag = flags.split(' ').next().expect("a flag");
+        place.anyudf(line).failed(2, &["cannot be used with", "--bench", flag]);
+    }
+    for (flags, says) in [
+        ("--bench-time 1s", "--bench"),
+        ("--bench --window 1KiB", "a window of 1024 bytes"),
+        ("--bench --window 8GiB", "to 1 GiB"),
+        ("--bench --batch-bytes 16KiB,1", "batches of 1 bytes"),
+        ("--bench --capabilities none.toml", "none.toml"),
+    ] {
+        let line = ["conformance"].into_iter().chain(flags.split(' ')).chain(["--", ANYUDF, "worker"]);
+        place.anyudf(line).failed(2, &[says]);
+    }
 }

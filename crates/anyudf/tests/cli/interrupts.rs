@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM: by order, not by time.
 
 use std::io::Write;
-use std::process::Child;
+use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -85,4 +85,23 @@ fn a_reader_that_goes_away_is_no_failure() {
     drop(child.stdout.take());
     let ran = place.finish(child.wait_with_output().expect("it ends"));
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+}
+
+/// Ctrl-C while a worker is measured leaves neither its process nor its socket.
+#[test]
+fn a_bench_that_is_interrupted_leaves_nothing() {
+    let place = Place::new();
+    let anyudf = env!("CARGO_BIN_EXE_anyudf");
+    let line = ["conformance", "--bench", "--json", "--bench-time", "1h", "--", "sh", "-c"];
+    // The worker runs, and so the bench does, once somebody has written to the pipe.
+    let up = place.path("up");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &up, rustix::fs::Mode::RWXU).expect("a pipe");
+    let script = r#"echo up > "$1"; program=$0; shift; exec "$program" worker "$@""#;
+    let mut command = place.command(line.into_iter().chain([script, anyudf, text(&up)]));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("the binary starts");
+    assert_eq!(std::fs::read_to_string(&up).expect("the worker writes to it"), "up\n");
+    send(&child, Signal::INT);
+    let ran = place.finish(child.wait_with_output().expect("it ends"));
+    assert_eq!((ran.code, ran.err.as_str(), ran.out.as_str()), (Some(130), "interrupted\n", ""));
 }

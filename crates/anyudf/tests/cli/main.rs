@@ -3,6 +3,7 @@
 //! Workers that misbehave are this test binary itself, started again; see [`odd`].
 
 mod conformance;
+mod engine;
 mod interrupts;
 mod odd;
 mod others;

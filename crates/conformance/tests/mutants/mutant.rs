@@ -30,6 +30,7 @@ mutations! {
     R2 {
         UnannouncedChunkIsTaken = "r2-unannounced-chunk-is-taken",
         ChunkBehindTheLastIsTaken = "r2-chunk-behind-the-last-is-taken",
+        FalseAnnouncesChunks = "r2-false-announces-chunks",
     }
     R3 {
         LengthIsNotChecked = "r3-length-is-not-checked",
@@ -105,6 +106,7 @@ mutations! {
         GarbageIsAWrongArgument = "r14-garbage-is-a-wrong-argument",
         UnknownMethodIsInternal = "r14-unknown-method-is-internal",
         BrokenStreamStaysActive = "r14-broken-stream-stays-active",
+        DeadlineIsAnotherStatus = "r14-deadline-is-another-status",
     }
     R15 {
         UnspecifiedDataFormatIsTaken = "r15-unspecified-data-format-is-taken",
@@ -140,6 +142,11 @@ mutations! {
         UnknownFieldsAreRefused = "r20-unknown-fields-are-refused",
         OrderOfFieldsMatters = "r20-order-of-fields-matters",
     }
+    C1 {
+        EarlyDataIsRefused = "c1-early-data-is-refused",
+        EarlyFinishIsRefused = "c1-early-finish-is-refused",
+        DataAmongChunksIsKept = "c1-data-among-chunks-is-kept",
+    }
     C2 {
         FailureWaitsForEver = "c2-failure-waits-for-ever",
         FailureEndsWithoutTerminator = "c2-failure-ends-without-a-terminator",
@@ -169,6 +176,24 @@ mutations! {
     C9 {
         BatchesOfNoRowsAreSkipped = "c9-batches-without-rows-are-skipped",
     }
+    C10 {
+        HostileBytesEndTheWorker = "c10-hostile-bytes-end-the-worker",
+        HostileBytesAreAUserError = "c10-hostile-bytes-are-a-user-error",
+        RangesAreNotChecked = "c10-ranges-are-not-checked",
+        RowsAreNotChecked = "c10-rows-are-not-checked",
+    }
+    C11 {
+        LimitOfCallsIsIgnored = "c11-limit-is-ignored",
+        LimitIsOfAllCalls = "c11-limit-is-of-all-calls",
+        WaitingForInputCounts = "c11-waiting-for-input-counts",
+        OverLimitIsAWorkerError = "c11-over-limit-is-a-worker-error",
+        BatchIsNotNamed = "c11-batch-is-not-named",
+        CallOverLimitIsNotOverdue = "c11-call-over-limit-is-not-overdue",
+    }
+    C12 {
+        NoCondition = "c12-no-condition",
+        ConditionInWords = "c12-condition-in-words",
+    }
     M1 {
         HeartbeatIsAnsweredByShutdown = "m1-heartbeat-is-answered-by-shutdown",
         EmptyManageIsAHeartbeat = "m1-empty-request-is-a-heartbeat",
@@ -179,6 +204,9 @@ mutations! {
         MetricIsMissing = "m2-metric-is-missing",
         SessionsStayActive = "m2-sessions-stay-active",
         FailuresAreNotCounted = "m2-failures-are-not-counted",
+        UptimeInSeconds = "m2-uptime-in-seconds",
+        MemoryInPages = "m2-memory-in-pages",
+        BytesCountAtTheEnd = "m2-bytes-count-at-the-end",
     }
     M3 {
         NewStreamsAreTaken = "m3-new-streams-are-taken",
@@ -224,6 +252,11 @@ mutations! {
         OutlivesItsParent = "p4-outlives-its-parent",
         StandaloneIsIgnored = "p4-standalone-is-ignored",
     }
+    P5 {
+        DataIsPrinted = "p5-data-is-printed",
+        TokenIsPrinted = "p5-token-is-printed",
+        FullLogEndsTheWorker = "p5-full-log-ends-the-worker",
+    }
     P6 {
         StaleSocketIsInTheWay = "p6-stale-socket-is-in-the-way",
         SocketInUseIsTaken = "p6-socket-in-use-is-taken",
@@ -236,11 +269,13 @@ mutations! {
     }
     P8 {
         OnlyLocalhost = "p8-only-localhost",
+        PercentIsRefused = "p8-percent-is-refused",
     }
     P9 {
         AnyToken = "p9-any-token",
         BeginningOfTheTokenWillDo = "p9-beginning-of-the-token-will-do",
         ManageNeedsNoToken = "p9-manage-needs-no-token",
+        ManageKnowsNoToken = "p9-manage-knows-no-token",
         SocketIsPublic = "p9-socket-is-public",
     }
     P10 {

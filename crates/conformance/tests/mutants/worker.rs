@@ -3,6 +3,8 @@
 //! It shares no code with the worker of this project but the types of the messages: what the kit says of the one, it
 //! says of another that was written apart from it. Each rule stands in one place, where a mutation can break it.
 
+mod arrow;
+mod authority;
 mod connection;
 mod function;
 mod metrics;
@@ -10,7 +12,7 @@ mod session;
 mod stream;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -129,6 +131,7 @@ impl Shared {
             Some(M::AnyToken) => shown.is_empty(),
             Some(M::BeginningOfTheTokenWillDo) => shown.is_empty() || differ != 0,
             Some(M::ManageNeedsNoToken) if method == "Manage" => false,
+            Some(M::ManageKnowsNoToken) if method == "Manage" => true,
             _ => shown.len() != token.len() || differ != 0,
         }
     }
@@ -197,6 +200,12 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>, mutant: Mutant) -> i3
         counts: metrics::Totals::default(),
         started: Instant::now(),
     });
+    if shared.is(M::FullLogEndsTheWorker) && writeln!(io::stderr(), "the worker begins").is_err() {
+        return 101;
+    }
+    if let (true, Some(token)) = (shared.is(M::TokenIsPrinted), &shared.options.token) {
+        println!("calls must show the token {token}");
+    }
     match runtime.block_on(live(&shared)) {
         Ok(status) => status,
         Err(error) => {

@@ -11,15 +11,16 @@ use super::{Control, Input, OpenSession, Output, Summary};
 use crate::error::{Error, ErrorKind};
 
 pub(super) fn split(session: OpenSession) -> Result<(BatchInput, BatchOutput), Error> {
-    let Some(input_schema) = session.init.input_schema.clone() else {
+    let Some(input_schema) = &session.init.input_schema else {
         return Err(Error::new(
             ErrorKind::Misuse,
             "NO_INPUT_SCHEMA",
             "the Init has no input schema, so record batches can't be sent; set Init.input_schema or use split",
         ));
     };
+    let input_schema = input_schema.decode("Init.input_schema")?;
     let output_schema = match (&session.init.output_schema, &session.data) {
-        (Some(asked), _) => asked.clone(),
+        (Some(asked), _) => asked.decode("Init.output_schema")?,
         (None, Some(data)) => anyudf_arrow::decode_schema(data)
             .map_err(|error| Error::from_data("the output schema in InitResponse.data", error))?,
         (None, None) => {

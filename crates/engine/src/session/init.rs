@@ -11,6 +11,50 @@ use prost::Message;
 
 use crate::error::{Error, ErrorKind};
 
+/// A schema of input or output, as an [`Init`] carries it.
+#[derive(Clone)]
+pub enum DataSchema {
+    /// Encoded when it is sent (C9).
+    Arrow(SchemaRef),
+    /// Encoded already, or in a language that only the function knows. It is sent as it is, and decoded only where record
+    /// batches are asked for.
+    Encoded(Bytes),
+}
+
+impl DataSchema {
+    fn encode(&self) -> Bytes {
+        match self {
+            DataSchema::Arrow(schema) => anyudf_arrow::encode_schema(schema),
+            DataSchema::Encoded(bytes) => bytes.clone(),
+        }
+    }
+
+    /// The schema of record batches.
+    pub(super) fn decode(&self, what: &str) -> Result<SchemaRef, Error> {
+        match self {
+            DataSchema::Arrow(schema) => Ok(schema.clone()),
+            DataSchema::Encoded(bytes) => {
+                anyudf_arrow::decode_schema(bytes).map_err(|error| Error::from_caller_data(what, error))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DataSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DataSchema::Arrow(schema) => f.debug_tuple("Arrow").field(schema).finish(),
+            DataSchema::Encoded(bytes) => f.debug_struct("Encoded").field("bytes", &bytes.len()).finish(),
+        }
+    }
+}
+
+impl From<SchemaRef> for DataSchema {
+    fn from(schema: SchemaRef) -> Self {
+        DataSchema::Arrow(schema)
+    }
+}
+
 /// Which function, and everything about the call (R18). Debug shows neither payload nor parameters (D13).
 #[derive(Clone, Default)]
 pub struct Init {
@@ -23,9 +67,9 @@ pub struct Init {
     /// How the engine will evaluate it, such as `scalar` or `map`.
     pub eval_type: Option<String>,
     /// The schema of the input. Required for record batches.
-    pub input_schema: Option<SchemaRef>,
+    pub input_schema: Option<DataSchema>,
     /// The schema the engine wants back; unset, the worker says what it returns (C9).
-    pub output_schema: Option<SchemaRef>,
+    pub output_schema: Option<DataSchema>,
     /// Where in the engine's plan this runs.
     pub task_context: BTreeMap<String, String>,
     /// The engine's configuration, and extensions of ours under `anyudf.` (M6).
@@ -54,8 +98,14 @@ impl Init {
     }
 
     /// The same with the schema of its input.
-    pub fn with_input_schema(mut self, schema: SchemaRef) -> Self {
-        self.input_schema = Some(schema);
+    pub fn with_input_schema(mut self, schema: impl Into<DataSchema>) -> Self {
+        self.input_schema = Some(schema.into());
+        self
+    }
+
+    /// The same with the schema that is wanted back.
+    pub fn with_output_schema(mut self, schema: impl Into<DataSchema>) -> Self {
+        self.output_schema = Some(schema.into());
         self
     }
 
@@ -112,8 +162,8 @@ impl Init {
                 eval_type: self.eval_type.clone(),
             }),
             is_chunking_payload: chunked.then_some(true),
-            input_schema: self.input_schema.as_deref().map(anyudf_arrow::encode_schema),
-            output_schema: self.output_schema.as_deref().map(anyudf_arrow::encode_schema),
+            input_schema: self.input_schema.as_ref().map(DataSchema::encode),
+            output_schema: self.output_schema.as_ref().map(DataSchema::encode),
             task_context: self.task_context.clone(),
             session_conf: self.session_conf.clone(),
             timezone: self.timezone.clone(),
@@ -134,6 +184,20 @@ impl Init {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// C9, R18: a schema that is bytes already goes as it is, and is looked at only where batches are asked for.
+    #[test]
+    fn c9_r18_an_encoded_schema_is_sent_as_it_is() {
+        let schema = SchemaRef::new(arrow_schema::Schema::empty());
+        let encoded = DataSchema::Encoded(anyudf_arrow::encode_schema(&schema));
+        assert_eq!(encoded.decode("the schema").expect("it is one"), schema);
+        let garbage = DataSchema::Encoded("no schema".into());
+        assert_eq!(garbage.decode("the schema").expect_err("it is none").kind(), ErrorKind::Misuse);
+        let init = Init::new("echo", "").with_input_schema(garbage).with_output_schema(schema);
+        let (wire, _) = init.to_wire(1 << 20, 4 << 20).expect("it is small");
+        assert_eq!(wire.input_schema.as_deref(), Some(&b"no schema"[..]));
+        assert_eq!(wire.output_schema, Some(encoded.encode()));
+    }
 
     /// M6, D13: the place in a trace travels in session_conf, and Debug shows no value of it.
     #[test]

@@ -28,7 +28,7 @@ use tracing::Instrument;
 
 pub use batches::{BatchInput, BatchOutput};
 pub use config::{Pipelining, SessionConfig};
-pub use init::Init;
+pub use init::{DataSchema, Init};
 pub use progress::Progress;
 pub use termination::{Cause, Termination};
 
@@ -501,8 +501,8 @@ impl OpenSession {
     /// The two ends, as record batches: encoded and decoded in the caller's own task or thread.
     ///
     /// # Errors
-    /// [`ErrorKind::Misuse`] when the Init has no input schema, [`ErrorKind::Violation`] when neither the Init nor the
-    /// worker says what comes back (C9).
+    /// [`ErrorKind::Misuse`] when the Init has no input schema, or one that is none of Arrow's;
+    /// [`ErrorKind::Violation`] when neither the Init nor the worker says what comes back (C9).
     pub fn batches(self) -> Result<(BatchInput, BatchOutput), Error> {
         batches::split(self)
     }

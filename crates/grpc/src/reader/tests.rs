@@ -227,6 +227,42 @@ async fn e5_e9_cancel_is_heard_before_what_waits_as_bytes() {
     }
 }
 
+/// E5: at the end of a turn nothing is left in HTTP/2's own buffer of a flood of tiny messages; they come in their order,
+/// Cancel ahead of them and in its turn. Larger messages are left where they are.
+#[tokio::test]
+async fn e5_e9_what_a_turn_leaves_is_kept_as_bytes() {
+    let idle = || Context::from_waker(futures::task::noop_waker_ref());
+    for cut in [3, 7, 16_384] {
+        let mut line = Line::open(&small()).await;
+        let mut cancel = Outgoing::from(Request::Cancel(None));
+        let cancel = cancel.copy_to_bytes(cancel.remaining());
+        let lengths = || (0..200).map(|at| at % 7);
+        line.push(&mut [requests(lengths()), cancel].concat().into(), &mut std::iter::repeat(cut)).await;
+        let mut read = Vec::new();
+        read.push(line.message().expect("it came").0);
+        // One that has begun is finished first.
+        while line.reader.partial.is_some() {
+            read.push(line.message().expect("it came").0);
+        }
+        line.reader.gather::<Request>(&mut idle());
+        assert!(line.reader.stream.poll_data(&mut idle()).is_pending(), "frames of {cut}");
+        assert!(matches!(line.message(), Some((Request::Cancel(None), _))), "frames of {cut}");
+        read.extend(std::iter::from_fn(|| line.message()).map(|(message, _)| message));
+        assert!(matches!(read.pop(), Some(Request::Cancel(None))), "frames of {cut}");
+        let read = read.into_iter().map(|message| match message {
+            Request::Data(data) => data.len(),
+            other => panic!("{other:?} is no data"),
+        });
+        assert!(read.eq(lengths()), "frames of {cut}");
+        assert_eq!(line.used(), 0);
+    }
+    let mut line = Line::open(&small()).await;
+    line.push(&mut requests([1_000; 20]), &mut std::iter::repeat(1_100)).await;
+    line.read().expect("it came");
+    line.reader.gather::<Request>(&mut idle());
+    assert!(line.reader.stream.poll_data(&mut idle()).is_ready(), "nothing was taken out");
+}
+
 /// The same message compressed.
 fn compressed(mut message: Outgoing) -> Bytes {
     message.advance(PREFIX);

@@ -14,6 +14,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, encode_key, encode_va
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
+use super::authority::AnyAuthority;
 use super::session::Session;
 use super::stream::{Arrival, Input, Output};
 use super::{Ending, Seat, Shared, metrics};
@@ -28,7 +29,7 @@ pub(crate) async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<S
     let handshake = Builder::new()
         .initial_window_size(8 << 20)
         .initial_connection_window_size(1 << 30)
-        .handshake::<_, Bytes>(io)
+        .handshake::<_, Bytes>(AnyAuthority::new(io, !shared.is(M::PercentIsRefused)))
         .await;
     let Ok(mut connection) = handshake else { return };
     let mut state = shared.state.subscribe();

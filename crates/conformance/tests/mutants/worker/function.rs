@@ -5,14 +5,22 @@ use std::time::Duration;
 use anyudf_protocol::wire;
 use bytes::Bytes;
 
+use super::arrow;
 use crate::mutant::{Mutant, Mutation as M};
 
 pub(crate) enum Function {
     Echo,
-    Generate { next: u64, end: u64 },
-    Sink { batches: u64 },
+    Generate {
+        next: u64,
+        end: u64,
+    },
+    Sink {
+        batches: u64,
+    },
     Slow(Duration),
     Hang,
+    /// Reads what it is given as Arrow (C10).
+    Batches,
 }
 
 /// What a call gives, and after which time; without one it never returns.
@@ -43,6 +51,7 @@ impl Function {
             "echo/sink" => Function::Sink { batches: 0 },
             "echo/slow" => Function::Slow(Duration::from_millis(number()?)),
             "echo/hang" => Function::Hang,
+            "batches" => Function::Batches,
             other => return Err(protocol(&format!("no function has the payload format `{other}`"))),
         })
     }
@@ -85,6 +94,16 @@ impl Function {
             }
             Function::Slow(_) if mutant.is(M::SlowIsQuick) => at_once(Some(data)),
             Function::Slow(time) => Call { takes: Some(*time), gives: Ok(Some(data)) },
+            Function::Batches => match arrow::check(&data, mutant) {
+                Some(()) => at_once(Some(data)),
+                None if mutant.is(M::HostileBytesEndTheWorker) => std::process::exit(101),
+                None => {
+                    let error = protocol("these bytes are no batch of Arrow (C10)");
+                    let blamed = mutant.is(M::HostileBytesAreAUserError);
+                    let error = if blamed { user("the function found no batch", None) } else { error };
+                    Call { takes: Some(Duration::ZERO), gives: Err(error) }
+                }
+            },
             Function::Hang if mutant.is(M::HangReturns) => at_once(Some(data)),
             Function::Hang => Call { takes: None, gives: Ok(None) },
         }

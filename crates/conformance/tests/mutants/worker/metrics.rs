@@ -13,7 +13,7 @@ use crate::mutant::{Mutant, Mutation as M};
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) batches_in: u64,
-    bytes_in: u64,
+    pub(crate) bytes_in: u64,
     batches_out: u64,
     bytes_out: u64,
 }
@@ -77,6 +77,8 @@ pub(crate) fn of_the_worker(shared: &Shared) -> BTreeMap<String, String> {
     let active = if mutant.is(M::SessionsStayActive) { total } else { shared.state.borrow().active };
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    let page = rustix::param::page_size() as u64;
+    let uptime = shared.started.elapsed();
     let sessions = shared.options.max_sessions + usize::from(mutant.is(M::AnotherLimitIsAnnounced));
     let all = [
         ("sessions_active", active),
@@ -86,15 +88,15 @@ pub(crate) fn of_the_worker(shared: &Shared) -> BTreeMap<String, String> {
         ("rows_out", 0),
         ("bytes_in", totals.bytes_in.load(Relaxed)),
         ("bytes_out", totals.bytes_out.load(Relaxed)),
-        ("memory_rss_bytes", pages * rustix::param::page_size() as u64),
-        ("uptime_ms", shared.started.elapsed().as_millis() as u64),
+        ("memory_rss_bytes", if mutant.is(M::MemoryInPages) { pages } else { pages * page }),
+        ("uptime_ms", if mutant.is(M::UptimeInSeconds) { uptime.as_secs() } else { uptime.as_millis() as u64 }),
         ("calls_overdue", totals.overdue.load(Relaxed)),
         ("protocol_versions", 1),
         ("max_sessions", sessions as u64),
         ("max_message_bytes", shared.limit() as u64),
     ];
     let mut metrics: BTreeMap<_, _> = all.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-    metrics.insert("features".into(), "pipelining,max_message_bytes".into());
+    metrics.insert("features".into(), "pipelining,call_timeout,max_message_bytes".into());
     if mutant.is(M::MetricIsMissing) {
         metrics.remove("calls_overdue");
     }

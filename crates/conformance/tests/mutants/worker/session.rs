@@ -48,6 +48,7 @@ enum Step {
     Place(OwnedSemaphorePermit),
     Returned,
     Late,
+    OverLimit,
     Expired,
     ShutDown,
 }
@@ -63,6 +64,11 @@ pub(super) struct Session {
     queue: VecDeque<(Bytes, usize)>,
     held: Vec<Bytes>,
     call: Option<(Option<Instant>, Call)>,
+    /// How many calls there were.
+    calls: u64,
+    /// How long one may take (C11), and until when.
+    call_limit: Option<Duration>,
+    limited: Option<Instant>,
     waiting: Option<Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send>>>,
     place: Option<OwnedSemaphorePermit>,
     /// InitResponse was sent.
@@ -98,6 +104,9 @@ impl Session {
             queue: VecDeque::new(),
             held: Vec::new(),
             call: None,
+            calls: 0,
+            call_limit: None,
+            limited: None,
             waiting: None,
             place: None,
             opened: false,
@@ -140,11 +149,18 @@ impl Session {
                 Step::Place(place) => self.open(place),
                 Step::Returned => self.returned(),
                 Step::Late => self.late(),
-                Step::Expired => self.refuse(4, "the deadline is over"),
+                Step::OverLimit => self.over_limit(),
+                Step::Expired => {
+                    let code = if self.is(M::DeadlineIsAnotherStatus) { 2 } else { 4 };
+                    self.refuse(code, "the deadline is over");
+                }
                 Step::ShutDown => self.shut_down().await,
             }
         };
         self.shared.counts.failed.fetch_add(u64::from(self.failed && !self.is(M::FailuresAreNotCounted)), Relaxed);
+        if self.is(M::BytesCountAtTheEnd) {
+            self.shared.counts.bytes_in.fetch_add(self.counts.bytes_in, Relaxed);
+        }
         if let Some((returns, _)) = self.call.take() {
             self.shared.counts.calling.fetch_sub(1, Relaxed);
             let patience = if self.overdue { Duration::ZERO } else { PATIENCE };
@@ -213,6 +229,7 @@ impl Session {
             place = waiting => Step::Place(place),
             () = until(returns) => Step::Returned,
             () = until(self.deadline) => Step::Late,
+            () = until(self.limited) => Step::OverLimit,
             () = until(self.expires) => Step::Expired,
         }
     }
@@ -267,14 +284,21 @@ impl Session {
         match self.stage {
             _ if lost => self.input.release(credit),
             Stage::Over | Stage::Lingering | Stage::Failed | Stage::Cancelling => self.input.release(credit),
+            Stage::Payload if self.is(M::DataAmongChunksIsKept) => self.queue.push_back((data, credit)),
             Stage::Start | Stage::Payload => self.violate("data before the payload is whole (R5)"),
+            Stage::Waiting if self.is(M::EarlyDataIsRefused) => self.violate("data before InitResponse"),
             Stage::Waiting | Stage::Open if self.finished && !self.is(M::DataBehindFinishIsTaken) => {
                 self.violate("data after Finish");
             }
             _ if data.is_empty() && self.is(M::EmptyDataIsEmptyRequest) => self.violate("a message without a branch"),
             Stage::Waiting | Stage::Open => {
                 self.counts.input(data.len(), self.shared.mutant);
-                self.shared.counts.bytes_in.fetch_add(data.len() as u64, Relaxed);
+                if !self.is(M::BytesCountAtTheEnd) {
+                    self.shared.counts.bytes_in.fetch_add(data.len() as u64, Relaxed);
+                }
+                if self.is(M::DataIsPrinted) {
+                    println!("got {}", String::from_utf8_lossy(&data));
+                }
                 self.queue.push_back((data, credit));
                 self.open_late();
             }
@@ -285,6 +309,7 @@ impl Session {
         match self.stage {
             Stage::Start if self.is(M::WhatComesBeforeInitIsIgnored) => {}
             Stage::Waiting if self.is(M::EarlyFinishIsLost) => {}
+            Stage::Waiting if self.is(M::EarlyFinishIsRefused) => self.violate("Finish before InitResponse"),
             Stage::Start | Stage::Payload => self.violate("Finish before the payload is whole (R5)"),
             _ if self.finished => self.violate("a second Finish"),
             _ => {
@@ -344,7 +369,7 @@ impl Session {
     }
 }
 
-/// A call that goes on without its stream is overdue from a moment on, until it returns (R12).
+/// A call that goes on without its stream is overdue from a moment on, until it returns (R12, C11).
 async fn go_on(shared: Arc<Shared>, overdue: Instant, returns: Option<Instant>) {
     if shared.is(M::OverdueCallsAreNotCounted) || returns.is_some_and(|returns| returns <= overdue) {
         return;

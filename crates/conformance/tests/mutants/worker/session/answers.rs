@@ -1,5 +1,6 @@
 //! What the worker says once the function is open, and when something is wrong.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use tokio::time::{Instant, sleep};
 
-use super::{Session, Stage};
+use super::{Session, Stage, go_on};
 use crate::mutant::Mutation as M;
 use crate::worker::Ending;
 use crate::worker::function::{protocol, user, worker};
@@ -27,6 +28,8 @@ impl Session {
                 let call = function.call(data, self.shared.mutant);
                 self.shared.counts.calling.fetch_add(1, Relaxed);
                 let returns = call.takes.map(|time| Instant::now() + time);
+                self.calls += 1;
+                self.limit_begins();
                 let at_once = call.takes == Some(Duration::ZERO);
                 self.call = Some((returns, call));
                 if at_once {
@@ -49,6 +52,9 @@ impl Session {
     /// The call has returned.
     pub(super) fn returned(&mut self) {
         let Some((_, call)) = self.call.take() else { return };
+        if !self.is(M::LimitIsOfAllCalls) {
+            self.limited = None;
+        }
         self.shared.counts.calling.fetch_sub(1, Relaxed);
         match (self.stage, call.gives) {
             (Stage::Cancelling, Ok(Some(data))) if self.is(M::OutputBehindCancel) => {
@@ -58,13 +64,46 @@ impl Session {
             }
             (Stage::Cancelling, _) => self.terminate(None),
             (Stage::Open, Ok(Some(data))) if data.len() + 16 > self.peer_limit => {
-                let class = Some("MESSAGE_TOO_LARGE".into());
+                let class = self.condition("MESSAGE_TOO_LARGE");
                 self.fail(user(&format!("{} bytes are more than the engine takes (P7)", data.len()), class));
             }
             (Stage::Open, Ok(Some(data))) => self.give(data),
             (Stage::Open, Err(_)) if self.is(M::FailureIsAStatus) => self.refuse(2, "the function failed"),
             (Stage::Open, Err(error)) => self.fail(error),
             _ => {}
+        }
+    }
+
+    /// The clock of a call begins (C11).
+    pub(super) fn limit_begins(&mut self) {
+        let at = self.call_limit.map(|limit| Instant::now() + limit);
+        self.limited = self.limited.filter(|_| self.is(M::LimitIsOfAllCalls)).or(at);
+    }
+
+    /// A call is over its limit: that is told at once, whether it returns or not (C11).
+    pub(super) fn over_limit(&mut self) {
+        self.limited = None;
+        if self.stage != Stage::Open {
+            return;
+        }
+        if let Some((returns, _)) = self.call.take() {
+            self.shared.counts.calling.fetch_sub(1, Relaxed);
+            if !self.is(M::CallOverLimitIsNotOverdue) {
+                tokio::spawn(go_on(Arc::clone(&self.shared), Instant::now(), returns));
+            }
+        }
+        let which = if self.is(M::BatchIsNotNamed) { String::new() } else { format!(" for batch {}", self.calls) };
+        let text = format!("the call{which} is over its limit of {:?} (C11)", self.call_limit.unwrap_or_default());
+        let class = self.condition("CALL_TIMEOUT");
+        self.fail(if self.is(M::OverLimitIsAWorkerError) { worker(&text) } else { user(&text, class) });
+    }
+
+    /// The name of a condition (C12).
+    fn condition(&self, name: &str) -> Option<String> {
+        match self.shared.mutant.0 {
+            Some(M::NoCondition) => None,
+            Some(M::ConditionInWords) => Some(name.to_lowercase().replace('_', " ")),
+            _ => Some(name.into()),
         }
     }
 

@@ -33,7 +33,8 @@ impl Session {
             self.payload = vec![1; size.clamp(0, 256 << 20) as usize];
             self.payload.clear();
         }
-        let chunked = init.is_chunking_payload();
+        let chunked =
+            init.is_chunking_payload() || (init.is_chunking_payload.is_some() && self.is(M::FalseAnnouncesChunks));
         if let Some(udf) = init.udf.as_ref().filter(|_| !(chunked && self.is(M::InlinePartIsForgotten))) {
             self.payload.extend_from_slice(&udf.payload);
         }
@@ -86,6 +87,10 @@ impl Session {
         }
         if self.is(M::UnknownContextIsRefused) && !init.task_context.is_empty() {
             return Some("a key of task_context is unknown".into());
+        }
+        if let Some(limit) = init.session_conf.get("anyudf.call_timeout_ms").map(|limit| limit.parse()) {
+            let Ok(limit) = limit else { return Some("INVALID_SESSION_CONF: anyudf.call_timeout_ms (C11)".into()) };
+            self.call_limit = Some(Duration::from_millis(limit)).filter(|_| !self.is(M::LimitOfCallsIsIgnored));
         }
         let Some(limit) = init.session_conf.get("anyudf.max_message_bytes") else { return wrong };
         match limit.parse() {
@@ -175,6 +180,9 @@ impl Session {
         match Function::open(format, &self.payload, self.shared.mutant) {
             Ok(function) => {
                 (self.function, self.stage) = (Some(function), Stage::Open);
+                if self.is(M::WaitingForInputCounts) {
+                    self.limit_begins();
+                }
                 let waits = self.is(M::InitResponseWaitsForData) && self.queue.is_empty() && !self.finished;
                 if !self.opened && !waits {
                     self.good();

@@ -1,4 +1,6 @@
-//! `anyudf conformance`: is a worker what the protocol says?
+//! `anyudf conformance`: is a worker, or an engine, what the protocol says, and how fast is a worker?
+
+mod bench;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -8,24 +10,31 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use anyudf_conformance::{
-    Capabilities, Capability, Case, Colours, Config, Level, Outcome, Report, Selection, for_machines, for_people,
-    junit, listed, read_cases, run, summary, worker_cases,
+    BenchConfig, Capabilities, Capability, Case, Colours, Config, Level, Outcome, Report, Selection, engine_cases,
+    for_machines, for_people, junit, listed, read_cases, run, summary, worker_cases,
 };
 use clap::Args;
 
 use crate::failure::{Failure, Result};
 use crate::units;
+use bench::BenchFlags;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   anyudf conformance --offer all -- anyudf worker
   anyudf conformance --run execute/cancel --trace -- python3 my_worker.py
+  anyudf conformance --engine --offer all -- anyudf engine
   anyudf conformance --list
+  anyudf conformance --bench -- python3 my_worker.py
 
 Capabilities say what a worker offers beyond what all must; without any flag these are chunking, concurrent, shutdown, and the
-echo functions S1 to S3. docs/conformance.md has the whole list, and says how a worker gets its first green run.")]
+echo functions S1 to S3. docs/conformance.md has the whole list, and says how a worker gets its first green run; docs/conformance-engine.md is for engines.")]
 pub(crate) struct ConformanceArguments {
+    /// Test an engine instead of a worker: COMMAND starts its driver, and the kit plays the workers
+    #[arg(long)]
+    engine: bool,
+
     /// Only these cases; `*` stands for anything, and a name for all below it. May be given several times
     #[arg(long, value_name = "PATTERN", help_heading = "Cases")]
     run: Vec<String>,
@@ -50,7 +59,7 @@ pub(crate) struct ConformanceArguments {
     #[arg(long, value_name = "FILE", help_heading = "Cases")]
     known_failing: Option<PathBuf>,
 
-    /// Something that the worker offers; `test-functions` for S4 to S6, `all` for everything. May be given several times
+    /// Something that the implementation offers; `test-functions` for S4 to S6, `all` for everything. May be given several times
     #[arg(long, value_name = "CAPABILITY", help_heading = "Capabilities")]
     offer: Vec<String>,
 
@@ -62,15 +71,15 @@ pub(crate) struct ConformanceArguments {
     #[arg(long, value_name = "FILE", help_heading = "Capabilities")]
     capabilities: Option<PathBuf>,
 
-    /// How long a case may take that says nothing else
+    /// How long a case may take that says nothing else; with --bench, how long the worker may be silent
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration, help_heading = "Running")]
     timeout: Duration,
 
-    /// How long a worker may take until it answers
+    /// How long a worker may take until it answers, or a driver until its first sign
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration, help_heading = "Running")]
     start_timeout: Duration,
 
-    /// How many cases at the same time, each with a worker of its own; as many as there are cores without it
+    /// How many cases at the same time, each with a process of its own; as many as there are cores without it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Running")]
     jobs: Option<u16>,
 
@@ -90,22 +99,42 @@ pub(crate) struct ConformanceArguments {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     junit: Option<PathBuf>,
 
-    /// What starts the worker; `--id ID --connection WHERE` are added to it (P1)
+    #[command(flatten)]
+    bench: BenchFlags,
+
+    /// What starts the worker, `--id ID --connection WHERE` are added to it (P1); or the driver, which gets `--connection
+    /// WHERE --scenario NAME`
     #[arg(last = true, required_unless_present = "list", value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 /// Runs `anyudf conformance`.
 pub(crate) fn conformance(arguments: &ConformanceArguments) -> Result {
+    if arguments.bench.bench {
+        let (program, words) = arguments.command()?;
+        let mut config = BenchConfig::new(program, words.iter().cloned());
+        config.capabilities = arguments.capabilities()?;
+        (config.timeout, config.start_timeout) = (arguments.timeout, arguments.start_timeout);
+        return arguments.bench.measure(config, arguments.json);
+    }
     let selection = Selection { run: arguments.run.clone(), skip: arguments.skip.clone(), level: arguments.level };
-    let cases = match &arguments.cases {
-        Some(path) => read_cases(path)?,
-        None => worker_cases(),
+    let cases = match (&arguments.cases, arguments.engine) {
+        (Some(path), _) => read_cases(path)?,
+        (None, true) => engine_cases(),
+        (None, false) if arguments.list => [worker_cases(), engine_cases()].concat(),
+        (None, false) => worker_cases(),
     };
     if arguments.list {
         return list(&cases, &selection);
     }
-    let (program, words) = arguments.command.split_first().context("clap requires a command")?;
+    if let Some(other) = cases.iter().find(|case| case.is_for_engines() != arguments.engine) {
+        let (side, hint) = match arguments.engine {
+            true => ("workers: it has no `scenario`", "leave `--engine` out"),
+            false => ("engines: it has a `scenario`", "add `--engine`"),
+        };
+        return Err(Failure::usage(format!("`{}` is a case for {side}; {hint}", other.name)));
+    }
+    let (program, words) = arguments.command()?;
     let mut config = Config::new(program, words.iter().cloned());
     config.capabilities = arguments.capabilities()?;
     (config.cases, config.selection) = (cases, selection);
@@ -136,6 +165,12 @@ pub(crate) fn conformance(arguments: &ConformanceArguments) -> Result {
 }
 
 impl ConformanceArguments {
+    /// The program of the worker, and its arguments.
+    /// What starts the implementation: its program, and its arguments.
+    fn command(&self) -> Result<(&OsString, &[OsString])> {
+        Ok(self.command.split_first().context("clap requires a command")?)
+    }
+
     fn capabilities(&self) -> Result<Capabilities> {
         let mut capabilities = Capabilities::default();
         for offer in &self.offer {
@@ -178,11 +213,15 @@ impl ConformanceArguments {
 
 fn list(cases: &[Case], selection: &Selection) -> Result {
     let mut out = io::stdout().lock();
-    let mut count = 0;
+    let (mut workers, mut engines) = (0, 0);
     for case in cases.iter().filter(|case| selection.holds(case)) {
         writeln!(out, "{}", listed(case))?;
-        count += 1;
+        *if case.is_for_engines() { &mut engines } else { &mut workers } += 1;
     }
-    writeln!(out, "{count} cases for workers")?;
+    match (workers, engines) {
+        (workers, 0) => writeln!(out, "{workers} cases for workers")?,
+        (0, engines) => writeln!(out, "{engines} cases for engines")?,
+        (workers, engines) => writeln!(out, "{workers} cases for workers, {engines} for engines")?,
+    }
     Ok(())
 }

@@ -1,0 +1,593 @@
+//! Plays a case to an engine: says what its script says of the worker, and judges what comes back on both ways, the wire
+//! and the driver's reports.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+use super::answer::Message;
+use super::driver::Driver;
+use super::grammar::{Answered, Said};
+use super::report::{self, Event};
+use super::request::{self, Heard};
+use super::script::{Act, Dialogue, Step};
+use super::server::{Server, Stream};
+use crate::expect::{Alternative, Matching};
+use crate::message::Shape;
+use crate::play::{Failure, Played};
+use crate::process::{Subject, free_port, resident};
+use crate::value::{Value, show};
+use crate::wire::{Dial, Place};
+
+/// How long a filled window stays full before it counts as such.
+const FULL: Duration = Duration::from_millis(300);
+
+/// What a case is played with.
+pub(crate) struct Stage<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) timeout: Duration,
+}
+
+/// Plays a script to a driver of its own.
+pub(crate) async fn play(stage: &Stage<'_>, dialogue: &Dialogue) -> Played {
+    let began = Instant::now();
+    let mut scene = Scene::new(stage, dialogue, began);
+    // Until the driver gives its first sign, its language may have to start.
+    let all = stage.subject.start_timeout + stage.timeout;
+    let played = timeout(all, async {
+        scene.steps(&dialogue.steps).await?;
+        scene.end().await
+    });
+    let failure = match played.await {
+        Ok(played) => played.err(),
+        Err(_) => Some(Failure { what: format!("it took longer than {all:?}"), step: scene.at.clone(), late: true }),
+    };
+    let failure = match failure {
+        None => None,
+        Some(failure) => Some(scene.explain(failure).await),
+    };
+    if let Some(driver) = &mut scene.driver {
+        driver.kill().await;
+    }
+    Played { transcript: scene.transcript, choices: scene.choices, failure }
+}
+
+/// A stream and what was said on it.
+struct Live {
+    stream: Stream,
+    said: Said,
+    answered: Answered,
+    /// Nothing comes after it.
+    ended: bool,
+}
+
+/// Whether a stream was opened.
+enum Opened {
+    Now,
+    NotYet,
+    /// The driver has ended.
+    Never(ExitStatus),
+}
+
+struct Scene<'a> {
+    stage: &'a Stage<'a>,
+    dialogue: &'a Dialogue,
+    began: Instant,
+    /// When the driver gave its first sign.
+    awake: Option<Instant>,
+    dial: Dial,
+    tcp: bool,
+    announced: BTreeMap<String, String>,
+    server: Option<Server>,
+    driver: Option<Driver>,
+    _dir: Option<TempDir>,
+    streams: BTreeMap<String, Live>,
+    /// What the sessions have reported and no step has asked for yet.
+    reported: BTreeMap<String, VecDeque<Event>>,
+    /// The driver's output has ended.
+    silent: bool,
+    memory: Option<u64>,
+    transcript: Vec<(Duration, String)>,
+    choices: Vec<String>,
+    at: Option<(usize, String)>,
+}
+
+impl<'a> Scene<'a> {
+    fn new(stage: &'a Stage<'a>, dialogue: &'a Dialogue, began: Instant) -> Self {
+        Scene {
+            stage,
+            dialogue,
+            began,
+            awake: None,
+            dial: Dial::default(),
+            tcp: false,
+            announced: BTreeMap::new(),
+            server: None,
+            driver: None,
+            _dir: None,
+            streams: BTreeMap::new(),
+            reported: BTreeMap::new(),
+            silent: false,
+            memory: None,
+            transcript: Vec::new(),
+            choices: Vec::new(),
+            at: None,
+        }
+    }
+
+    fn note(&mut self, text: impl Into<String>) {
+        self.noted(Instant::now(), text);
+    }
+
+    /// Takes note of what happened at a moment, which may be before what was noted last.
+    fn noted(&mut self, at: Instant, text: impl Into<String>) {
+        self.transcript.push((at.saturating_duration_since(self.began), text.into()));
+    }
+
+    fn fail<T>(&self, what: impl Into<String>) -> Result<T, Failure> {
+        Err(Failure { what: what.into(), step: self.at.clone(), late: false })
+    }
+
+    fn late<T>(&self, what: impl Into<String>) -> Result<T, Failure> {
+        Err(Failure { what: what.into(), step: self.at.clone(), late: true })
+    }
+
+    /// Until when a step without a bound of its own may take.
+    fn deadline(&self, within: Option<Duration>) -> Instant {
+        match (within, self.awake) {
+            (Some(within), _) => Instant::now() + within,
+            (None, Some(awake)) => awake + self.stage.timeout,
+            (None, None) => self.began + self.stage.subject.start_timeout + self.stage.timeout,
+        }
+    }
+
+    fn sign(&mut self) {
+        self.awake.get_or_insert_with(Instant::now);
+    }
+
+    fn steps<'s>(&'s mut self, steps: &'s [Step]) -> BoxFuture<'s, Result<(), Failure>>
+    where
+        'a: 's,
+    {
+        async move {
+            for step in steps {
+                self.at = Some((step.line, step.text.clone()));
+                self.step(&step.act).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    async fn step(&mut self, act: &Act) -> Result<(), Failure> {
+        match act {
+            Act::Listen(dial, tcp) => {
+                (self.dial, self.tcp) = (dial.clone(), *tcp);
+                return Ok(());
+            }
+            Act::Announce(name, value) => {
+                self.announced.insert(name.clone(), value.clone());
+                if let Some(server) = &self.server {
+                    server.shared.manage().metrics.insert(name.clone(), value.clone());
+                }
+                return Ok(());
+            }
+            _ => self.start(act).await?,
+        }
+        match act {
+            Act::Listen(..) | Act::Announce(..) => {}
+            Act::Send { stream, message, shape } => self.send(stream, message, shape).await?,
+            Act::Frames { stream, bytes } => {
+                self.note(format!("{stream}< frames {}", show(bytes)));
+                let live = self.live(stream).await?;
+                match live.stream.answer.out() {
+                    Some(out) => out.send(bytes.clone(), None).await,
+                    None => Err("the stream is over".into()),
+                }
+                .unwrap_or_else(|why| self.note(format!("   (it is not taken: {why})")));
+            }
+            Act::Fill { stream, value, below } => self.fill(stream, value, *below).await?,
+            Act::End { stream, status } => {
+                let shown = status.as_ref().map_or("without a status".into(), ToString::to_string);
+                self.note(format!("{stream}< end {shown}"));
+                let live = self.live(stream).await?;
+                live.answered.end = true;
+                live.stream.answer.end(status.clone());
+            }
+            Act::Http { stream, status } => {
+                self.note(format!("{stream}< HTTP status {status}"));
+                let live = self.live(stream).await?;
+                live.answered.end = true;
+                live.stream.answer.http(*status);
+            }
+            Act::Reset { stream } => {
+                self.note(format!("{stream}< reset"));
+                let live = self.live(stream).await?;
+                live.answered.end = true;
+                live.stream.answer.reset();
+            }
+            Act::Expect { stream, alternatives, within } => self.expect(stream, alternatives, *within).await?,
+            Act::Reports { session, alternatives, within } => self.reports(session, alternatives, *within).await?,
+            Act::Tell => {
+                self.note("-- the driver is told");
+                self.driver.as_mut().expect("it was started").tell().await;
+            }
+            Act::Payload { stream, value } => {
+                let live = self.live(stream).await?;
+                let whole = live.said.payload().map(Bytes::copy_from_slice);
+                match whole {
+                    Some(payload) if payload == value.bytes() => {}
+                    Some(payload) => return self.fail(format!("the payload is {}, not {value}", show(&payload))),
+                    None => return self.fail("the payload is not whole"),
+                }
+            }
+            Act::Read { stream, on } => {
+                self.note(if *on { format!("{stream}: reading goes on") } else { format!("{stream}: reading stops") });
+                self.live(stream).await?.stream.read(*on);
+            }
+            Act::Disconnect => {
+                self.note("-- the connection is cut");
+                self.server().shared.cut();
+            }
+            Act::Manage(mood) => {
+                self.note(format!("-- Manage: {mood:?}"));
+                self.server().shared.manage().mood = *mood;
+            }
+            Act::Asked { count, within } => self.asked(*count, *within).await?,
+            Act::Wait(time) => sleep(*time).await,
+            Act::MemoryMark => self.memory = self.driver.as_ref().and_then(Driver::pid).and_then(resident),
+            Act::MemoryBelow(most) => self.memory_below(*most)?,
+            Act::Repeat { count, steps } => {
+                for _ in 0..*count {
+                    self.steps(steps).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn server(&self) -> &Server {
+        self.server.as_ref().expect("it listens before the first step that needs it")
+    }
+
+    /// Listens, and starts the driver, if that has not been done.
+    async fn start(&mut self, first: &Act) -> Result<(), Failure> {
+        if self.driver.is_some() {
+            return Ok(());
+        }
+        let place = match self.tcp {
+            true => free_port().map(Place::Tcp),
+            false => tempfile::Builder::new().prefix("anyudf-kit-").tempdir().map(|dir| {
+                let place = Place::Unix(dir.path().join("w.sock"));
+                self._dir = Some(dir);
+                place
+            }),
+        };
+        let listening = match place {
+            Ok(place) => Server::listen(&place, self.dial.clone()).await.map(|server| (server, place)),
+            Err(error) => Err(error),
+        };
+        let (server, place) = match listening {
+            Ok(listening) => listening,
+            Err(error) => return self.fail(format!("the kit cannot listen: {error}")),
+        };
+        {
+            let mut manage = server.shared.manage();
+            manage.metrics = self.announced.clone();
+            // Before the first heartbeat.
+            if let Act::Manage(mood) = first {
+                manage.mood = *mood;
+            }
+        }
+        self.server = Some(server);
+        self.note(format!("-- the driver is started: {}", self.dialogue.scenario));
+        match Driver::start(self.stage.subject, &place, &self.dialogue.scenario) {
+            Ok(driver) => self.driver = Some(driver),
+            Err(error) => {
+                let program = self.stage.subject.program.display();
+                return self
+                    .late(format!("cannot start `{program}`: {error}; is it installed, and may it be executed?"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next Execute stream that has no name yet; whether one came, and whether one still can.
+    async fn accept(&mut self, name: &str, patience: Duration) -> Result<Opened, Failure> {
+        let server = self.server.as_mut().expect("it listens");
+        let driver = self.driver.as_mut().expect("it was started");
+        let streams = &mut server.streams;
+        let stream = tokio::select! {
+            biased;
+            stream = streams.recv() => stream,
+            // Its last stream may have come with its end.
+            exit = driver.exit(patience) => match (streams.try_recv(), exit) {
+                (Ok(stream), _) => Some(stream),
+                (Err(_), Ok(status)) => return Ok(Opened::Never(status)),
+                (Err(_), Err(_)) => None,
+            },
+        };
+        let Some(stream) = stream else { return Ok(Opened::NotYet) };
+        self.sign();
+        let answered = Answered {
+            pipelining: self.announced.get("features").is_some_and(|features| features.contains("pipelining")),
+            largest: self.announced.get("max_message_bytes").and_then(|bytes| bytes.parse().ok()),
+            ..Answered::default()
+        };
+        let live = Live { stream, said: Said::default(), answered, ended: false };
+        self.streams.insert(name.into(), live);
+        Ok(Opened::Now)
+    }
+
+    /// The stream of this name, which the engine opens.
+    async fn live(&mut self, name: &str) -> Result<&mut Live, Failure> {
+        if !self.streams.contains_key(name) {
+            let patience = self.deadline(None).saturating_duration_since(Instant::now());
+            match self.accept(name, patience).await? {
+                Opened::Now => {}
+                Opened::NotYet => return self.late("no stream was opened in time"),
+                Opened::Never(status) => return self.unopened(status).await,
+            }
+        }
+        Ok(self.streams.get_mut(name).expect("it was put there"))
+    }
+
+    async fn send(&mut self, name: &str, message: &Message, shape: &Shape) -> Result<(), Failure> {
+        let framed = shape.frame(&message.encode(shape));
+        self.note(format!("{name}< {}", message.show()));
+        let live = self.live(name).await?;
+        match message {
+            Message::Init { error: None, .. } => live.answered.init = true,
+            Message::Finish { .. } | Message::Cancel { .. } => live.answered.terminator = true,
+            _ => {}
+        }
+        let Some(out) = live.stream.answer.out() else {
+            self.note("   (it is not taken: the stream is over)");
+            return Ok(());
+        };
+        out.empty_frames = shape.empty_frames;
+        if shape.joined {
+            out.hold(&framed);
+            return Ok(());
+        }
+        // What can't be sent any more is no failure by itself: what comes back is judged.
+        if let Err(why) = out.send(framed, shape.split).await {
+            self.note(format!("   (it is not taken: {why})"));
+        }
+        Ok(())
+    }
+
+    async fn fill(&mut self, name: &str, value: &Value, below: usize) -> Result<(), Failure> {
+        let framed = Shape::default().frame(&Message::Data(value.clone()).encode(&Shape::default()));
+        let live = self.live(name).await?;
+        let mut sent = 0;
+        if let Some(out) = live.stream.answer.out() {
+            while sent < below && out.has_room(framed.len(), FULL).await {
+                if out.send(framed.clone(), None).await.is_err() {
+                    break;
+                }
+                sent += framed.len();
+            }
+        }
+        self.note(format!("{name}< data, {sent} bytes in all, and then nothing more is taken"));
+        match sent < below {
+            true => Ok(()),
+            false => self.fail(format!("nobody reads, and {sent} bytes were taken all the same (E5)")),
+        }
+    }
+
+    /// The driver has ended where a stream was expected. What it has said of that says more.
+    async fn unopened<T>(&mut self, status: ExitStatus) -> Result<T, Failure> {
+        while self.hear(Duration::from_secs(1)).await? {}
+        self.fail(format!("the driver has ended ({status}) without opening a stream"))
+    }
+
+    /// The next thing that comes on a stream that was opened, judged by the grammar.
+    async fn next(&mut self, name: &str, patience: Duration) -> Result<Option<Heard>, Failure> {
+        let Some(live) = self.streams.get_mut(name) else { return Ok(None) };
+        if live.ended {
+            sleep(Duration::ZERO).await;
+            return Ok(None);
+        }
+        let Ok(Some((event, at))) = timeout(patience, live.stream.heard.recv()).await else { return Ok(None) };
+        let heard = Heard::from(event);
+        live.ended = heard.is_end();
+        let judged = live.said.say(&heard, live.answered);
+        self.noted(at, format!("{name}> {heard}"));
+        match judged {
+            Ok(()) => Ok(Some(heard)),
+            Err(rule) => self.fail(format!("the engine broke the grammar with `{heard}`: {rule}")),
+        }
+    }
+
+    async fn expect(
+        &mut self,
+        name: &str,
+        alternatives: &[Alternative<request::Pattern>],
+        within: Option<Duration>,
+    ) -> Result<(), Failure> {
+        let until = self.deadline(within);
+        let mut matching = Matching::new(alternatives);
+        loop {
+            if let Some(done) = matching.done() {
+                self.choices.extend(done.choice.clone());
+                return Ok(());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let quiet = matching.quiet();
+            let patience = quiet.map_or(left, |quiet| quiet.min(left));
+            if !self.streams.contains_key(name) {
+                match (self.accept(name, patience).await?, quiet) {
+                    (Opened::Now, _) => {}
+                    (Opened::NotYet, Some(quiet)) if quiet <= left => matching.passed(patience),
+                    (Opened::NotYet, _) => {
+                        return self.late(format!("no stream was opened in time; {} was expected", matching.wanted()));
+                    }
+                    (Opened::Never(_), Some(quiet)) => matching.passed(quiet),
+                    (Opened::Never(status), None) => return self.unopened(status).await,
+                }
+                continue;
+            }
+            let ended = self.streams.get(name).is_some_and(|live| live.ended);
+            match self.next(name, patience).await? {
+                Some(heard) => {
+                    if let Err(why) = matching.heard(&heard, &()) {
+                        return self.fail(format!("`{heard}` came, and that is wrong: {why}"));
+                    }
+                }
+                None if ended && quiet.is_none() => return self.fail("nothing more comes: the stream has ended"),
+                // What is over is quiet.
+                None if ended => matching.passed(quiet.unwrap_or_default()),
+                None if quiet.is_some_and(|quiet| quiet <= left) => matching.passed(patience),
+                None => return self.late(format!("nothing came in time; {} was expected", matching.wanted())),
+            }
+        }
+    }
+
+    /// Reads one report into the queue of its session; whether one came.
+    async fn hear(&mut self, patience: Duration) -> Result<bool, Failure> {
+        let driver = self.driver.as_mut().expect("it was started");
+        match timeout(patience, driver.reports.recv()).await {
+            Err(_) => Ok(false),
+            Ok(None) => {
+                self.silent = true;
+                Ok(false)
+            }
+            Ok(Some((reported, at))) => {
+                self.sign();
+                let session = &reported.session;
+                let whose = if session.is_empty() { String::new() } else { format!("{session} ") };
+                self.noted(at, format!("   {whose}reports {}", reported.event));
+                if let Err(why) = reported.event.judge() {
+                    return self.fail(why);
+                }
+                self.reported.entry(reported.session).or_default().push_back(reported.event);
+                Ok(true)
+            }
+        }
+    }
+
+    async fn reports(
+        &mut self,
+        session: &str,
+        alternatives: &[Alternative<report::Pattern>],
+        within: Option<Duration>,
+    ) -> Result<(), Failure> {
+        let until = self.deadline(within);
+        let mut matching = Matching::new(alternatives);
+        loop {
+            // What repeats takes all there is, so that a pattern behind it is not a race.
+            if let Some(done) = matching.done() {
+                self.choices.extend(done.choice.clone());
+                return Ok(());
+            }
+            if let Some(event) = self.reported.get_mut(session).and_then(VecDeque::pop_front) {
+                if let Err(why) = matching.heard(&event, &()) {
+                    return self.fail(format!("`{event}` was reported, and that is wrong: {why}"));
+                }
+                continue;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let quiet = matching.quiet();
+            let patience = quiet.map_or(left, |quiet| quiet.min(left));
+            if self.silent {
+                match quiet {
+                    Some(quiet) => matching.passed(quiet),
+                    None => {
+                        return self
+                            .fail(format!("the driver reports nothing more; {} was expected", matching.wanted()));
+                    }
+                }
+            } else if !self.hear(patience).await? && !self.silent {
+                match quiet.is_some_and(|quiet| quiet <= left) {
+                    true => matching.passed(patience),
+                    false => {
+                        return self.late(format!("nothing was reported in time; {} was expected", matching.wanted()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn asked(&mut self, count: usize, within: Option<Duration>) -> Result<(), Failure> {
+        let patience = self.deadline(within).saturating_duration_since(Instant::now());
+        let mut heartbeats = self.server().shared.heartbeats.subscribe();
+        let wanted = *heartbeats.borrow_and_update() + count;
+        match timeout(patience, heartbeats.wait_for(|asked| *asked >= wanted)).await {
+            Ok(_) => {
+                self.note(format!("-- {count} heartbeats were asked for"));
+                Ok(())
+            }
+            Err(_) => self.late(format!("no {count} heartbeats were asked for in time")),
+        }
+    }
+
+    fn memory_below(&mut self, most: u64) -> Result<(), Failure> {
+        let now = self.driver.as_ref().and_then(Driver::pid).and_then(resident);
+        // Without procfs nobody knows.
+        let (Some(before), Some(now)) = (self.memory, now) else { return Ok(()) };
+        self.note(format!("-- memory: {} MiB, {} MiB before", now >> 20, before >> 20));
+        match now.saturating_sub(before) {
+            grown if grown <= most => Ok(()),
+            grown => self.fail(format!("its memory has grown by {} MiB, more than {} MiB", grown >> 20, most >> 20)),
+        }
+    }
+
+    /// The scenario is over: the driver ends by itself, and nothing is left that no step has asked for.
+    async fn end(&mut self) -> Result<(), Failure> {
+        self.at = None;
+        let patience = self.deadline(None).saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+        while self.hear(patience).await? {}
+        if let Some((session, event)) = self.left() {
+            let whose = if session.is_empty() { String::new() } else { format!(" of session {session}") };
+            return self.fail(format!("`{event}`{whose} was reported, and no step expects it"));
+        }
+        let exit = match self.driver.as_mut().expect("it was started").exit(patience).await {
+            Ok(exit) => exit,
+            Err(why) => return self.late(why),
+        };
+        if !exit.success() {
+            return self.fail(format!("the driver has ended with {exit}; whatever came of a scenario, it ends with 0"));
+        }
+        for name in self.streams.keys().cloned().collect::<Vec<_>>() {
+            while self.next(&name, Duration::from_millis(1)).await?.is_some() {}
+        }
+        match self.server.as_mut().expect("it listens").streams.try_recv() {
+            Ok(_) => self.fail("an Execute stream was opened that no step knows of"),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn left(&self) -> Option<(&String, &Event)> {
+        self.reported.iter().find_map(|(session, events)| events.front().map(|event| (session, event)))
+    }
+
+    /// Adds what else is known: what has come in the meantime, and the driver's last words.
+    async fn explain(&mut self, failure: Failure) -> Failure {
+        let step = self.at.clone();
+        // Judged or not: it is read for the transcript alone.
+        while matches!(self.driver.as_ref().map(|_| ()), Some(())) && !self.silent {
+            match self.hear(Duration::from_millis(20)).await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => break,
+            }
+        }
+        let names: Vec<_> = self.streams.keys().cloned().collect();
+        for name in names {
+            while matches!(self.next(&name, Duration::from_millis(1)).await, Ok(Some(_))) {}
+        }
+        self.at = step;
+        let Some(driver) = &mut self.driver else { return failure };
+        let ended = match driver.ended() {
+            Some(how) if !failure.what.contains("has ended") => format!("; the driver has ended ({how})"),
+            _ => String::new(),
+        };
+        let what = driver.explain(format!("{}{ended}", failure.what));
+        Failure { what, ..failure }
+    }
+}

@@ -1,0 +1,346 @@
+//! A raw worker: a server of HTTP/2 and gRPC's five bytes by hand, so that a script can say what no library would.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use prost::Message as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+
+use anyudf_protocol::wire;
+
+use crate::answer::Status;
+use crate::frames::{Frames, Outgoing};
+use crate::message::Shape;
+use crate::wire::{Dial, EXECUTE, MANAGE, Place};
+
+/// Listens as a worker does. Dropping it cuts all its connections.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// Execute streams, in the order in which they were opened.
+    pub(crate) streams: mpsc::UnboundedReceiver<Stream>,
+    pub(crate) shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+}
+
+/// What all connections of a server share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    manage: Mutex<Manage>,
+    connections: Mutex<Vec<AbortHandle>>,
+    /// How many connections were made.
+    pub(crate) connected: watch::Sender<usize>,
+    /// How many heartbeats were asked for.
+    pub(crate) heartbeats: watch::Sender<usize>,
+}
+
+/// How Manage is answered.
+#[derive(Debug, Default)]
+pub(crate) struct Manage {
+    /// What each heartbeat says (M2, M6).
+    pub(crate) metrics: BTreeMap<String, String>,
+    pub(crate) mood: Mood,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mood {
+    #[default]
+    Answers,
+    /// It is not answered at all.
+    Silent,
+    /// It is refused with this status.
+    Refuses(u32),
+}
+
+impl Shared {
+    pub(crate) fn manage(&self) -> MutexGuard<'_, Manage> {
+        self.manage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cuts every connection: no GOAWAY, no RST_STREAM.
+    pub(crate) fn cut(&self) {
+        self.connections().drain(..).for_each(|connection| connection.abort());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.shared.cut();
+    }
+}
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Box<dyn Io>> {
+        Ok(match self {
+            Listener::Unix(listener) => Box::new(listener.accept().await?.0),
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+        })
+    }
+}
+
+impl Server {
+    /// Begins to listen; windows and frames are as `dial` has them.
+    pub(crate) async fn listen(place: &Place, dial: Dial) -> io::Result<Self> {
+        let listener = match place {
+            Place::Unix(path) => Listener::Unix(UnixListener::bind(path)?),
+            Place::Tcp(port) => Listener::Tcp(TcpListener::bind(("127.0.0.1", *port)).await?),
+        };
+        let shared = Arc::new(Shared::default());
+        let (accepted, streams) = mpsc::unbounded_channel();
+        let accepting = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move {
+                while let Ok(io) = listener.accept().await {
+                    shared.connected.send_modify(|count| *count += 1);
+                    let serving = serve(io, dial.clone(), Arc::clone(&shared), accepted.clone());
+                    let connection = tokio::spawn(serving);
+                    shared.connections().push(connection.abort_handle());
+                }
+            }
+        });
+        Ok(Server { streams, shared, accepting })
+    }
+}
+
+/// One connection, to its end.
+async fn serve(io: Box<dyn Io>, dial: Dial, shared: Arc<Shared>, accepted: mpsc::UnboundedSender<Stream>) {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(dial.window)
+        .initial_connection_window_size(dial.connection_window)
+        .max_frame_size(dial.max_frame)
+        // More than any window: only the peer is to hold us back.
+        .max_send_buffer_size(256 << 20);
+    let Ok(mut connection) = builder.handshake::<_, Bytes>(io).await else { return };
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        match request.uri().path() {
+            EXECUTE => {
+                // Nobody waits for it when the case is over.
+                let _ = accepted.send(Stream::new(request, respond));
+            }
+            MANAGE => {
+                tokio::spawn(manage(request.into_body(), respond, Arc::clone(&shared)));
+            }
+            path => {
+                let why = format!("there is no {path}");
+                let mut answer = Answer::new(respond);
+                answer.end(Some(Status { code: 12, message: why }));
+            }
+        }
+    }
+}
+
+/// Answers one call of Manage.
+async fn manage(mut body: RecvStream, respond: SendResponse<Bytes>, shared: Arc<Shared>) {
+    let mut frames = Frames::default();
+    let mut messages = Vec::new();
+    while let Some(Ok(piece)) = body.data().await {
+        let _ = body.flow_control().release_capacity(piece.len());
+        messages.extend(frames.take(piece));
+    }
+    let asked = match messages.into_iter().next() {
+        Some(Ok(message)) => wire::WorkerRequest::decode(message).ok().and_then(|request| request.manage),
+        _ => None,
+    };
+    let (mood, metrics) = {
+        let manage = shared.manage();
+        (manage.mood, manage.metrics.clone())
+    };
+    if let Some(wire::worker_request::Manage::Heartbeat(_)) = asked {
+        shared.heartbeats.send_modify(|count| *count += 1);
+    }
+    let mut answer = Answer::new(respond);
+    match (mood, asked) {
+        // The stream stays open until its connection ends.
+        (Mood::Silent, _) => std::future::pending().await,
+        (Mood::Refuses(code), _) => answer.end(Some(Status { code, message: "so the script has it".into() })),
+        (Mood::Answers, None) => answer.end(Some(Status { code: 3, message: "neither of the two".into() })),
+        (Mood::Answers, Some(asked)) => {
+            let manage = match asked {
+                wire::worker_request::Manage::Heartbeat(_) => {
+                    wire::worker_response::Manage::Heartbeat(wire::HeartbeatResponse { metrics })
+                }
+                wire::worker_request::Manage::Shutdown(_) => {
+                    wire::worker_response::Manage::Shutdown(wire::ShutdownResponse { sessions_settled: true })
+                }
+            };
+            let message = wire::WorkerResponse { manage: Some(manage) }.encode_to_vec();
+            if let Some(out) = answer.out() {
+                let _ = out.send(Shape::default().frame(&message), None).await;
+            }
+            answer.end(Some(Status { code: 0, message: String::new() }));
+        }
+    }
+}
+
+/// The answer to a call. Its headers go with the first thing that is said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    respond: SendResponse<Bytes>,
+    out: Option<Outgoing>,
+    over: bool,
+}
+
+impl Answer {
+    fn new(respond: SendResponse<Bytes>) -> Self {
+        Answer { respond, out: None, over: false }
+    }
+
+    /// The half that is ours; `None` when the call is over.
+    pub(crate) fn out(&mut self) -> Option<&mut Outgoing> {
+        if self.out.is_none() && !self.over {
+            let mut response = Response::new(());
+            response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+            match self.respond.send_response(response, false) {
+                Ok(sender) => self.out = Some(Outgoing::new(sender)),
+                Err(_) => self.over = true,
+            }
+        }
+        self.out.as_mut()
+    }
+
+    /// Ends it with a status, or without one, as no gRPC server does.
+    pub(crate) fn end(&mut self, status: Option<Status>) {
+        let started = self.out.is_some();
+        match (status, started) {
+            (Some(status), true) => self.out().into_iter().for_each(|out| out.trailers(trailers(&status))),
+            (Some(status), false) if !self.over => {
+                let mut response = Response::new(());
+                *response.headers_mut() = trailers(&status);
+                response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+                let _ = self.respond.send_response(response, true);
+            }
+            (Some(_), false) => {}
+            (None, _) => self.out().into_iter().for_each(Outgoing::half_close),
+        }
+        self.over = true;
+    }
+
+    /// Ends it with a status of HTTP's, as something does that is no gRPC server.
+    pub(crate) fn http(&mut self, status: u16) {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let _ = self.respond.send_response(response, true);
+        self.over = true;
+    }
+
+    pub(crate) fn reset(&mut self) {
+        match &mut self.out {
+            Some(out) => out.reset(),
+            None => self.respond.send_reset(h2::Reason::INTERNAL_ERROR),
+        }
+        self.over = true;
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+}
+
+fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from(status.code));
+    if let Ok(message) = HeaderValue::try_from(&status.message)
+        && !status.message.is_empty()
+    {
+        trailers.insert("grpc-message", message);
+    }
+    trailers
+}
+
+/// What comes from the engine.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Message(Bytes),
+    Wrong(String),
+    HalfClose,
+    /// Reset, or its connection is gone.
+    Cut(String),
+}
+
+/// One Execute stream. Dropping it resets it, unless it is over.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) answer: Answer,
+    pub(crate) heard: mpsc::UnboundedReceiver<(Event, Instant)>,
+    reading: watch::Sender<bool>,
+    reader: JoinHandle<()>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.answer.is_over() {
+            self.answer.reset();
+        }
+        self.reader.abort();
+    }
+}
+
+impl Stream {
+    fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Self {
+        let (tell, heard) = mpsc::unbounded_channel();
+        let (reading, reads) = watch::channel(true);
+        let reader = tokio::spawn(listen(request.into_body(), tell, reads));
+        Stream { answer: Answer::new(respond), heard, reading, reader }
+    }
+
+    /// Stops reading, so that the engine's window fills; or goes on.
+    pub(crate) fn read(&self, on: bool) {
+        self.reading.send_replace(on);
+    }
+}
+
+/// Reads a stream to its end.
+async fn listen(mut body: RecvStream, tell: mpsc::UnboundedSender<(Event, Instant)>, mut reads: watch::Receiver<bool>) {
+    let tell = |event| {
+        // Nobody listens when the case is over.
+        let _ = tell.send((event, Instant::now()));
+    };
+    let mut frames = Frames::default();
+    loop {
+        if reads.wait_for(|on| *on).await.is_err() {
+            return;
+        }
+        match body.data().await {
+            None => break,
+            Some(Err(error)) => return tell(Event::Cut(error.to_string())),
+            Some(Ok(piece)) => {
+                // What the engine sends is taken at once, unless the script has stopped reading.
+                let _ = body.flow_control().release_capacity(piece.len());
+                for message in frames.take(piece) {
+                    tell(message.map_or_else(Event::Wrong, Event::Message));
+                }
+            }
+        }
+    }
+    tell(match frames.end() {
+        Ok(()) => Event::HalfClose,
+        Err(why) => Event::Wrong(why),
+    });
+}
