@@ -45,9 +45,9 @@ LINGER = 1.0  # Seconds that a worker has to end the stream behind its terminato
 # gRPC's library gives credit back when a message is taken from it, so `listen` takes none while the inbox is full. An
 # engine may do that and a worker may not: behind the output there is no Cancel that must be heard. The window is fixed,
 # since gRPC makes it larger and larger when it is left alone, and small, since what is in it must be taken message by
-# message before the answer to a Cancel is heard, and of tiny ones it holds thousands. For a large message gRPC makes
-# room, and the window of the connection grows with those of its streams.
-INBOX, OUTBOX, WINDOW = 1 << 20, 1 << 20, 64 << 10
+# message before the answer to a Cancel is heard: of tiny ones 1 MiB holds 70,000. For a large message gRPC makes room,
+# and the window of the connection grows with those of its streams.
+INBOX, OUTBOX, WINDOW = 1 << 20, 1 << 20, 128 << 10
 OVERHEAD = 128  # What a waiting message takes beside its bytes, more or less.
 
 # C8: the counters by their numbers, as later releases send them.
