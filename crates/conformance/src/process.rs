@@ -14,10 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::wire::{Call, Dial, Link, MANAGE, Place};
@@ -63,6 +65,8 @@ pub(crate) struct Process {
     group: Option<Pid>,
     pub(crate) place: Place,
     tail: Tail,
+    /// Those who read its output; they end with it.
+    readers: Vec<JoinHandle<()>>,
     _dir: TempDir,
     _in_use: Option<UnixListener>,
 }
@@ -76,7 +80,7 @@ impl Tail {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    fn keep(&self, output: impl AsyncRead + Unpin + Send + 'static) {
+    fn keep(&self, output: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<()> {
         let tail = self.clone();
         tokio::spawn(async move {
             let mut lines = BufReader::new(output).split(b'\n');
@@ -88,7 +92,7 @@ impl Tail {
                 let line: String = String::from_utf8_lossy(&line).chars().take(400).collect();
                 tail.push_back(line);
             }
-        });
+        })
     }
 }
 
@@ -122,11 +126,10 @@ impl Subject {
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let tail = Tail::default();
-        let outputs = (child.stdout.take(), child.stderr.take());
-        outputs.0.into_iter().for_each(|output| tail.keep(output));
-        outputs.1.into_iter().for_each(|output| tail.keep(output));
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let readers = out.map(|out| tail.keep(out)).into_iter().chain(err.map(|err| tail.keep(err))).collect();
         let group = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        Ok(Process { child, group, place, tail, _dir: dir, _in_use: in_use })
+        Ok(Process { child, group, place, tail, readers, _dir: dir, _in_use: in_use })
     }
 
     /// Starts the worker and waits until it answers a call, with whatever status (D6).
@@ -135,8 +138,10 @@ impl Subject {
             let program = self.program.display();
             format!("cannot start `{program}`: {error}; is it installed, and may it be executed?")
         })?;
-        process.ready(self.start_timeout).await.map_err(|why| process.explain(why))?;
-        Ok(process)
+        match process.ready(self.start_timeout).await {
+            Ok(()) => Ok(process),
+            Err(why) => Err(process.last_words(why).await),
+        }
     }
 }
 
@@ -190,7 +195,17 @@ impl Process {
         }
     }
 
-    /// Adds the end of its output.
+    /// Adds the end of its output; all of it is read, if the process has ended.
+    pub(crate) async fn last_words(&mut self, what: String) -> String {
+        if self.ended().is_some() {
+            // A process that it has left behind may hold its output open.
+            let _ = timeout(Duration::from_secs(1), join_all(&mut self.readers)).await;
+            self.readers.clear();
+        }
+        self.explain(what)
+    }
+
+    /// Adds the end of its output, as far as it is read.
     pub(crate) fn explain(&self, what: String) -> String {
         let lines = self.tail.lines();
         match lines.is_empty() {
