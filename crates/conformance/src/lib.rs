@@ -11,7 +11,7 @@
 //!                              └─▶ Report: pass, fail, skip, choice ──▶ people, JSON, JUnit
 //! ```
 //!
-//! Over the same raw client, [`bench`] says how fast a worker is on this machine, beside a raw socket.
+//! Over the same raw client, [`bench()`] says how fast a worker is on this machine, beside a raw socket.
 //!
 //! ```no_run
 //! use anyudf_conformance::{Config, Report, run};

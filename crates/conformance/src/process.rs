@@ -148,8 +148,10 @@ impl Subject {
             let program = self.program.display();
             format!("cannot start `{program}`: {error}; is it installed, and may it be executed?")
         })?;
-        process.ready(self.start_timeout).await.map_err(|why| process.explain(why))?;
-        Ok(process)
+        match process.ready(self.start_timeout).await {
+            Ok(()) => Ok(process),
+            Err(why) => Err(process.last_words(why).await),
+        }
     }
 }
 
@@ -223,7 +225,15 @@ impl Process {
         self.tail.lines().join("\n")
     }
 
-    /// Adds the end of its output.
+    /// Adds the end of its output; all of it is read, if the process has ended.
+    pub(crate) async fn last_words(&mut self, what: String) -> String {
+        if self.ended().is_some() {
+            self.read_out().await;
+        }
+        self.explain(what)
+    }
+
+    /// Adds the end of its output, as far as it is read.
     pub(crate) fn explain(&self, what: String) -> String {
         let lines = self.tail.lines();
         match lines.is_empty() {

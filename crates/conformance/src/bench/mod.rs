@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::capability::Capabilities;
 use crate::error::{Error, ErrorKind};
@@ -150,13 +150,12 @@ async fn measure(config: &BenchConfig, subject: Subject, mut tell: impl FnMut(Fi
 
 /// Adds how the worker ended, if it did, and the end of its output.
 async fn last_words(worker: &mut Process, why: String) -> String {
-    // A stream is cut off a moment before its process is gone, and its last output is read by another task.
+    // A stream is cut off a moment before its process is gone.
     let ended = match worker.exit(Duration::from_millis(250)).await {
         Ok(exit) => format!("; the worker has ended ({})", shown(Ok(exit))),
         Err(_) => String::new(),
     };
-    sleep(Duration::from_millis(20)).await;
-    worker.explain(why + &ended)
+    worker.last_words(why + &ended).await
 }
 
 /// What the worker was being asked for when it failed.
