@@ -167,6 +167,7 @@ class Session:
         self.processing = False
         self.outbox, self.outbox_size = deque(), 0
         self.cancelling = self.cancelled_at = None  # The Cancel, once it is to be said (E9), and since when.
+        self.interrupted = False
         self.input_error = None  # The caller's own (E8).
         # What has been said to the worker.
         self.finish_said = self.cancel_said = False
@@ -227,7 +228,8 @@ class Session:
         """E13: a Cancel with another patience, which ends in another way."""
         with self.changed:
             self.stop("interrupted")
-            if self.termination is None:
+            if self.termination is None and not self.interrupted:
+                self.interrupted = True
                 ended = Termination("interrupted", Error("interrupted", "interrupted, and the worker did not answer"))
                 self.set_alarm(self.times.interrupt, lambda: self.break_off(ended))
 
