@@ -115,6 +115,8 @@ class Run:
                 thread.start()
             for thread in threads:
                 thread.join()
+        elif action == "cancel-long":
+            self.session.cancel("x" * 65536)
         elif action == "close":
             self.session.close()
         elif action == "interrupt":
@@ -204,7 +206,7 @@ def play(worker, scenario):
         run.echo(function, [])
     elif flow == "held":
         run.echo(function, held(action or None))
-    elif flow == "flood":
+    elif flow in ("flood", "idle-flood"):
         run.echo(function, FLOOD)
     elif flow == "source-fails":
         run.echo(function, failing(b"one"))
@@ -273,7 +275,7 @@ def main():
     flags = parser.parse_args()
 
     threading.Thread(target=listen, daemon=True).start()
-    times = Times(**TIMES, idle=0.5) if flags.scenario == "idle" else Times(**TIMES)
+    times = Times(**TIMES, idle=0.5) if flags.scenario in ("idle", "idle-flood") else Times(**TIMES)
     with Worker(flags.connection, times) as worker:
         play(worker, flags.scenario)
 

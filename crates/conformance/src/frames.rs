@@ -74,6 +74,11 @@ impl Outgoing {
         tokio::time::timeout(patience, room).await.unwrap_or(false)
     }
 
+    /// The room that there is now, or was when it was last waited for.
+    pub(crate) fn room(&self) -> usize {
+        self.sender.as_ref().map_or(0, |sender| sender.capacity())
+    }
+
     /// Keeps a framed message for the frame of the next.
     pub(crate) fn hold(&mut self, bytes: &[u8]) {
         self.held.extend_from_slice(bytes);

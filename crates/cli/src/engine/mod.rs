@@ -78,7 +78,7 @@ fn config(flow: Flow) -> WorkerConfig {
         session: SessionConfig {
             init_timeout,
             cancel_timeout: Duration::from_secs(1),
-            idle_limit: (flow == Flow::Idle).then_some(Duration::from_millis(500)),
+            idle_limit: matches!(flow, Flow::Idle | Flow::IdleFlood).then_some(Duration::from_millis(500)),
             pipelining: if flow == Flow::Pipelined { Pipelining::IfAnnounced } else { Pipelining::Never },
             ..SessionConfig::default()
         },

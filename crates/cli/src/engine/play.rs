@@ -268,7 +268,10 @@ impl Play {
                     moments.dropped.come();
                     drop(input);
                 }
-                (Flow::Held, Some(Action::Cancel | Action::CancelTwice | Action::Close | Action::Interrupt)) => {
+                (
+                    Flow::Held,
+                    Some(Action::Cancel | Action::CancelTwice | Action::CancelLong | Action::Close | Action::Interrupt),
+                ) => {
                     // To drop it would be to cancel for another reason.
                     moments.over.wait();
                     drop(input);
@@ -288,6 +291,7 @@ fn act(action: Option<Action>, control: &Control) {
             scope.spawn(cancel);
             scope.spawn(cancel);
         }),
+        Some(Action::CancelLong) => control.cancel("x".repeat(65_536)),
         Some(Action::Close) => drop(control.close()),
         Some(Action::Interrupt) => control.interrupt(),
         Some(Action::Finish | Action::Fail | Action::Drop) | None => {}
@@ -327,7 +331,7 @@ fn data(flow: Flow) -> Box<dyn Iterator<Item = Bytes>> {
     match flow {
         Flow::Nothing | Flow::SourceFailsAtOnce => Box::new(empty()),
         Flow::Held | Flow::Unread | Flow::SourceFails => Box::new(once("one".into())),
-        Flow::Flood => Box::new(repeat_n(Bytes::from(vec![0; 16 << 10]), 4096)),
+        Flow::Flood | Flow::IdleFlood => Box::new(repeat_n(Bytes::from(vec![0; 16 << 10]), 4096)),
         _ => Box::new(["one", "two", "three"].into_iter().map(Bytes::from)),
     }
 }

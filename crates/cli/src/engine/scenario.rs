@@ -33,6 +33,7 @@ pub(super) enum Flow {
     Rows(u32),
     Two,
     Idle,
+    IdleFlood,
     Pipelined,
 }
 
@@ -43,6 +44,7 @@ pub(super) enum Action {
     Fail,
     Cancel,
     CancelTwice,
+    CancelLong,
     Close,
     Drop,
     Interrupt,
@@ -60,12 +62,12 @@ enum Form {
 /// Every flow by its name.
 #[rustfmt::skip]
 const FLOWS: &[(&str, Form)] = {
-    use Action::{Cancel, CancelTwice, Close, Drop, Fail, Finish, Interrupt};
+    use Action::{Cancel, CancelLong, CancelTwice, Close, Drop, Fail, Finish, Interrupt};
     use Form::{Numbered, Of};
     &[
         ("echo", Of(Flow::Echo, &[Cancel, Close, Interrupt])),
         ("nothing", Of(Flow::Nothing, &[Cancel])),
-        ("held", Of(Flow::Held, &[Finish, Fail, Cancel, CancelTwice, Close, Drop, Interrupt])),
+        ("held", Of(Flow::Held, &[Finish, Fail, Cancel, CancelTwice, CancelLong, Close, Drop, Interrupt])),
         ("open", Of(Flow::Open, &[Cancel, Close, Drop])),
         ("unopened", Of(Flow::Unopened, &[Cancel, Close])),
         ("unread", Of(Flow::Unread, &[Cancel])),
@@ -81,6 +83,7 @@ const FLOWS: &[(&str, Form)] = {
         ("rows", Numbered(Flow::Rows)),
         ("two", Of(Flow::Two, &[])),
         ("idle", Of(Flow::Idle, &[])),
+        ("idle-flood", Of(Flow::IdleFlood, &[])),
         ("pipelined", Of(Flow::Pipelined, &[])),
     ]
 };
@@ -92,6 +95,7 @@ impl Action {
             Action::Fail => "fail",
             Action::Cancel => "cancel",
             Action::CancelTwice => "cancel-twice",
+            Action::CancelLong => "cancel-long",
             Action::Close => "close",
             Action::Drop => "drop",
             Action::Interrupt => "interrupt",

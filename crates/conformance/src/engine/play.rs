@@ -226,9 +226,9 @@ impl<'a> Scene<'a> {
                     None => return self.fail("the payload is not whole"),
                 }
             }
-            Act::Read { stream, on } => {
-                self.note(if *on { format!("{stream}: reading goes on") } else { format!("{stream}: reading stops") });
-                self.live(stream).await?.stream.read(*on);
+            Act::Read { stream, reading } => {
+                self.note(format!("-- {reading}"));
+                self.live(stream).await?.stream.read(*reading);
             }
             Act::Disconnect => {
                 self.note("-- the connection is cut");
@@ -315,7 +315,10 @@ impl<'a> Scene<'a> {
         let Some(stream) = stream else { return Ok(Opened::NotYet) };
         self.sign();
         let answered = Answered {
-            pipelining: self.announced.get("features").is_some_and(|features| features.contains("pipelining")),
+            pipelining: self
+                .announced
+                .get("features")
+                .is_some_and(|features| features.split(',').any(|feature| feature.trim() == "pipelining")),
             largest: self.announced.get("max_message_bytes").and_then(|bytes| bytes.parse().ok()),
             ..Answered::default()
         };
@@ -363,7 +366,8 @@ impl<'a> Scene<'a> {
     }
 
     async fn fill(&mut self, name: &str, value: &Value, below: usize) -> Result<(), Failure> {
-        let framed = Shape::default().frame(&Message::Data(value.clone()).encode(&Shape::default()));
+        let frame = |value| Shape::default().frame(&Message::Data(value).encode(&Shape::default()));
+        let framed = frame(value.clone());
         let live = self.live(name).await?;
         let mut sent = 0;
         if let Some(out) = live.stream.answer.out() {
@@ -372,6 +376,11 @@ impl<'a> Scene<'a> {
                     break;
                 }
                 sent += framed.len();
+            }
+            // Not to leave room for what is smaller; a message takes up to 15 bytes beside its data.
+            let rest = frame(Value::Sized(out.room().saturating_sub(15)));
+            if sent < below && rest.len() <= out.room() && out.send(rest.clone(), None).await.is_ok() {
+                sent += rest.len();
             }
         }
         self.note(format!("{name}< data, {sent} bytes in all, and then nothing more is taken"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::answer::Message;
-use super::server::Mood;
+use super::server::{Mood, Reading};
 use super::{report, request};
 use crate::answer::{Status, code};
 use crate::capability::Capability;
@@ -83,10 +83,10 @@ pub(crate) enum Act {
         stream: String,
         value: Value,
     },
-    /// `stop reading`, `go on reading`.
+    /// `stop reading`, `stop crediting`, `go on`.
     Read {
         stream: String,
-        on: bool,
+        reading: Reading,
     },
     /// `disconnect`: all connections are cut.
     Disconnect,
@@ -166,7 +166,7 @@ impl Dialogue {
 const FLOWS: &[(&str, &[&str])] = &[
     ("echo", &["cancel", "close", "interrupt"]),
     ("nothing", &["cancel"]),
-    ("held", &["finish", "fail", "cancel", "cancel-twice", "close", "drop", "interrupt"]),
+    ("held", &["finish", "fail", "cancel", "cancel-twice", "cancel-long", "close", "drop", "interrupt"]),
     ("open", &["cancel", "close", "drop"]),
     ("unopened", &["cancel", "close"]),
     ("unread", &["cancel"]),
@@ -180,6 +180,7 @@ const FLOWS: &[(&str, &[&str])] = &[
     ("everything", &[]),
     ("two", &[]),
     ("idle", &[]),
+    ("idle-flood", &[]),
     ("pipelined", &[]),
 ];
 
@@ -203,7 +204,7 @@ fn needed(scenario: &str) -> Result<BTreeSet<Capability>, String> {
     let flow = match flow {
         "rows" => Some(Capability::Arrow),
         "two" => Some(Capability::Concurrent),
-        "idle" => Some(Capability::IdleLimit),
+        "idle" | "idle-flood" => Some(Capability::IdleLimit),
         "pipelined" => Some(Capability::Pipelining),
         "init-twice" | "process-first" | "process-twice" => Some(Capability::Misuse),
         _ => None,
@@ -229,8 +230,11 @@ fn act(line: &str) -> Result<Act, String> {
         "tell" => Act::Tell,
         "reports" => reports(String::new(), &mut words)?,
         "payload" => Act::Payload { stream: String::new(), value: words.value("what it is")? },
-        "stop" if words.take("reading") => Act::Read { stream: name(&mut words), on: false },
-        "go" if words.take("on") && words.take("reading") => Act::Read { stream: name(&mut words), on: true },
+        "stop" if words.take("reading") => Act::Read { reading: Reading::Stopped, stream: name(&mut words) },
+        "stop" if words.take("crediting") => Act::Read { reading: Reading::Uncredited, stream: name(&mut words) },
+        "go" if words.take("on") && words.take("reading") => {
+            Act::Read { reading: Reading::Credited, stream: name(&mut words) }
+        }
         "disconnect" => Act::Disconnect,
         "manage" => match words.word("answers, silent, refuses or asked")? {
             "answers" => Act::Manage(Mood::Answers),

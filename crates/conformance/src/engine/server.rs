@@ -1,6 +1,7 @@
 //! A raw worker: a server of HTTP/2 and gRPC's five bytes by hand, so that a script can say what no library would.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -58,6 +59,27 @@ pub(crate) enum Mood {
     Silent,
     /// It is refused with this status.
     Refuses(u32),
+}
+
+/// What becomes of what an engine sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// It is read, and its credit goes back at once.
+    Credited,
+    /// It is read, and the engine's window fills all the same.
+    Uncredited,
+    /// It stays where it is.
+    Stopped,
+}
+
+impl fmt::Display for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reading::Credited => "the worker reads on",
+            Reading::Uncredited => "the worker gives no more credit for what it reads",
+            Reading::Stopped => "the worker stops reading",
+        })
+    }
 }
 
 impl Shared {
@@ -289,7 +311,7 @@ pub(crate) enum Event {
 pub(crate) struct Stream {
     pub(crate) answer: Answer,
     pub(crate) heard: mpsc::UnboundedReceiver<(Event, Instant)>,
-    reading: watch::Sender<bool>,
+    reading: watch::Sender<Reading>,
     reader: JoinHandle<()>,
 }
 
@@ -305,34 +327,54 @@ impl Drop for Stream {
 impl Stream {
     fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Self {
         let (tell, heard) = mpsc::unbounded_channel();
-        let (reading, reads) = watch::channel(true);
+        let (reading, reads) = watch::channel(Reading::Credited);
         let reader = tokio::spawn(listen(request.into_body(), tell, reads));
         Stream { answer: Answer::new(respond), heard, reading, reader }
     }
 
-    /// Stops reading, so that the engine's window fills; or goes on.
-    pub(crate) fn read(&self, on: bool) {
-        self.reading.send_replace(on);
+    /// From now on it is read like this.
+    pub(crate) fn read(&self, reading: Reading) {
+        self.reading.send_replace(reading);
     }
 }
 
 /// Reads a stream to its end.
-async fn listen(mut body: RecvStream, tell: mpsc::UnboundedSender<(Event, Instant)>, mut reads: watch::Receiver<bool>) {
+async fn listen(
+    mut body: RecvStream,
+    tell: mpsc::UnboundedSender<(Event, Instant)>,
+    mut reads: watch::Receiver<Reading>,
+) {
     let tell = |event| {
         // Nobody listens when the case is over.
         let _ = tell.send((event, Instant::now()));
     };
     let mut frames = Frames::default();
+    // What was read without credit for it.
+    let mut owed = 0;
     loop {
-        if reads.wait_for(|on| *on).await.is_err() {
+        let Ok(reading) = reads.wait_for(|reading| *reading != Reading::Stopped).await.map(|reading| *reading) else {
             return;
+        };
+        if reading == Reading::Credited && owed > 0 {
+            let _ = body.flow_control().release_capacity(owed);
+            owed = 0;
         }
-        match body.data().await {
+        let came = tokio::select! {
+            came = body.data() => came,
+            changed = reads.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        };
+        match came {
             None => break,
             Some(Err(error)) => return tell(Event::Cut(error.to_string())),
             Some(Ok(piece)) => {
-                // What the engine sends is taken at once, unless the script has stopped reading.
-                let _ = body.flow_control().release_capacity(piece.len());
+                owed += piece.len();
+                if reading == Reading::Credited {
+                    let _ = body.flow_control().release_capacity(owed);
+                    owed = 0;
+                }
                 for message in frames.take(piece) {
                     tell(message.map_or_else(Event::Wrong, Event::Message));
                 }
