@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from engine import Error, Function, Session, Times, Worker
 
-TIMES = {"init": 2.0, "cancel": 1.0, "interrupt": 2.0, "heartbeat": 0.2}
+TIMES = {"init": 3.0, "cancel": 2.0, "interrupt": 2.0, "heartbeat": 0.2}
 FLOOD = [bytes(16 << 10)] * 4096
 EVERYTHING = Function(
     format="echo",
@@ -186,6 +186,7 @@ def rows(run, count):
 
 def play(worker, scenario):
     flow, _, action = scenario.partition("/")
+    flow = {"idle": "echo"}.get(flow, flow.removeprefix("idle-"))  # Its limit is the worker's.
     function = Function("echo", b"payload")
     source = [b"one", b"two", b"three"]
     run = Run(worker, "a" if flow == "two" else None)
@@ -200,13 +201,13 @@ def play(worker, scenario):
     if flow not in ("payload", "rows"):
         threading.Thread(target=wait_and_act, daemon=True).start()
 
-    if flow in ("echo", "idle", "pipelined"):
+    if flow in ("echo", "pipelined"):
         run.echo(function, source)
     elif flow == "nothing":
         run.echo(function, [])
     elif flow == "held":
         run.echo(function, held(action or None))
-    elif flow in ("flood", "idle-flood"):
+    elif flow == "flood":
         run.echo(function, FLOOD)
     elif flow == "source-fails":
         run.echo(function, failing(b"one"))
@@ -275,7 +276,7 @@ def main():
     flags = parser.parse_args()
 
     threading.Thread(target=listen, daemon=True).start()
-    times = Times(**TIMES, idle=0.5) if flags.scenario in ("idle", "idle-flood") else Times(**TIMES)
+    times = Times(**TIMES, idle=0.5) if flags.scenario.startswith("idle") else Times(**TIMES)
     with Worker(flags.connection, times) as worker:
         play(worker, flags.scenario)
 

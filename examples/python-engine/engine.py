@@ -168,6 +168,7 @@ class Session:
         self.outbox, self.outbox_size = deque(), 0
         self.cancelling = self.cancelled_at = None  # The Cancel, once it is to be said (E9), and since when.
         self.interrupted = False
+        self.dropped = False  # Output that came before our Cancel's answer, and the caller never got.
         self.input_error = None  # The caller's own (E8).
         # What has been said to the worker.
         self.finish_said = self.cancel_said = False
@@ -354,6 +355,7 @@ class Session:
         self.opening = iter(())
         self.outbox.clear()
         if self.error is None and self.input_error is None:
+            self.dropped = bool(self.inbox)
             self.inbox.clear()  # What came before an error is still read; a caller who cancels wants no more.
             self.inbox_size = 0
         self.cancelled_at = time.monotonic()
@@ -425,15 +427,19 @@ class Session:
         return None
 
     def hear_data(self, data):
-        if self.cancelling is None:  # Otherwise it is dropped: it crossed our Cancel (E9), or follows an error (E11).
-            self.inbox.append(data)
-            self.inbox_size += len(data) + OVERHEAD
+        if self.cancelling is not None:
+            self.dropped = True  # It crossed our Cancel (E9), or follows an error (E11).
+            return
+        self.inbox.append(data)
+        self.inbox_size += len(data) + OVERHEAD
 
     def hear_terminator(self, kind, terminator, data):
         """R13. Of several errors that of the data phase goes first, then that in the terminator (E10)."""
         error = Error.of(terminator.error) if terminator.HasField("error") else None
         if self.error:
             self.end(Termination("failed", self.error, metrics(data)))
+        elif kind == "finish" and self.dropped:
+            self.end(cancelled(error, metrics(data)))  # R11 takes either terminator; the output is not whole.
         elif kind == "finish":
             result = terminator.data if terminator.HasField("data") else None
             self.end(Termination("finished", error, metrics(data), result))
@@ -500,8 +506,9 @@ class Session:
         """E6 limits silence, E9 the time until the answer. What crossed our Cancel is no silence, and the time that it
         takes may be ours; but a worker that never stops is given up, too."""
         now, most = time.monotonic(), self.times.cancel
-        if self.heard_at + most > now and self.cancelled_at + 5 * most > now:
-            return self.set_alarm(self.heard_at + most - now, self.cancel_is_late)
+        late = min(self.heard_at + most, self.cancelled_at + 2 * most)
+        if late > now:
+            return self.set_alarm(late - now, self.cancel_is_late)
         self.break_off(transport_failed(f"no answer to Cancel within {most:g} s (E6)"))
 
     def give_up(self, why):

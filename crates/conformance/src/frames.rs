@@ -1,8 +1,10 @@
 //! gRPC's frames of messages, by hand, in both directions of a stream.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use flate2::read::GzDecoder;
 use h2::SendStream;
 use http::HeaderMap;
 
@@ -74,9 +76,11 @@ impl Outgoing {
         tokio::time::timeout(patience, room).await.unwrap_or(false)
     }
 
-    /// The room that there is now, or was when it was last waited for.
-    pub(crate) fn room(&self) -> usize {
-        self.sender.as_ref().map_or(0, |sender| sender.capacity())
+    /// Gives back the room that was waited for: the connection's other streams need it.
+    pub(crate) fn claim_no_room(&mut self) {
+        if let Some(sender) = &mut self.sender {
+            sender.reserve_capacity(0);
+        }
     }
 
     /// Keeps a framed message for the frame of the next.
@@ -109,18 +113,25 @@ impl Outgoing {
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     buffer: BytesMut,
+    /// Compressed ones are inflated (P11).
+    inflates: bool,
 }
 
 impl Frames {
+    /// From a peer that may compress: gzip is what every worker understands (P11).
+    pub(crate) fn inflating() -> Self {
+        Frames { inflates: true, ..Frames::default() }
+    }
+
     /// Takes a piece; gives the messages that are whole now, and what is wrong behind them. Those that are whole in a piece
     /// are not copied.
     pub(crate) fn take(&mut self, mut piece: Bytes) -> Vec<Result<Bytes, String>> {
         let mut messages = Vec::new();
         if self.buffer.is_empty() {
-            whole(&mut piece, &mut messages);
+            whole(&mut piece, self.inflates, &mut messages);
         }
         self.buffer.extend_from_slice(&piece);
-        let missing = whole(&mut self.buffer, &mut messages);
+        let missing = whole(&mut self.buffer, self.inflates, &mut messages);
         self.buffer.reserve(missing);
         messages
     }
@@ -134,19 +145,32 @@ impl Frames {
     }
 }
 
+/// What a compressed message is, if that is gzip and not too large.
+fn inflated(message: &[u8]) -> Result<Bytes, String> {
+    let mut plain = Vec::new();
+    let read = GzDecoder::new(message).take(MAX_MESSAGE as u64).read_to_end(&mut plain);
+    match read {
+        Ok(MAX_MESSAGE..) => Err(format!("a message that is inflated to {MAX_MESSAGE} bytes and more")),
+        Ok(_) => Ok(plain.into()),
+        Err(error) => Err(format!("a compressed message that is not gzip (P11): {error}")),
+    }
+}
+
 /// Takes the messages that are whole; returns how many bytes the next one needs, if that is known.
-fn whole(bytes: &mut impl Buf, messages: &mut Vec<Result<Bytes, String>>) -> usize {
+fn whole(bytes: &mut impl Buf, inflates: bool, messages: &mut Vec<Result<Bytes, String>>) -> usize {
     // Both kinds of buffer are one chunk.
     while let Some(head) = bytes.chunk().first_chunk::<5>() {
         let [flag, len @ ..] = *head;
         let len = u32::from_be_bytes(len) as usize;
         let wrong = match (flag, len) {
-            (1.., _) => format!("a message with flag {flag}, though no encoding was offered (P11)"),
-            (0, MAX_MESSAGE..) => format!("a message of {len} bytes"),
-            (0, _) if bytes.remaining() < 5 + len => return 5 + len - bytes.remaining(),
-            (0, _) => {
+            (1, _) if !inflates => "a compressed message, though no encoding was offered (P11)".into(),
+            (2.., _) => format!("a message with flag {flag}, which gRPC does not have"),
+            (_, MAX_MESSAGE..) => format!("a message of {len} bytes"),
+            (_, _) if bytes.remaining() < 5 + len => return 5 + len - bytes.remaining(),
+            (_, _) => {
                 bytes.advance(5);
-                messages.push(Ok(bytes.copy_to_bytes(len)));
+                let message = bytes.copy_to_bytes(len);
+                messages.push(if flag == 1 { inflated(&message) } else { Ok(message) });
                 continue;
             }
         };

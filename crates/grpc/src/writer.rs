@@ -14,8 +14,9 @@ use crate::status::Status;
 /// Bytes of the peer's window that data leaves free for Cancel and other control messages (E9).
 const RESERVE: usize = 64 << 10;
 
-/// A peer whose window is smaller than this gets data as room appears: it may never open so far.
-const SMALL_WINDOW: usize = 256 << 10;
+/// A peer whose window is smaller than this gets data as room appears: it may never open so far. Init has taken some of it
+/// when it is looked at.
+const SMALL_WINDOW: usize = 192 << 10;
 
 /// The other executions on a stream's connection: whether it keeps room from them while it waits with some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

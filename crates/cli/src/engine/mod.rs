@@ -55,7 +55,7 @@ pub(crate) fn engine(arguments: &EngineArguments) -> Result {
     });
     let report = Report::default();
     let engine = Engine::new()?;
-    match engine.connect(&arguments.connection, None, config(scenario.flow)) {
+    match engine.connect(&arguments.connection, None, config(scenario)) {
         Ok(worker) => {
             play::play(scenario, &worker, &report);
             // What was said last is to arrive before this process is gone.
@@ -71,15 +71,15 @@ pub(crate) fn engine(arguments: &EngineArguments) -> Result {
 }
 
 /// The times of the contract.
-fn config(flow: Flow) -> WorkerConfig {
-    let init_timeout = Duration::from_secs(2);
+fn config(scenario: Scenario) -> WorkerConfig {
+    let init_timeout = Duration::from_secs(3);
     WorkerConfig {
         launch: LaunchConfig { init_timeout, ..LaunchConfig::default() },
         session: SessionConfig {
             init_timeout,
-            cancel_timeout: Duration::from_secs(1),
-            idle_limit: matches!(flow, Flow::Idle | Flow::IdleFlood).then_some(Duration::from_millis(500)),
-            pipelining: if flow == Flow::Pipelined { Pipelining::IfAnnounced } else { Pipelining::Never },
+            cancel_timeout: Duration::from_secs(2),
+            idle_limit: scenario.idle_limit.then_some(Duration::from_millis(500)),
+            pipelining: if scenario.flow == Flow::Pipelined { Pipelining::IfAnnounced } else { Pipelining::Never },
             ..SessionConfig::default()
         },
         heartbeat_interval: Duration::from_millis(200),

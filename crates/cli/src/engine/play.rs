@@ -34,7 +34,8 @@ pub(super) fn play(scenario: Scenario, worker: &Worker, report: &Report) {
 
 /// Two sessions of one worker.
 fn two(worker: &Worker, report: &Report) {
-    let session = |name, flow| Play::new(Scenario { flow, action: None }, worker, report.of_session(name));
+    let session =
+        |name, flow| Play::new(Scenario { flow, action: None, idle_limit: false }, worker, report.of_session(name));
     let (a, b) = (session("a", Flow::Unread), session("b", Flow::Echo));
     a.listen();
     if a.init().is_none() {
@@ -248,7 +249,7 @@ impl Play {
 
     /// Sends what the flow has to send, on a thread of its own. What goes wrong there is told by reading as well.
     fn send(&self, mut input: Input) -> JoinHandle<()> {
-        let (Scenario { flow, action }, moments) = (self.scenario, self.moments.clone());
+        let (Scenario { flow, action, .. }, moments) = (self.scenario, self.moments.clone());
         thread::spawn(move || {
             let sent = data(flow).try_for_each(|data| input.send([data]));
             let fail = |input: Input| {
@@ -331,7 +332,7 @@ fn data(flow: Flow) -> Box<dyn Iterator<Item = Bytes>> {
     match flow {
         Flow::Nothing | Flow::SourceFailsAtOnce => Box::new(empty()),
         Flow::Held | Flow::Unread | Flow::SourceFails => Box::new(once("one".into())),
-        Flow::Flood | Flow::IdleFlood => Box::new(repeat_n(Bytes::from(vec![0; 16 << 10]), 4096)),
+        Flow::Flood => Box::new(repeat_n(Bytes::from(vec![0; 16 << 10]), 4096)),
         _ => Box::new(["one", "two", "three"].into_iter().map(Bytes::from)),
     }
 }

@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub(crate) struct Scenario {
     pub(super) flow: Flow,
     pub(super) action: Option<Action>,
+    /// With an idle limit (E7).
+    pub(super) idle_limit: bool,
 }
 
 /// What the driver does.
@@ -32,8 +34,6 @@ pub(super) enum Flow {
     /// A batch of so many rows.
     Rows(u32),
     Two,
-    Idle,
-    IdleFlood,
     Pipelined,
 }
 
@@ -55,6 +55,8 @@ pub(super) enum Action {
 enum Form {
     /// One of these, or nothing.
     Of(Flow, &'static [Action]),
+    /// The same with an idle limit.
+    Idle(Flow, &'static [Action]),
     /// A number.
     Numbered(fn(u32) -> Flow),
 }
@@ -63,10 +65,10 @@ enum Form {
 #[rustfmt::skip]
 const FLOWS: &[(&str, Form)] = {
     use Action::{Cancel, CancelLong, CancelTwice, Close, Drop, Fail, Finish, Interrupt};
-    use Form::{Numbered, Of};
+    use Form::{Idle, Numbered, Of};
     &[
         ("echo", Of(Flow::Echo, &[Cancel, Close, Interrupt])),
-        ("nothing", Of(Flow::Nothing, &[Cancel])),
+        ("nothing", Of(Flow::Nothing, &[])),
         ("held", Of(Flow::Held, &[Finish, Fail, Cancel, CancelTwice, CancelLong, Close, Drop, Interrupt])),
         ("open", Of(Flow::Open, &[Cancel, Close, Drop])),
         ("unopened", Of(Flow::Unopened, &[Cancel, Close])),
@@ -82,8 +84,10 @@ const FLOWS: &[(&str, Form)] = {
         ("everything", Of(Flow::Everything, &[])),
         ("rows", Numbered(Flow::Rows)),
         ("two", Of(Flow::Two, &[])),
-        ("idle", Of(Flow::Idle, &[])),
-        ("idle-flood", Of(Flow::IdleFlood, &[])),
+        ("idle", Idle(Flow::Echo, &[])),
+        ("idle-flood", Idle(Flow::Flood, &[])),
+        ("idle-held", Idle(Flow::Held, &[Finish])),
+        ("idle-unread", Idle(Flow::Unread, &[])),
         ("pipelined", Of(Flow::Pipelined, &[])),
     ]
 };
@@ -106,21 +110,21 @@ impl Action {
 impl Form {
     /// What a name means that has this behind its `/`, if anything.
     fn read(self, rest: Option<&str>) -> Option<Scenario> {
-        match (self, rest) {
-            (Form::Of(flow, _), None) => Some(Scenario { flow, action: None }),
-            (Form::Of(flow, actions), Some(name)) => {
-                let action = actions.iter().copied().find(|action| action.name() == name)?;
-                Some(Scenario { flow, action: Some(action) })
+        let idle_limit = matches!(self, Form::Idle(..));
+        let (flow, action) = match (self, rest) {
+            (Form::Of(flow, _) | Form::Idle(flow, _), None) => (flow, None),
+            (Form::Of(flow, actions) | Form::Idle(flow, actions), Some(name)) => {
+                (flow, Some(actions.iter().copied().find(|action| action.name() == name)?))
             }
-            (Form::Numbered(flow), Some(number)) => Some(Scenario { flow: flow(number.parse().ok()?), action: None }),
-            (Form::Numbered(_), None) => None,
-        }
+            (Form::Numbered(flow), number) => (flow(number?.parse().ok()?), None),
+        };
+        Some(Scenario { flow, action, idle_limit })
     }
 
     /// The names that it makes of one of a flow.
     fn names(self, flow: &str) -> Vec<String> {
         match self {
-            Form::Of(_, actions) => {
+            Form::Of(_, actions) | Form::Idle(_, actions) => {
                 let acted = actions.iter().map(|action| format!("{flow}/{}", action.name()));
                 std::iter::once(flow.to_owned()).chain(acted).collect()
             }
@@ -151,7 +155,8 @@ impl FromStr for Scenario {
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is = |form: &Form| match (*form, self.flow) {
-            (Form::Of(flow, _), is) => flow == is,
+            (Form::Of(flow, _), is) => flow == is && !self.idle_limit,
+            (Form::Idle(flow, _), is) => flow == is && self.idle_limit,
             (Form::Numbered(flow), Flow::Payload(number) | Flow::Rows(number)) => flow(number) == self.flow,
             (Form::Numbered(_), _) => false,
         };

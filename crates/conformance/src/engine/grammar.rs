@@ -5,8 +5,8 @@ use bytes::BytesMut;
 
 use super::request::Heard;
 
-/// To a worker that announces no larger one, every message stays under this (E4): gRPC's usual limit.
-const UNANNOUNCED_MAX: usize = 4 << 20;
+/// To a worker that announces nothing, every message stays under this (E4): gRPC's usual limit.
+const UNANNOUNCED: usize = 4 << 20;
 
 /// How far one stream has come, by what the engine has said on it.
 #[derive(Debug, Default)]
@@ -42,6 +42,8 @@ pub(crate) struct Answered {
     pub(crate) terminator: bool,
     /// The worker's side of the stream is over.
     pub(crate) end: bool,
+    /// It leaves the engine no other way than to end its half without a terminator (E3, E6, E7).
+    pub(crate) given_up: bool,
     /// Data may go before InitResponse (C1).
     pub(crate) pipelining: bool,
     /// The largest message that it takes, if it announced that (M6).
@@ -63,15 +65,25 @@ impl Payload {
 }
 
 impl Said {
-    /// Takes note of what was said; an error names the rule that it breaks.
-    pub(crate) fn say(&mut self, heard: &Heard, answered: Answered) -> Result<(), String> {
+    /// Takes note of what was said in a message of so many bytes; an error names the rule that it breaks.
+    pub(crate) fn say(&mut self, heard: &Heard, bytes: usize, answered: Answered) -> Result<(), String> {
         let broken = |rule: &str| Err(rule.to_owned());
+        match answered.largest {
+            Some(largest) if bytes > largest => {
+                return Err(format!("the message has {bytes} bytes; the worker announces {largest} (M6)"));
+            }
+            None if bytes >= UNANNOUNCED => {
+                return Err(format!(
+                    "the message has {bytes} bytes; where no larger one is announced it stays under 4 MiB (E4)"
+                ));
+            }
+            _ => {}
+        }
         match (self.stage, heard) {
             (Stage::Ended, _) => return broken("nothing can come after the end of a stream"),
             (_, Heard::Wrong(_)) => return broken("it is no message of the protocol (R16)"),
             (_, Heard::Cut(_)) => self.stage = Stage::Ended,
-            // Who gives up a worker that does not answer Cancel has no terminator to wait for (E3, E9).
-            (_, Heard::HalfClose) if !answered.terminator && !answered.end && !self.cancelled => {
+            (_, Heard::HalfClose) if !answered.terminator && !answered.end && !answered.given_up => {
                 return broken("the engine half-closes when it has seen the terminator (R13)");
             }
             (_, Heard::HalfClose) => self.stage = Stage::Ended,
@@ -87,9 +99,6 @@ impl Said {
             (Stage::Chunks, _) => return broken("before the last chunk there is no data and no Finish (R2, R5)"),
             (Stage::Open, _) if !answered.init && !answered.pipelining => {
                 return broken("data and Finish wait for InitResponse (R5)");
-            }
-            (Stage::Open, Heard::Data(data)) if data.len() >= answered.largest.unwrap_or(UNANNOUNCED_MAX) => {
-                return broken("to a worker that announces no larger one every message stays under 4 MiB (E4)");
             }
             (Stage::Open, Heard::Data(_)) => {}
             (Stage::Open, Heard::Finish) => self.stage = Stage::Finished,
@@ -118,9 +127,6 @@ impl Said {
                 Stage::Open
             }
         };
-        if udf.payload.len() >= UNANNOUNCED_MAX {
-            return Err("to a worker that announces no larger one every message stays under 4 MiB (E4)".into());
-        }
         self.payload = Some(payload);
         Ok(())
     }
@@ -128,9 +134,6 @@ impl Said {
     fn chunk(&mut self, chunk: &wire::PayloadChunk) -> Result<(), String> {
         if chunk.data.is_empty() && !chunk.last() {
             return Err("an empty chunk is a violation, unless it is the last (C5)".into());
-        }
-        if chunk.data.len() >= UNANNOUNCED_MAX {
-            return Err("to a worker that announces no larger one every message stays under 4 MiB (E4)".into());
         }
         let payload = self.payload.as_mut().expect("chunks come behind an Init");
         payload.bytes.extend_from_slice(&chunk.data);
@@ -185,6 +188,7 @@ mod tests {
         let over = Answered { init: true, terminator: true, ..Answered::default() };
         let silent = Answered::default();
         let early = Answered { pipelining: true, ..Answered::default() };
+        let hopeless = Answered { given_up: true, ..Answered::default() };
         for (said, may, what) in [
             (
                 vec![(init(false, "p"), silent), (data(), open), (Heard::Finish, open), (Heard::HalfClose, over)],
@@ -206,10 +210,22 @@ mod tests {
             (vec![(init(false, "p"), silent), (cancel(), open), (data(), open)], false, "R9 data"),
             (vec![(init(false, "p"), silent), (Heard::Finish, open), (data(), open)], false, "behind Finish"),
             (vec![(init(false, "p"), silent), (Heard::HalfClose, open)], false, "R13"),
+            (vec![(init(false, "p"), silent), (cancel(), open), (Heard::HalfClose, open)], false, "R13, behind Cancel"),
+            (vec![(init(false, "p"), silent), (cancel(), hopeless), (Heard::HalfClose, hopeless)], true, "given up"),
         ] {
             let mut state = Said::default();
-            let judged = said.iter().try_for_each(|(heard, answered)| state.say(heard, *answered));
+            let judged = said.iter().try_for_each(|(heard, answered)| state.say(heard, 10, *answered));
             assert_eq!(judged.is_ok(), may, "{what}: {judged:?}");
+        }
+        let announced = Answered { largest: Some(5 << 20), ..open };
+        for (bytes, answered, may) in [
+            ((4 << 20) - 1, open, true),
+            (4 << 20, open, false),
+            (5 << 20, announced, true),
+            ((5 << 20) + 1, announced, false),
+        ] {
+            let mut state = Said { stage: Stage::Open, ..Said::default() };
+            assert_eq!(state.say(&data(), bytes, answered).is_ok(), may, "E4: {bytes} bytes");
         }
     }
 }

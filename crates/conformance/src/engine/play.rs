@@ -92,6 +92,8 @@ struct Scene<'a> {
     /// The driver's output has ended.
     silent: bool,
     memory: Option<u64>,
+    /// The engine may end its half without having seen a terminator.
+    given_up: bool,
     transcript: Vec<(Duration, String)>,
     choices: Vec<String>,
     at: Option<(usize, String)>,
@@ -114,6 +116,7 @@ impl<'a> Scene<'a> {
             reported: BTreeMap::new(),
             silent: false,
             memory: None,
+            given_up: false,
             transcript: Vec::new(),
             choices: Vec::new(),
             at: None,
@@ -166,6 +169,10 @@ impl<'a> Scene<'a> {
 
     async fn step(&mut self, act: &Act) -> Result<(), Failure> {
         match act {
+            Act::GivesUp => {
+                self.given_up = true;
+                return Ok(());
+            }
             Act::Listen(dial, tcp) => {
                 (self.dial, self.tcp) = (dial.clone(), *tcp);
                 return Ok(());
@@ -180,7 +187,7 @@ impl<'a> Scene<'a> {
             _ => self.start(act).await?,
         }
         match act {
-            Act::Listen(..) | Act::Announce(..) => {}
+            Act::Listen(..) | Act::Announce(..) | Act::GivesUp => {}
             Act::Send { stream, message, shape } => self.send(stream, message, shape).await?,
             Act::Frames { stream, bytes } => {
                 self.note(format!("{stream}< frames {}", show(bytes)));
@@ -320,6 +327,7 @@ impl<'a> Scene<'a> {
                 .get("features")
                 .is_some_and(|features| features.split(',').any(|feature| feature.trim() == "pipelining")),
             largest: self.announced.get("max_message_bytes").and_then(|bytes| bytes.parse().ok()),
+            given_up: self.given_up,
             ..Answered::default()
         };
         let live = Live { stream, said: Said::default(), answered, ended: false };
@@ -366,22 +374,28 @@ impl<'a> Scene<'a> {
     }
 
     async fn fill(&mut self, name: &str, value: &Value, below: usize) -> Result<(), Failure> {
-        let frame = |value| Shape::default().frame(&Message::Data(value).encode(&Shape::default()));
-        let framed = frame(value.clone());
+        let framed = Shape::default().frame(&Message::Data(value.clone()).encode(&Shape::default()));
         let live = self.live(name).await?;
         let mut sent = 0;
         if let Some(out) = live.stream.answer.out() {
-            while sent < below && out.has_room(framed.len(), FULL).await {
-                if out.send(framed.clone(), None).await.is_err() {
-                    break;
+            let mut rest = Bytes::new();
+            while sent < below {
+                if rest.is_empty() {
+                    rest = framed.clone();
                 }
-                sent += framed.len();
+                let before = rest.len();
+                match timeout(FULL, out.send_some(&mut rest, 64 << 10)).await {
+                    Ok(Ok(())) => sent += before - rest.len(),
+                    // The stream is over: what comes back is judged.
+                    Ok(Err(_)) => break,
+                    Err(_) => {
+                        out.claim_no_room();
+                        break;
+                    }
+                }
             }
-            // Not to leave room for what is smaller; a message takes up to 15 bytes beside its data.
-            let rest = frame(Value::Sized(out.room().saturating_sub(15)));
-            if sent < below && rest.len() <= out.room() && out.send(rest.clone(), None).await.is_ok() {
-                sent += rest.len();
-            }
+            // What is missing of the last message goes before whatever is said next.
+            out.hold(&rest);
         }
         self.note(format!("{name}< data, {sent} bytes in all, and then nothing more is taken"));
         match sent < below {
@@ -404,9 +418,10 @@ impl<'a> Scene<'a> {
             return Ok(None);
         }
         let Ok(Some((event, at))) = timeout(patience, live.stream.heard.recv()).await else { return Ok(None) };
+        let bytes = event.len();
         let heard = Heard::from(event);
         live.ended = heard.is_end();
-        let judged = live.said.say(&heard, live.answered);
+        let judged = live.said.say(&heard, bytes, live.answered);
         self.noted(at, format!("{name}> {heard}"));
         match judged {
             Ok(()) => Ok(Some(heard)),
@@ -432,6 +447,9 @@ impl<'a> Scene<'a> {
             let patience = quiet.map_or(left, |quiet| quiet.min(left));
             if !self.streams.contains_key(name) {
                 match (self.accept(name, patience).await?, quiet) {
+                    (Opened::Now, Some(_)) if alternatives.len() == 1 => {
+                        return self.fail("a stream was opened, and nothing was to come");
+                    }
                     (Opened::Now, _) => {}
                     (Opened::NotYet, Some(quiet)) if quiet <= left => matching.passed(patience),
                     (Opened::NotYet, _) => {
@@ -490,7 +508,6 @@ impl<'a> Scene<'a> {
         let until = self.deadline(within);
         let mut matching = Matching::new(alternatives);
         loop {
-            // What repeats takes all there is, so that a pattern behind it is not a race.
             if let Some(done) = matching.done() {
                 self.choices.extend(done.choice.clone());
                 return Ok(());

@@ -118,6 +118,8 @@ enum Kind {
 enum Field {
     /// A field of Init, by its name in a script, and what it holds.
     Init(String, Option<Value>),
+    /// A field of Init that is there, and not empty.
+    Some(String),
     Entry(Map, String, String),
     Last(bool),
     Data(Value),
@@ -167,6 +169,7 @@ impl Field {
                 Some(("context", key)) => Field::Entry(Map::Context, key.into(), text(value)?),
                 None if INIT.contains(&key) => match value {
                     "none" => Field::Init(key.into(), None),
+                    "some" => Field::Some(key.into()),
                     value => Field::Init(key.into(), Some(Value::parse(value)?)),
                 },
                 _ => return Err(format!("Init has no `{key}`")),
@@ -199,6 +202,10 @@ impl Field {
                     (None, Some(wanted)) => Err(format!("it has no `{name}`, and not {wanted}")),
                 }
             }
+            (Field::Some(name), Heard::Init(init)) => match field(init, name) {
+                Some(value) if !value.is_empty() => Ok(()),
+                _ => Err(format!("its `{name}` is missing")),
+            },
             (Field::Entry(map, key, wanted), Heard::Init(init)) => {
                 let entries = match map {
                     Map::Conf => &init.session_conf,
@@ -348,6 +355,8 @@ mod tests {
             (r#"init size="8""#, &init, false),
             ("init crc=none", &init, true),
             ("init size=none", &init, false),
+            ("init size=some", &init, true),
+            ("init crc=some", &init, false),
             (r#"init conf.a="b""#, &init, true),
             (r#"init conf.a="c""#, &init, false),
             (r#"init context.a="b""#, &init, false),

@@ -76,6 +76,8 @@ pub(crate) enum Act {
         alternatives: Vec<Alternative<report::Pattern>>,
         within: Option<Duration>,
     },
+    /// `gives up`: the worker leaves the engine no other way, which may then end its half without a terminator.
+    GivesUp,
     /// `tell`: the driver acts.
     Tell,
     /// `payload SIZE`: what has come as payload is that (R3).
@@ -165,7 +167,7 @@ impl Dialogue {
 /// The flows of the contract, each with the actions that it can have.
 const FLOWS: &[(&str, &[&str])] = &[
     ("echo", &["cancel", "close", "interrupt"]),
-    ("nothing", &["cancel"]),
+    ("nothing", &[]),
     ("held", &["finish", "fail", "cancel", "cancel-twice", "cancel-long", "close", "drop", "interrupt"]),
     ("open", &["cancel", "close", "drop"]),
     ("unopened", &["cancel", "close"]),
@@ -181,6 +183,8 @@ const FLOWS: &[(&str, &[&str])] = &[
     ("two", &[]),
     ("idle", &[]),
     ("idle-flood", &[]),
+    ("idle-held", &["finish"]),
+    ("idle-unread", &[]),
     ("pipelined", &[]),
 ];
 
@@ -191,8 +195,9 @@ fn needed(scenario: &str) -> Result<BTreeSet<Capability>, String> {
         Some((flow, action)) => (flow, Some(action)),
         None => (scenario, None),
     };
+    let number = action.and_then(|action| action.parse::<usize>().ok());
     let known = match (flow, action) {
-        ("payload" | "rows", Some(number)) => number.parse::<usize>().is_ok(),
+        ("payload" | "rows", Some(_)) => number.is_some(),
         _ => {
             let flow = FLOWS.iter().find(|(known, _)| *known == flow);
             flow.is_some_and(|(_, actions)| action.is_none_or(|action| actions.contains(&action)))
@@ -204,7 +209,8 @@ fn needed(scenario: &str) -> Result<BTreeSet<Capability>, String> {
     let flow = match flow {
         "rows" => Some(Capability::Arrow),
         "two" => Some(Capability::Concurrent),
-        "idle" | "idle-flood" => Some(Capability::IdleLimit),
+        "payload" if number.is_some_and(|bytes| bytes > 1 << 20) => Some(Capability::Chunking),
+        "idle" | "idle-flood" | "idle-held" | "idle-unread" => Some(Capability::IdleLimit),
         "pipelined" => Some(Capability::Pipelining),
         "init-twice" | "process-first" | "process-twice" => Some(Capability::Misuse),
         _ => None,
@@ -228,6 +234,7 @@ fn act(line: &str) -> Result<Act, String> {
             (name, None) => return Err(format!("what is `{name}`?")),
         },
         "tell" => Act::Tell,
+        "gives" if words.take("up") => Act::GivesUp,
         "reports" => reports(String::new(), &mut words)?,
         "payload" => Act::Payload { stream: String::new(), value: words.value("what it is")? },
         "stop" if words.take("reading") => Act::Read { reading: Reading::Stopped, stream: name(&mut words) },

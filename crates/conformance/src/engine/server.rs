@@ -306,6 +306,16 @@ pub(crate) enum Event {
     Cut(String),
 }
 
+impl Event {
+    /// The bytes of its message, if it is one.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Event::Message(message) => message.len(),
+            Event::Wrong(_) | Event::HalfClose | Event::Cut(_) => 0,
+        }
+    }
+}
+
 /// One Execute stream. Dropping it resets it, unless it is over.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -348,7 +358,7 @@ async fn listen(
         // Nobody listens when the case is over.
         let _ = tell.send((event, Instant::now()));
     };
-    let mut frames = Frames::default();
+    let mut frames = Frames::inflating();
     // What was read without credit for it.
     let mut owed = 0;
     loop {

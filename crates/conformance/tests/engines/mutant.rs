@@ -64,7 +64,6 @@ mutations! {
     }
     R7 {
         ErrorBehindFinishIsRefused = "r7-error-behind-finish-is-refused",
-        OutputBeforeAnErrorIsLost = "r7-output-before-an-error-is-lost",
     }
     R8 {
         NoCancelAfterAnError = "r8-no-cancel-after-an-error",
@@ -220,6 +219,8 @@ mutations! {
         IdleLimitIsOneOfInit = "e7-idle-limit-is-one-of-init",
         IdleIsACancel = "e7-idle-is-a-cancel",
         InputThatWaitsIsNotIdle = "e7-input-that-waits-is-not-idle",
+        UnreadOutputIsIdle = "e7-unread-output-is-idle",
+        SlowSourceIsIdle = "e7-slow-source-is-idle",
     }
     E8 {
         FailedInputIsFinished = "e8-failed-input-is-finished",

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use anyudf_grpc::{Credit, Ending, Event, Outgoing, Receiver, Role, Status};
 use anyudf_protocol::{
-    Chunk, Exchange, ExecutionError, InitResponse, Request, RequestKind, Response, Side, Violation, cut,
+    CancelResponse, Chunk, Exchange, ExecutionError, FinishResponse, InitResponse, Request, RequestKind, Response,
+    Side, Violation, cut,
 };
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -90,6 +91,8 @@ pub(crate) struct EngineRole {
     stops: mpsc::UnboundedReceiver<Stop>,
     /// Where data goes; gone once nothing more will.
     output: Option<mpsc::UnboundedSender<(Bytes, Credit)>>,
+    /// Output was dropped behind Cancel: a FinishResponse makes no whole result of the rest (R11).
+    incomplete: bool,
     opened: Option<OpenedSender>,
     news: mpsc::UnboundedSender<News>,
     counters: Arc<Counters>,
@@ -123,6 +126,7 @@ impl EngineRole {
             input: ends.input,
             stops: ends.stops,
             output: Some(ends.output),
+            incomplete: false,
             opened: Some(ends.opened),
             news: ends.news,
             counters,
@@ -232,13 +236,18 @@ impl EngineRole {
             }
             Response::Data(data) => {
                 self.counters.received(data.len(), now);
-                if let Some(output) = &self.output {
+                match &self.output {
                     // Dropped with its credit when the caller no longer reads.
-                    let _ = output.send((data, credit));
+                    Some(output) => drop(output.send((data, credit))),
+                    None => self.incomplete = true,
                 }
             }
             Response::Finish(finish) => match self.error.take() {
                 Some(error) => self.close(Termination::Failed(error)), // C2
+                None if self.incomplete => {
+                    let FinishResponse { metrics, error, .. } = finish;
+                    self.close(Termination::Cancelled(CancelResponse { metrics, error }));
+                }
                 None => self.close(Termination::Finished(finish)),
             },
             Response::Cancel(mut cancel) => {

@@ -46,6 +46,8 @@ impl Told {
 struct Play<'a> {
     flow: &'a str,
     action: Option<&'a str>,
+    /// With an idle limit.
+    idles: bool,
     name: &'a str,
     told: Told,
     reports: &'a Reports,
@@ -60,7 +62,12 @@ pub(super) async fn play(place: &str, scenario: &str, mutant: Mutant, reports: &
         Some((flow, action)) => (flow, Some(action)),
         None => (scenario, None),
     };
-    let play = Play { flow, action, name: "", told: Told::listen(), reports, mutant };
+    let (flow, idles) = match flow.strip_prefix("idle") {
+        Some("") => ("echo", true),
+        Some(flow) => (flow.trim_start_matches('-'), true),
+        None => (flow, false),
+    };
+    let play = Play { flow, action, idles, name: "", told: Told::listen(), reports, mutant };
     match flow {
         "two" => {
             let (opened, mut is_open) = watch::channel(false);
@@ -100,10 +107,10 @@ impl Play<'_> {
             payload,
             everything: self.flow == "everything",
             pipelining: self.flow == "pipelined",
-            init_timeout: Duration::from_secs(2),
-            cancel_timeout: Duration::from_secs(1),
+            init_timeout: Duration::from_secs(3),
+            cancel_timeout: Duration::from_secs(2),
             interrupt_timeout: Duration::from_secs(2),
-            idle_limit: self.flow.starts_with("idle").then_some(Duration::from_millis(500)),
+            idle_limit: self.idles.then_some(Duration::from_millis(500)),
         }
     }
 
@@ -277,7 +284,7 @@ fn items(flow: &str) -> Vec<Bytes> {
     match flow {
         "nothing" | "source-fails-at-once" => vec![],
         "held" | "unread" | "source-fails" => vec![Bytes::from_static(b"one")],
-        "flood" | "idle-flood" => vec![Bytes::from(vec![b'x'; 16 << 10]); 4096],
+        "flood" => vec![Bytes::from(vec![b'x'; 16 << 10]); 4096],
         _ => [b"one".as_slice(), b"two", b"three"].map(Bytes::from_static).to_vec(),
     }
 }

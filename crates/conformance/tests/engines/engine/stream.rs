@@ -17,7 +17,7 @@ const LIMIT: usize = 128 << 20;
 const KEPT: usize = 64 << 10;
 
 /// A window that is smaller has no room to keep.
-const SMALL_WINDOW: usize = 256 << 10;
+const SMALL_WINDOW: usize = 192 << 10;
 
 /// What comes in.
 pub(crate) enum Arrival {

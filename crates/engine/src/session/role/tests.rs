@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! > WORD    the caller does it: data, finish, reads
-//! < WORD    the worker says it: init, data
+//! > cancel  the same, past all that waits
+//! < WORD    the worker says it: init, data, finish
 //! =         the transport takes what waits
 //! ~ 1.5s    time passes
 //! ```
@@ -65,6 +66,7 @@ impl Stage {
 
     fn caller(&mut self, word: &str) {
         let what = match word {
+            "cancel" => return self.stops.send(Stop::Cancel(None)).expect("the role listens"),
             "data" => FromCaller::Data(Outgoing::data([Bytes::from_static(b"batch")]), 5),
             "finish" => FromCaller::Finish,
             "reads" => {
@@ -80,6 +82,7 @@ impl Stage {
         let response = match word {
             "init" => Response::Init(InitResponse::default()),
             "data" => Response::Data(Bytes::from_static(b"answer")),
+            "finish" => Response::Finish(FinishResponse::default()),
             other => panic!("what is {other}?"),
         };
         self.role.handle(Event::Message(response, Credit::free()), self.now);
@@ -142,6 +145,25 @@ fn e7_time_in_which_the_caller_does_not_read_does_not_count() {
 }
 
 /// E9: a reason of any length fits what the window keeps free for Cancel.
+/// R11: either terminator is taken behind Cancel and Finish. But output that was dropped in between is missing from the
+/// result, and nobody may take the rest for the whole.
+#[test]
+fn r11_e9_a_result_whose_output_was_dropped_is_a_cancellation() {
+    for (script, whole) in [
+        ("= < init > finish = < data > cancel = < finish", true),
+        ("= < init > finish = > cancel = < finish", true),
+        ("= < init > finish = < data > cancel = < data < finish", false),
+    ] {
+        let mut stage = Stage::new();
+        stage.play(script);
+        let ended = stage.ended();
+        match whole {
+            true => assert!(matches!(ended, Some(Termination::Finished(_))), "{ended:?}: {script}"),
+            false => assert!(matches!(ended, Some(Termination::Cancelled(_))), "{ended:?}: {script}"),
+        }
+    }
+}
+
 #[test]
 fn e9_a_long_reason_is_cut() {
     let mut stage = Stage::new();

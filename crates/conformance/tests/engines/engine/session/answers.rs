@@ -187,9 +187,6 @@ impl Execution {
         // Not what it says: the caller's text may be of any length.
         let reason = format!("the execution has failed: {}", error.message);
         self.error = Some(error);
-        if self.is(M::OutputBeforeAnErrorIsLost) {
-            self.drop_queue();
-        }
         match () {
             () if self.is(M::ErrorIsTheEnd) => self.end(Termination::Failed),
             () if self.is(M::NoCancelAfterAnError) => {}

@@ -99,7 +99,9 @@ impl Execution {
         let limit = self.config.idle_limit.filter(|_| !self.is(M::IdleLimitIsNone))?;
         let waits = self.output.as_ref().is_some_and(|output| !output.is_empty());
         let waits = waits && !self.is(M::InputThatWaitsIsNotIdle);
-        (self.queue.is_empty() && (self.finished || waits)).then(|| self.moved + limit)
+        let taken = self.queue.is_empty() || self.is(M::UnreadOutputIsIdle);
+        let turn = self.finished || waits || self.is(M::SlowSourceIsIdle);
+        (taken && turn).then(|| self.moved + limit)
     }
 
     /// The moment has come.
