@@ -1,0 +1,7 @@
+//! SQL over functions of a real worker process.
+
+mod calls;
+mod failures;
+mod places;
+mod support;
+mod worker;
