@@ -16,10 +16,12 @@ mod planner;
 
 mod exec;
 
+mod relation;
+
 mod error;
 
 pub use error::Error;
 pub use lift::LiftWorkerCalls;
 pub use planner::WorkerPlanner;
-pub use register::RegisterWorker;
+pub use register::{RegisterWorker, RegisteredWorker};
 pub use worker::WorkerOptions;

@@ -3,18 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow_schema::Schema;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
+use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
 use crate::exec::{Invocation, WorkerExec};
 use crate::node::CallNode;
+use crate::relation::{RelationExec, RelationNode};
 
 /// Plans the nodes of worker functions. [`register_worker`](crate::RegisterWorker::register_worker) sees to it; a program
 /// with a query planner of its own adds this to the extension planners of that.
@@ -39,6 +41,9 @@ impl ExtensionPlanner for WorkerPlanner {
         session: &dyn Session,
         context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if let Some(node) = node.as_any().downcast_ref::<RelationNode>() {
+            return Ok(Some(relation(node, inputs)));
+        }
         let Some(node) = node.as_any().downcast_ref::<CallNode>() else { return Ok(None) };
         let input = Arc::clone(&inputs[0]);
         let evaluated = |expr| planner.create_physical_expr(expr, node.input.schema(), session, context);
@@ -47,6 +52,13 @@ impl ExtensionPlanner for WorkerPlanner {
         let invocation = Invocation::new(node.call.worker_function()?, arguments, mask, &node.call, &input.schema())?;
         Ok(Some(Arc::new(WorkerExec::new(Arc::new(invocation), input)?)))
     }
+}
+
+fn relation(node: &RelationNode, inputs: &[Arc<dyn ExecutionPlan>]) -> Arc<dyn ExecutionPlan> {
+    let (function, options) = (node.function.clone(), node.options.clone());
+    let taken = node.taken.clone().unwrap_or_else(|| Arc::new(Schema::empty()));
+    let schema = Arc::clone(UserDefinedLogicalNodeCore::schema(node).inner());
+    Arc::new(RelationExec::new(function, options, taken, inputs.first().cloned(), schema))
 }
 
 /// The query planner of a session with workers: the one it had before for plans without calls.
@@ -81,7 +93,12 @@ impl QueryPlanner for WorkerQueryPlanner {
 fn has_nodes(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
-        found |= CallNode::of(node).is_some();
+        found |= match node {
+            LogicalPlan::Extension(Extension { node }) => {
+                node.as_any().is::<CallNode>() || node.as_any().is::<RelationNode>()
+            }
+            _ => false,
+        };
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)

@@ -36,6 +36,8 @@ use datafusion::physical_plan::{
 };
 
 pub(crate) use invocation::Invocation;
+pub(crate) use pace::Ramp;
+pub(crate) use stats::Stats;
 
 /// Calls a worker's function for the rows of its input, and adds the results as a column.
 #[derive(Debug)]

@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
+
 /// Rows of the first batch.
 const FIRST: usize = 64;
 
@@ -39,6 +41,31 @@ impl Pace {
         // Not all at once: the first batch pays for what is only done once.
         let next = (fit as usize).clamp((now / 2).max(1), now * 4);
         self.rows.store(next.min(MOST), Relaxed);
+    }
+}
+
+/// The same for a function whose answers say nothing of how fast it is: batches become longer, until they are as long as they
+/// come.
+#[derive(Debug)]
+pub(crate) struct Ramp {
+    rows: usize,
+}
+
+impl Ramp {
+    pub(crate) fn new() -> Self {
+        Ramp { rows: FIRST }
+    }
+
+    /// The rows in pieces, none of them copied.
+    pub(crate) fn cut(&mut self, rows: &RecordBatch) -> Vec<RecordBatch> {
+        let (mut pieces, mut first) = (Vec::new(), 0);
+        while first < rows.num_rows() {
+            let count = self.rows.min(rows.num_rows() - first);
+            pieces.push(rows.slice(first, count));
+            first += count;
+            self.rows = self.rows.saturating_mul(4).min(MOST);
+        }
+        pieces
     }
 }
 

@@ -3,5 +3,7 @@
 mod calls;
 mod failures;
 mod places;
+mod relations;
+mod same;
 mod support;
 mod worker;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyudf_engine::{Dispatcher, DispatcherConfig, WorkerCommand, WorkerPlan};
 use anyudf_worker::{
-    Definition, Error, Function, Invocation, Kind, Nulls, Output, Reason, Result, Volatility, Worker, scalar,
+    Definition, Error, Function, Invocation, Kind, Nulls, Output, Reason, Result, Volatility, Worker, map, scalar,
 };
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
@@ -116,6 +116,22 @@ fn functions() -> Worker {
         .with(half)
         .with(shout)
         .with(pid)
+        .with(map("again").returns_input().over(|batch, out| {
+            out.emit(batch.clone())?;
+            out.emit(batch)
+        }))
+        .with(map("lengths").argument("text", DataType::Utf8).returns([("length", DataType::Int64)]).over(
+            |batch, out| {
+                let lengths = batch.column(0).as_string::<i32>().iter().map(|text| text.map(|text| text.len() as i64));
+                out.emit(RecordBatch::try_new(one_of("length"), vec![Arc::new(lengths.collect::<Int64Array>())])?)
+            },
+        ))
+        .with(map("fussy").returns([("n", DataType::Int64)]).over(|_, _| Err("it takes nothing".into())))
+        .with(
+            Definition::new("count_to", Kind::Table, CountTo::open)
+                .arguments([("stop", DataType::Int64), ("step", DataType::Int64)])
+                .returns([("value", DataType::Int64)]),
+        )
         .with(crooked("short", DataType::Int64))
         .with(crooked("long", DataType::Int64))
         .with(crooked("liar", DataType::Utf8))
@@ -124,6 +140,46 @@ fn functions() -> Worker {
 
 fn one_int() -> [(&'static str, DataType); 1] {
     [("n", DataType::Int64)]
+}
+
+fn one_of(name: &str) -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new(name, DataType::Int64, true)]))
+}
+
+/// A table: numbers in batches of ten, without end if there is no `stop`.
+struct CountTo {
+    stop: i64,
+    step: i64,
+}
+
+impl CountTo {
+    fn open(invocation: &Invocation) -> Result<Self> {
+        let option = |name: &str| invocation.options().get(name).and_then(|value| value.as_i64());
+        match option("step") {
+            Some(0) => Err(Error::user("a step of 0 leads nowhere").with_class("BAD_STEP")),
+            step => Ok(CountTo { stop: option("stop").unwrap_or(i64::MAX), step: step.unwrap_or(1) }),
+        }
+    }
+}
+
+impl Function for CountTo {
+    fn output_schema(&self) -> SchemaRef {
+        one_of("value")
+    }
+
+    fn start(&mut self, out: &mut Output<'_>) -> Result<()> {
+        let mut next = self.step;
+        while next <= self.stop && !out.cancelled() {
+            let numbers: Vec<_> = (0..10).map(|n| next + n * self.step).take_while(|n| *n <= self.stop).collect();
+            next += 10 * self.step;
+            out.emit(RecordBatch::try_new(self.output_schema(), vec![Arc::new(Int64Array::from(numbers))])?)?;
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, _: RecordBatch, _: &mut Output<'_>) -> Result<()> {
+        Ok(())
+    }
 }
 
 fn one(data_type: DataType) -> SchemaRef {
