@@ -27,10 +27,12 @@ pub(crate) fn adapt<F: Function>(
 ) -> Result<Opened> {
     let input = invocation.input_schema()?;
     let arguments = match &input {
-        Some(input) => {
+        // A table function takes no columns: its arguments are options.
+        Some(input) if definition.kind() != Kind::Table => {
             definition.check_arguments(input)?;
             Arguments::Checked
         }
+        Some(_) => Arguments::Checked,
         None => Arguments::Unseen,
     };
     let decoder = match input {

@@ -75,9 +75,10 @@ mod catalog;
 
 pub mod bundled;
 
+pub use anyudf_arrow::catalog::Entry;
 pub use anyudf_grpc::{Endpoint, EndpointError};
 pub use closures::{MapBuilder, MapResult, NoResult, Nulls, ScalarBuilder, map, scalar};
-pub use definition::{Definition, IntoDefinition, Kind};
+pub use definition::{Definition, IntoDefinition, Kind, Volatility};
 pub use error::{Error, ErrorKind, Result};
 pub use function::{Function, Output};
 pub use invocation::Invocation;

@@ -11,6 +11,7 @@
 //! The [`Pool`](crate::pool::Pool) decides, without I/O and clock; the keeper does what it says, and never waits itself.
 //! A session holds a *lease* on its worker, whose end tells the pool what the session has left (E14).
 
+mod catalog;
 mod config;
 mod keeper;
 mod lease;
@@ -24,7 +25,8 @@ pub(crate) use lease::{Lease, is_shutting_down};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
+use anyudf_arrow::catalog::Entry;
+use tokio::sync::{OnceCell, mpsc, oneshot};
 
 pub use config::DispatcherConfig;
 pub use registry::Dispatchers;
@@ -72,6 +74,10 @@ pub struct Dispatcher {
 struct Handle {
     keeper: mpsc::UnboundedSender<Message>,
     next_request: AtomicU64,
+    /// The file name of the program that workers run.
+    program: String,
+    /// What workers offer, once one was asked.
+    catalog: OnceCell<Option<Arc<[Entry]>>>,
     /// Somebody has closed it.
     closed: AtomicBool,
 }
@@ -121,6 +127,7 @@ impl Dispatcher {
             timeout: environment_timeout,
             reap_timeout: launch.reap_timeout,
         };
+        let program = plan.runner.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (launcher, directory) = Launcher::with_private_directory(launch.clone())?;
         let environment = Environment::new(environment, directory)?;
         let starter = Starter {
@@ -136,7 +143,13 @@ impl Dispatcher {
         let pool = Pool::new(pool, traits, std::time::Instant::now());
         tokio::spawn(Keeper::new(pool, starter, keeper.clone()).run(inbox));
         Ok(Dispatcher {
-            handle: Arc::new(Handle { keeper, next_request: AtomicU64::new(0), closed: AtomicBool::new(false) }),
+            handle: Arc::new(Handle {
+                keeper,
+                next_request: AtomicU64::new(0),
+                program,
+                catalog: OnceCell::new(),
+                closed: AtomicBool::new(false),
+            }),
         })
     }
 

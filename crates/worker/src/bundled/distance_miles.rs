@@ -6,7 +6,7 @@ use arrow::array::{AsArray, Float64Array};
 use arrow::datatypes::{DataType, Float64Type};
 
 use crate::closures::scalar;
-use crate::definition::Definition;
+use crate::definition::{Definition, Volatility};
 
 /// The mean radius of the earth in miles.
 const EARTH_RADIUS: f64 = 3958.7613;
@@ -29,6 +29,7 @@ pub fn definition() -> Definition {
             // Rows with nulls are computed too, from whatever is there, and become null afterwards: cheaper than asking.
             Ok(Arc::new(Float64Array::from_iter_values(miles)))
         })
+        .volatility(Volatility::Immutable)
 }
 
 /// The haversine formula, which keeps its accuracy for points that are near each other.

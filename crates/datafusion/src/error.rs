@@ -1,0 +1,129 @@
+//! The crate's one error: which function, where, whose fault it was, and what to try (C12).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use anyudf_engine::ErrorKind;
+use datafusion::error::DataFusionError;
+
+/// Why a call did not succeed. DataFusion carries it as [`DataFusionError::External`]; [`Error::of`] finds it there.
+///
+/// Its text names the function and, where it is known, the rows. Arguments never appear in it (D13), but for what the
+/// function's own text says.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    condition: Cow<'static, str>,
+    text: String,
+    source: Option<anyudf_engine::Error>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, condition: &'static str, text: impl fmt::Display) -> Self {
+        Error { kind, condition: condition.into(), text: text.to_string(), source: None }
+    }
+
+    /// What an execution of `function` ended with; `place` is empty or begins with a space.
+    pub(crate) fn of_execution(function: &str, place: &str, error: anyudf_engine::Error) -> Self {
+        let hint = match error.condition() {
+            "POOL_TIMEOUT" => {
+                "; each partition of the plan needs a session for each of its calls: allow the dispatcher more workers, or \
+                 lower target_partitions"
+            }
+            "CALL_TIMEOUT" => "; allow it more with WorkerOptions::call_timeout",
+            _ => "",
+        };
+        let said = told(function, place, &error);
+        let text = match error.kind() {
+            ErrorKind::User => format!("function `{function}` failed{place}: {said}{hint}"),
+            ErrorKind::Worker => format!("the worker failed to run `{function}`{place}: {said}{hint}"),
+            ErrorKind::Cancelled => format!("function `{function}` was cancelled{place}: {said}{hint}"),
+            _ => format!("function `{function}` could not be run to its end{place}: {said}{hint}"),
+        };
+        Error { kind: error.kind(), condition: error.condition().to_owned().into(), text, source: Some(error) }
+    }
+
+    /// The error of this crate in one of DataFusion's, however deep, if there is one.
+    pub fn of(error: &DataFusionError) -> Option<&Self> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<Error>() {
+                return Some(error);
+            }
+            if let Some(DataFusionError::External(boxed)) = error.downcast_ref::<DataFusionError>()
+                && let Some(error) = boxed.downcast_ref::<Error>()
+            {
+                return Some(error);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
+    /// Whose fault it was.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The stable name of what happened, in SCREAMING_SNAKE_CASE (C12). For errors of the function it is the `error_class`
+    /// that the worker gave.
+    pub fn condition(&self) -> &str {
+        &self.condition
+    }
+
+    /// How the execution ended, if it had begun.
+    pub fn execution(&self) -> Option<&anyudf_engine::Error> {
+        self.source.as_ref()
+    }
+}
+
+/// What a worker of ours says of an error, taken apart: where it was, and then what.
+pub(crate) struct Said<'a> {
+    /// The row of the batch, from zero.
+    pub(crate) row: Option<u64>,
+    what: &'a str,
+}
+
+impl<'a> Said<'a> {
+    /// `None` when nobody has said anything, or somebody who does not lead errors by the place.
+    pub(crate) fn of(function: &str, error: &'a anyudf_engine::Error) -> Option<Self> {
+        let what = error.execution()?.message.strip_prefix(&format!("`{function}`"))?;
+        let what = match what.strip_prefix(", batch ") {
+            Some(batch) => batch.split_once(": ")?.1,
+            None => what.strip_prefix(": ")?,
+        };
+        let row = what.strip_prefix("row ").and_then(|row| row.split_once(": "));
+        match row.and_then(|(row, what)| Some((row.parse().ok()?, what))) {
+            Some((row, what)) => Some(Said { row: Some(row), what }),
+            None => Some(Said { row: None, what }),
+        }
+    }
+}
+
+/// The error's text, without what `place` says better: batches and their rows mean nothing to who wrote the query.
+fn told(function: &str, place: &str, error: &anyudf_engine::Error) -> String {
+    let class = error.execution().and_then(|error| error.error_class.as_ref());
+    let class = class.map_or(String::new(), |class| format!("[{class}] "));
+    match Said::of(function, error) {
+        Some(Said { row: Some(row), what }) if !place.starts_with(" in row ") => {
+            format!("{class}row {row} of a batch: {what}")
+        }
+        Some(Said { what, .. }) => format!("{class}{what}"),
+        None => error.to_string(),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+// No source: the text has said what the execution's error says.
+impl std::error::Error for Error {}
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}

@@ -1,0 +1,141 @@
+//! Takes the calls out of the expressions over one input.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::alias::AliasGenerator;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
+use datafusion::logical_expr::{BinaryExpr, Case, Expr, LogicalPlan, Operator};
+
+use super::calls;
+use super::mask::{Mask, either, needs_only};
+use super::reuse::reuse;
+use crate::function::WorkerFunction;
+use crate::node::{Call, CallNode};
+
+/// Where names come from that nobody else has.
+pub(super) type Names = Arc<AliasGenerator>;
+
+/// Collects the calls in expressions over one input, and makes nodes of them.
+pub(super) struct Lifter<'a> {
+    input: LogicalPlan,
+    names: &'a Names,
+    /// Each uses at most the results of those before it.
+    calls: Vec<Call>,
+}
+
+impl<'a> Lifter<'a> {
+    pub(super) fn new(input: LogicalPlan, names: &'a Names) -> Self {
+        Lifter { input, names, calls: Vec::new() }
+    }
+
+    /// The expression with columns in place of its calls. Calls that need columns which the input has not are left.
+    pub(super) fn lift(&mut self, expr: Expr) -> Result<Expr> {
+        self.lift_where(expr, &Mask::default())
+    }
+
+    /// The input with the results in more columns.
+    pub(super) fn finish(self) -> Result<LogicalPlan> {
+        let add = |plan, call| Ok(CallNode::new(plan, call)?.into_plan());
+        self.calls.into_iter().try_fold(self.input, add)
+    }
+
+    fn lift_where(&mut self, expr: Expr, mask: &Mask) -> Result<Expr> {
+        if !calls(&expr) {
+            return Ok(expr);
+        }
+        match expr {
+            Expr::ScalarFunction(ScalarFunction { func, args }) if WorkerFunction::of(&func).is_some() => {
+                let arguments = args.into_iter().map(|argument| self.lift_where(argument, mask));
+                let arguments = arguments.collect::<Result<Vec<_>>>()?;
+                if !arguments.iter().all(|argument| self.is_here(argument)) {
+                    return Ok(Expr::ScalarFunction(ScalarFunction { func, args: arguments }));
+                }
+                let mask = mask.where_evaluable(|expr| self.is_here(expr)).expression();
+                let column = self.new_column();
+                self.call(Call { function: func, arguments, mask, column })
+            }
+            Expr::Case(case) => self.lift_case(case, mask),
+            Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
+                let left = self.lift_where(*left, mask)?;
+                // The right side does not matter where the left one is false, or true.
+                let decided = match op {
+                    Operator::And => left.clone().is_false(),
+                    _ => left.clone().is_true(),
+                };
+                let right = self.lift_where(*right, &mask.within(None, &[decided], None))?;
+                Ok(Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) }))
+            }
+            Expr::AggregateFunction(AggregateFunction { func, mut params }) => {
+                let filter = params.filter.take().map(|filter| self.lift_where(*filter, mask)).transpose()?;
+                let inner = mask.within(None, &[], filter.as_ref());
+                params.filter = filter.map(Box::new);
+                let lift = |argument| self.lift_where(argument, &inner);
+                params.args = params.args.into_iter().map(lift).collect::<Result<Vec<_>>>()?;
+                for sort in &mut params.order_by {
+                    sort.expr = self.lift_where(std::mem::take(&mut sort.expr), &inner)?;
+                }
+                Ok(Expr::AggregateFunction(AggregateFunction { func, params }))
+            }
+            // Its body has variables of its own, and is evaluated for the elements of lists.
+            lambda @ Expr::Lambda(_) => Ok(lambda),
+            other => Ok(other.map_children(|child| Ok(Transformed::yes(self.lift_where(child, mask)?)))?.data),
+        }
+    }
+
+    fn lift_case(&mut self, case: Case, mask: &Mask) -> Result<Expr> {
+        let Case { expr: operand, when_then_expr, else_expr } = case;
+        let operand = operand.map(|operand| self.lift_where(*operand, mask)).transpose()?;
+        let (mut passed, mut branches) = (Vec::new(), Vec::with_capacity(when_then_expr.len()));
+        for (when, then) in when_then_expr {
+            let when = self.lift_where(*when, &mask.within(operand.as_ref(), &passed, None))?;
+            let then = self.lift_where(*then, &mask.within(operand.as_ref(), &passed, Some(&when)))?;
+            passed.push(when.clone());
+            branches.push((Box::new(when), Box::new(then)));
+        }
+        let rest = mask.within(operand.as_ref(), &passed, None);
+        let otherwise = else_expr.map(|otherwise| self.lift_where(*otherwise, &rest)).transpose()?;
+        Ok(Expr::Case(Case::new(operand.map(Box::new), branches, otherwise.map(Box::new))))
+    }
+
+    /// The column of a call's results: of an equal one, or of this one.
+    fn call(&mut self, call: Call) -> Result<Expr> {
+        if let Some((input, result)) = reuse(&self.input, &call)? {
+            self.input = input;
+            return Ok(result);
+        }
+        if let Some(place) = self.calls.iter().position(|known| known.is_same(&call)) {
+            // A mask may ask for results that are not there yet when the first of the two is called.
+            let later: Vec<_> = self.calls[place..].iter().map(|call| call.column.clone()).collect();
+            let is_known = |mask: &Expr| needs_only(mask, |column| !later.contains(&column.name));
+            if call.mask.as_ref().is_none_or(is_known) {
+                let known = &mut self.calls[place];
+                known.mask = either(known.mask.take(), call.mask);
+                return Ok(known.result());
+            }
+        }
+        let result = call.result();
+        self.calls.push(call);
+        Ok(result)
+    }
+
+    /// A name that no column has, also when the input was optimized before, by itself.
+    fn new_column(&self) -> String {
+        loop {
+            let name = self.names.next("__worker_call");
+            if !self.input.schema().fields().iter().any(|field| *field.name() == name) {
+                return name;
+            }
+        }
+    }
+
+    /// Whether all the columns that it needs are there, and it has no calls any more.
+    fn is_here(&self, expr: &Expr) -> bool {
+        let has = |column: &datafusion::common::Column| {
+            let is_result = |call: &Call| column.relation.is_none() && call.column == column.name;
+            self.input.schema().has_column(column) || self.calls.iter().any(is_result)
+        };
+        !calls(expr) && needs_only(expr, has)
+    }
+}

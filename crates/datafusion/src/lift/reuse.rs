@@ -1,0 +1,90 @@
+//! Results that are there already: a filter has called the function, and the columns above it call it again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, JoinType, Result};
+use datafusion::logical_expr::logical_plan::Projection;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+use super::mask::needs_only;
+use crate::node::{Call, CallNode};
+
+/// The plan with the results of an equal call in a column, if somebody below has made it, and that column.
+pub(super) fn reuse(plan: &LogicalPlan, call: &Call) -> Result<Option<(LogicalPlan, Expr)>> {
+    let there = |expr: &Expr| needs_only(expr, |column| plan.schema().has_column(column));
+    if !call.arguments.iter().chain(&call.mask).all(there) {
+        return Ok(None);
+    }
+    if let Some(known) = CallNode::of(plan)
+        && known.call.is_same(call)
+        && (known.call.mask.is_none() || known.call.mask == call.mask)
+    {
+        return Ok(Some((plan.clone(), known.call.result())));
+    }
+    match plan {
+        LogicalPlan::Projection(projection) => through_projection(projection, call),
+        LogicalPlan::Join(join) if join.join_type != JoinType::Inner => Ok(None),
+        LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Extension(_)
+        | LogicalPlan::Join(_)
+            if is_ours_or_known(plan) =>
+        {
+            let mut inputs: Vec<LogicalPlan> = plan.inputs().into_iter().cloned().collect();
+            for place in 0..inputs.len() {
+                if let Some((input, result)) = reuse(&inputs[place], call)? {
+                    inputs[place] = input;
+                    return Ok(Some((plan.with_new_exprs(plan.expressions(), inputs)?, result)));
+                }
+            }
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Other people's nodes may do anything with rows.
+fn is_ours_or_known(plan: &LogicalPlan) -> bool {
+    !matches!(plan, LogicalPlan::Extension(_)) || CallNode::of(plan).is_some()
+}
+
+fn through_projection(projection: &Projection, call: &Call) -> Result<Option<(LogicalPlan, Expr)>> {
+    let behind: HashMap<Column, &Expr> = projection
+        .schema
+        .columns()
+        .into_iter()
+        .zip(&projection.expr)
+        .map(|(column, expr)| (column, unaliased(expr)))
+        .collect();
+    let look_behind = |expr: &Expr| {
+        let replace = |expr: Expr| match &expr {
+            Expr::Column(column) => Ok(match behind.get(column) {
+                Some(inner) => Transformed::yes(Expr::clone(inner)),
+                None => Transformed::no(expr),
+            }),
+            _ => Ok(Transformed::no(expr)),
+        };
+        // Only columns stand for columns, so that nothing is computed twice; and replaced once, never what was replaced.
+        expr.clone().transform_up(replace).map(|replaced| replaced.data)
+    };
+    let arguments = call.arguments.iter().map(look_behind).collect::<Result<Vec<_>>>()?;
+    let mask = call.mask.as_ref().map(look_behind).transpose()?;
+    let inner = Call { arguments, mask, ..call.clone() };
+    let Some((input, result)) = reuse(&projection.input, &inner)? else { return Ok(None) };
+    let mut columns = projection.expr.clone();
+    if !columns.contains(&result) {
+        columns.push(result.clone());
+    }
+    let plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input))?);
+    Ok(Some((plan, result)))
+}
+
+fn unaliased(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        expr => expr,
+    }
+}

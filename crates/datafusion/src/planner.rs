@@ -1,0 +1,105 @@
+//! From our logical nodes to physical ones.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::Result;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
+
+use crate::exec::{Invocation, WorkerExec};
+use crate::node::CallNode;
+use crate::relation::{RelationExec, RelationNode};
+
+/// Plans the nodes of worker functions. [`register_worker`](crate::RegisterWorker::register_worker) sees to it; a program
+/// with a query planner of its own adds this to the extension planners of that.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WorkerPlanner {}
+
+impl WorkerPlanner {
+    /// The planner.
+    pub fn new() -> Self {
+        WorkerPlanner {}
+    }
+}
+
+#[async_trait]
+impl ExtensionPlanner for WorkerPlanner {
+    async fn plan_extension(
+        &self,
+        planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _: &[&LogicalPlan],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        session: &dyn Session,
+        context: &PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if let Some(node) = node.as_any().downcast_ref::<RelationNode>() {
+            return Ok(Some(relation(node, inputs)));
+        }
+        let Some(node) = node.as_any().downcast_ref::<CallNode>() else { return Ok(None) };
+        let input = Arc::clone(&inputs[0]);
+        let evaluated = |expr| planner.create_physical_expr(expr, node.input.schema(), session, context);
+        let arguments = node.call.arguments.iter().map(evaluated).collect::<Result<Vec<_>>>()?;
+        let mask = node.call.mask.as_ref().map(evaluated).transpose()?;
+        let invocation = Invocation::new(node.call.worker_function()?, arguments, mask, &node.call, &input.schema())?;
+        Ok(Some(Arc::new(WorkerExec::new(Arc::new(invocation), input)?)))
+    }
+}
+
+fn relation(node: &RelationNode, inputs: &[Arc<dyn ExecutionPlan>]) -> Arc<dyn ExecutionPlan> {
+    let (function, options) = (node.function.clone(), node.options.clone());
+    let taken = node.taken.clone().unwrap_or_else(|| Arc::new(Schema::empty()));
+    let schema = Arc::clone(UserDefinedLogicalNodeCore::schema(node).inner());
+    Arc::new(RelationExec::new(function, options, taken, inputs.first().cloned(), schema))
+}
+
+/// The query planner of a session with workers: the one it had before for plans without calls.
+pub(crate) struct WorkerQueryPlanner {
+    before: Arc<dyn QueryPlanner + Send + Sync>,
+}
+
+impl WorkerQueryPlanner {
+    pub(crate) fn over(before: &Arc<dyn QueryPlanner + Send + Sync>) -> Arc<dyn QueryPlanner + Send + Sync> {
+        Arc::new(WorkerQueryPlanner { before: Arc::clone(before) })
+    }
+}
+
+impl fmt::Debug for WorkerQueryPlanner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WorkerQueryPlanner").field(&self.before).finish()
+    }
+}
+
+#[async_trait]
+impl QueryPlanner for WorkerQueryPlanner {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        if !has_nodes(plan)? {
+            return self.before.create_physical_plan(plan, session).await;
+        }
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(WorkerPlanner::new())]);
+        planner.create_physical_plan(plan, session).await
+    }
+}
+
+/// Whether a node of ours is in it, also in a subquery.
+fn has_nodes(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= match node {
+            LogicalPlan::Extension(Extension { node }) => {
+                node.as_any().is::<CallNode>() || node.as_any().is::<RelationNode>()
+            }
+            _ => false,
+        };
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,158 @@
+//! A function's arguments as its catalog tells them, against what a query gives.
+
+use std::fmt;
+
+use anyudf_arrow::catalog::Entry;
+use arrow_schema::{DataType, Field, SchemaRef};
+use datafusion::arrow::compute::can_cast_types;
+use datafusion::common::{Result, plan_err};
+
+/// A function as people read it: `distance_miles(lat1 Float64, …) -> Float64`.
+pub(crate) struct Shown<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) entry: &'a Entry,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |schema: &SchemaRef| {
+            let field = |field: &std::sync::Arc<Field>| format!("{} {}", field.name(), field.data_type());
+            schema.fields().iter().map(field).collect::<Vec<_>>().join(", ")
+        };
+        let arguments = self.entry.arguments.as_ref().map_or_else(|| "…".into(), list);
+        write!(f, "{}({arguments})", self.name)?;
+        match &self.entry.result {
+            Some(result) if result.fields().len() == 1 => write!(f, " -> {}", result.field(0).data_type()),
+            Some(result) => write!(f, " -> ({})", list(result)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The types that arguments of these types are cast to.
+///
+/// # Errors
+/// Too many, too few, or one that does not become what the function takes by itself; says the signature.
+pub(crate) fn coerce(name: &str, entry: &Entry, given: &[DataType]) -> Result<Vec<DataType>> {
+    let Some(arguments) = &entry.arguments else { return Ok(given.to_vec()) };
+    let shown = Shown { name, entry };
+    let wanted = arguments.fields();
+    if wanted.len() != given.len() {
+        let s = if wanted.len() == 1 { "" } else { "s" };
+        return plan_err!("`{name}` takes {} argument{s}, and {} are given; it is {shown}", wanted.len(), given.len());
+    }
+    for (place, (wanted, given)) in wanted.iter().zip(given).enumerate() {
+        if !is_implicit(given, wanted.data_type()) {
+            return plan_err!(
+                "argument {} (`{}`) of `{name}` is {}, and {given} does not become that by itself; cast it, as with \
+                 arrow_cast(…, '{}'). It is {shown}",
+                place + 1,
+                wanted.name(),
+                wanted.data_type(),
+                wanted.data_type()
+            );
+        }
+    }
+    Ok(wanted.iter().map(|field| field.data_type().clone()).collect())
+}
+
+/// Whether a query may give one type where the other is wanted, as with DataFusion's own functions: numbers widen, everything
+/// becomes text; and what SQL's literals can't do without, which are Int64, Float64 and text: integers become narrower ones,
+/// checked as they are cast, floats are rounded, and text is read as dates and times.
+fn is_implicit(from: &DataType, to: &DataType) -> bool {
+    use DataType::*;
+    if from.equals_datatype(to) {
+        return true;
+    }
+    match (from, to) {
+        (Null, _) => true,
+        (Dictionary(_, values), _) => is_implicit(values, to),
+        (RunEndEncoded(_, values), _) => is_implicit(values.data_type(), to),
+        (from, to) if from.is_integer() && to.is_integer() => true,
+        (from, to) if is_number(from) && (to.is_floating() || is_decimal(to)) => {
+            // A float becomes no decimal: what it would be rounded to is for the query to say.
+            to.is_floating() || !from.is_floating()
+        }
+        // As DataFusion's own functions have it, everything is text if need be.
+        (from, Utf8 | LargeUtf8 | Utf8View) => can_cast_types(from, to),
+        (Utf8 | LargeUtf8 | Utf8View, Date32 | Date64 | Timestamp(..) | Time32(_) | Time64(_)) => true,
+        (Date32 | Date64, Date32 | Date64 | Timestamp(..)) => true,
+        (Timestamp(..), Timestamp(..)) => true,
+        (Time32(_) | Time64(_), Time32(_) | Time64(_)) => true,
+        (Duration(_), Duration(_)) | (Interval(_), Interval(_)) => true,
+        (Binary | LargeBinary | BinaryView | FixedSizeBinary(_), Binary | LargeBinary | BinaryView) => true,
+        (List(from) | LargeList(from) | FixedSizeList(from, _), List(to) | LargeList(to)) => {
+            is_implicit(from.data_type(), to.data_type())
+        }
+        _ => false,
+    }
+}
+
+fn is_number(data_type: &DataType) -> bool {
+    data_type.is_integer() || data_type.is_floating() || is_decimal(data_type)
+}
+
+fn is_decimal(data_type: &DataType) -> bool {
+    use DataType::*;
+    matches!(data_type, Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use anyudf_arrow::catalog::Kind;
+    use arrow_schema::{Schema, TimeUnit};
+
+    use super::*;
+
+    fn entry(arguments: &[(&str, DataType)]) -> Entry {
+        let fields = arguments.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
+        let mut entry = Entry::new("f", Kind::Scalar);
+        entry.arguments = Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())));
+        entry.result = Some(Arc::new(Schema::new(vec![Field::new("f", DataType::Utf8, true)])));
+        entry
+    }
+
+    #[test]
+    fn arguments_become_what_the_function_takes() {
+        use DataType::*;
+        let seconds = Timestamp(TimeUnit::Second, Some("UTC".into()));
+        for (given, wanted) in [
+            (Int64, Float64),
+            (Int64, Int32),
+            (UInt64, Int64),
+            (Float64, Float32),
+            (Int32, Decimal128(10, 2)),
+            (Null, Date32),
+            (Utf8View, Utf8),
+            (Utf8, Date32),
+            (Utf8, seconds.clone()),
+            (Timestamp(TimeUnit::Nanosecond, None), seconds),
+            (Dictionary(Box::new(Int32), Box::new(Utf8)), Utf8View),
+            (Date32, Timestamp(TimeUnit::Millisecond, None)),
+        ] {
+            let coerced = coerce("f", &entry(&[("x", wanted.clone())]), std::slice::from_ref(&given));
+            assert_eq!(coerced.expect("it does"), [wanted], "{given}");
+        }
+        for (given, wanted) in [(Utf8, Float64), (Float64, Int64), (Boolean, Int32), (Float32, Decimal128(9, 1))] {
+            assert!(
+                coerce("f", &entry(&[("x", wanted.clone())]), std::slice::from_ref(&given)).is_err(),
+                "{given} {wanted}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_with_the_signature() {
+        let entry = entry(&[("x", DataType::Float64), ("y", DataType::Int32)]);
+        let refusal = |given: &[DataType]| coerce("f", &entry, given).expect_err("it does not fit").strip_backtrace();
+        let text = refusal(&[DataType::Float64]);
+        assert!(
+            text.ends_with("`f` takes 2 arguments, and 1 are given; it is f(x Float64, y Int32) -> Utf8"),
+            "{text}"
+        );
+        let text = refusal(&[DataType::Float64, DataType::Utf8]);
+        assert!(text.contains("argument 2 (`y`) of `f` is Int32, and Utf8 does not become that by itself"), "{text}");
+    }
+}
