@@ -25,6 +25,14 @@ pub(crate) struct StartArguments {
     #[arg(long, value_name = "COMMAND LINE|FILE")]
     pub(crate) worker: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) pool: PoolArguments,
+}
+
+/// How workers are started, shared and replaced.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Worker")]
+pub(crate) struct PoolArguments {
     /// How long the worker may take until it answers; 10s without it, or what the specification says
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub(crate) start_timeout: Option<Duration>,
@@ -71,14 +79,24 @@ pub(crate) struct Start {
 }
 
 impl StartArguments {
-    /// What to start, and how: at most `most` processes. Nothing is started yet. What was typed goes before what a
-    /// specification says.
+    /// What to start, and how: at most `most` processes.
+    ///
+    /// # Errors
+    /// Those of [`PoolArguments::start`].
+    pub(crate) fn start(&self, most: usize) -> Result<Start> {
+        self.pool.start(self.worker.as_deref(), most)
+    }
+}
+
+impl PoolArguments {
+    /// What to start, and how: at most `most` processes of `worker`, or of the bundled one. Nothing is started yet. What was
+    /// typed goes before what a specification says.
     ///
     /// # Errors
     /// [`Failure::Usage`] for a command line that is none or a file that can't be read; [`Failure::Failed`] for a
     /// specification that is none or has faults (D1).
-    pub(crate) fn start(&self, most: usize) -> Result<Start> {
-        let mut plan = match self.worker.as_deref().map(Named::of).transpose()? {
+    pub(crate) fn start(&self, worker: Option<&str>, most: usize) -> Result<Start> {
+        let mut plan = match worker.map(Named::of).transpose()? {
             None => {
                 let mut command = bundled()?;
                 if let Some(bytes) = self.max_message_bytes {
