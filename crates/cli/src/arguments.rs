@@ -12,6 +12,8 @@ use crate::engine::{self, EngineArguments};
 use crate::functions::{self, FunctionsArguments};
 use crate::run::{self, RunArguments};
 use crate::spec::{self, SpecArguments};
+#[cfg(feature = "sql")]
+use crate::sql::{self, SqlArguments};
 use crate::worker::{self, WorkerArguments};
 
 /// Run functions that live in processes of their own over files, over Spark's UDF protocol
@@ -30,6 +32,9 @@ struct Arguments {
 enum Command {
     /// Run one function over one file
     Run(Box<RunArguments>),
+    /// Query files, with functions that live in workers
+    #[cfg(feature = "sql")]
+    Sql(Box<SqlArguments>),
     /// List what a worker offers
     Functions(FunctionsArguments),
     /// Serve the bundled functions; this is what an engine starts
@@ -61,6 +66,11 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => {
             log(verbose);
             run::run(&arguments)
+        }
+        #[cfg(feature = "sql")]
+        Command::Sql(arguments) => {
+            log(verbose);
+            sql::sql(&arguments)
         }
         Command::Functions(arguments) => {
             log(verbose);

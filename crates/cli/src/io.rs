@@ -25,8 +25,21 @@ impl Io {
     /// # Errors
     /// When the system has no thread or descriptor left.
     pub(crate) fn start() -> Result<Self> {
+        Self::start_on(&mut Builder::new_current_thread())
+    }
+
+    /// The same with `threads` beside it, for what computes as well.
+    ///
+    /// # Errors
+    /// When the system has no thread or descriptor left.
+    #[cfg(feature = "sql")]
+    pub(crate) fn start_parallel(threads: usize) -> Result<Self> {
+        Self::start_on(Builder::new_multi_thread().worker_threads(threads.max(1)).thread_name("anyudf-sql"))
+    }
+
+    fn start_on(builder: &mut Builder) -> Result<Self> {
         let interrupt = Interrupt::listen().context("can't listen for signals")?;
-        let runtime = Builder::new_current_thread().enable_all().build().context("can't start the I/O thread")?;
+        let runtime = builder.enable_all().build().context("can't start the I/O thread")?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let run = move || {

@@ -18,9 +18,14 @@ mod exec;
 
 mod relation;
 
+#[cfg(feature = "files")]
+mod files;
+
 mod error;
 
 pub use error::Error;
+#[cfg(feature = "files")]
+pub use files::{Rows, SqlError, SqlSession, Statement};
 pub use lift::LiftWorkerCalls;
 pub use planner::WorkerPlanner;
 pub use register::{RegisterWorker, RegisteredWorker};

@@ -37,7 +37,7 @@ use blame::blamed;
 use crew::Crew;
 use pipeline::{Pipe, Pipeline};
 use plan::{Call, Plan, widened};
-use progress::{Bar, Stats, show_dispatcher};
+pub(crate) use progress::{Bar, Stats, show_dispatcher};
 use repeater::ATTEMPTS;
 
 use crate::catalog::{Catalog, Kind};

@@ -13,7 +13,7 @@ use crate::units::{show_bytes, show_count};
 
 /// The bar; nothing where stderr is no terminal.
 #[derive(Debug)]
-pub(super) struct Bar {
+pub(crate) struct Bar {
     bar: ProgressBar,
     began: Instant,
     /// What the bar's length counts.
@@ -33,7 +33,7 @@ enum Measure {
 
 impl Bar {
     /// A bar for this input, or for a function without one.
-    pub(super) fn new(input: Option<&files::Input>) -> Self {
+    pub(crate) fn new(input: Option<&files::Input>) -> Self {
         let target = match io::stderr().is_terminal() {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
@@ -56,7 +56,7 @@ impl Bar {
     }
 
     /// Shows that so many rows are through.
-    pub(super) fn show(&self, rows: u64) {
+    pub(crate) fn show(&self, rows: u64) {
         if self.bar.is_hidden() {
             return;
         }
@@ -75,13 +75,13 @@ impl Bar {
     }
 
     /// Takes the bar off the screen.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 }
 
 /// What the dispatcher has done, as `--stats` says it.
-pub(super) fn show_dispatcher(stats: &DispatcherStats) -> String {
+pub(crate) fn show_dispatcher(stats: &DispatcherStats) -> String {
     let DispatcherStats { granted, starts, failed_starts, crashes, waited, longest_wait, .. } = stats;
     let many = |count: u64, one: &str, more: &str| match count {
         1 => format!("1 {one}"),
@@ -102,7 +102,7 @@ pub(super) fn show_dispatcher(stats: &DispatcherStats) -> String {
 
 /// What a run took.
 #[derive(Debug)]
-pub(super) struct Stats {
+pub(crate) struct Stats {
     rows_in: u64,
     rows_out: u64,
     elapsed: Duration,
@@ -115,7 +115,7 @@ pub(super) struct Stats {
 
 impl Stats {
     /// Taken while the workers are still there.
-    pub(super) fn take(began: Instant, rows_in: u64, rows_out: u64, workers: &DispatcherStats) -> Self {
+    pub(crate) fn take(began: Instant, rows_in: u64, rows_out: u64, workers: &DispatcherStats) -> Self {
         Stats {
             rows_in,
             rows_out,

@@ -1,0 +1,105 @@
+//! The session of a run, and the workers that it can call.
+
+use std::time::Duration;
+
+use anyudf_datafusion::{SqlSession, WorkerOptions};
+use anyudf_engine::{Dispatcher, DispatcherStats};
+use futures::future::join_all;
+use tokio::time::timeout;
+
+use super::arguments::{NamedWorker, SqlArguments};
+use crate::failure::Result;
+
+/// How long workers may take to end by themselves when we are in a hurry.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// What the bundled functions are called by when another worker has one of their names.
+const BUNDLED: &str = "bundled";
+
+/// A session of SQL and its workers.
+#[derive(Debug)]
+pub(super) struct Host {
+    session: SqlSession,
+    named: Vec<(Option<String>, Dispatcher)>,
+    bundled: Dispatcher,
+}
+
+impl Host {
+    /// No worker is started yet.
+    ///
+    /// # Errors
+    /// Those of [`Start::dispatcher`](crate::start::Start::dispatcher).
+    pub(super) async fn new(workers: Vec<NamedWorker>, arguments: &SqlArguments) -> Result<Self> {
+        let session = SqlSession::new(arguments.jobs());
+        let dispatcher = |NamedWorker { schema, start }| Ok((schema, start.dispatcher()?));
+        let named = workers.into_iter().map(dispatcher).collect::<Result<Vec<_>>>()?;
+        Ok(Host { session, named, bundled: arguments.bundled()?.dispatcher()? })
+    }
+
+    /// Makes all functions callable, and the tables that have names.
+    ///
+    /// # Errors
+    /// A worker that can't be asked or has a name that is taken; a file that can't be read.
+    ///
+    /// # Cancel safety
+    /// Some may be registered when the future is dropped.
+    pub(super) async fn register(&self, arguments: &SqlArguments) -> Result {
+        let options = |schema: Option<&str>| {
+            let mut options = WorkerOptions::default();
+            options.call_timeout = arguments.call_timeout;
+            match schema {
+                Some(schema) => options.with_schema(schema),
+                None => options,
+            }
+        };
+        for (schema, dispatcher) in &self.named {
+            self.session.register_worker(dispatcher.clone(), options(schema.as_deref())).await?;
+        }
+        // A function of the user's goes before a bundled one of the same name.
+        let bundled = self.session.register_worker(self.bundled.clone(), options(None)).await;
+        if bundled.as_ref().is_err_and(|error| error.condition() == Some("FUNCTION_EXISTS")) {
+            self.session.register_worker(self.bundled.clone(), options(Some(BUNDLED))).await?;
+        } else {
+            bundled?;
+        }
+        for (name, path) in &arguments.tables {
+            self.session.register_table(name, path).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn session(&self) -> &SqlSession {
+        &self.session
+    }
+
+    fn dispatchers(&self) -> impl Iterator<Item = &Dispatcher> {
+        self.named.iter().map(|(_, dispatcher)| dispatcher).chain([&self.bundled])
+    }
+
+    /// How all processes are, and have been.
+    pub(super) async fn stats(&self) -> DispatcherStats {
+        let all = join_all(self.dispatchers().map(Dispatcher::stats)).await;
+        let mut sum = DispatcherStats::default();
+        for stats in all.into_iter().flatten() {
+            sum.granted += stats.granted;
+            sum.starts += stats.starts;
+            sum.failed_starts += stats.failed_starts;
+            sum.crashes += stats.crashes;
+            sum.waited += stats.waited;
+            sum.longest_wait = sum.longest_wait.max(stats.longest_wait);
+            sum.workers.extend(stats.workers);
+        }
+        sum
+    }
+
+    /// Ends the processes (D12), all at once.
+    pub(super) async fn end(self) {
+        join_all(self.dispatchers().map(Dispatcher::close)).await;
+    }
+
+    /// Ends the processes after a failure: what does not end by itself soon is killed, and nothing more is said.
+    pub(super) async fn abandon(self) {
+        // What is left then is killed when the runtime goes, and what went wrong was said already.
+        let _ = timeout(HURRY, self.end()).await;
+    }
+}

@@ -1,0 +1,114 @@
+//! `anyudf sql`: queries over files, with functions that live in workers.
+//!
+//! DataFusion plans and runs them, in this process; `anyudf-datafusion` is where it is known. All partitions run on one
+//! runtime, which also reads and writes the workers' sockets; the results are written on the main thread.
+
+mod arguments;
+mod host;
+
+use std::fs;
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+use std::time::Instant;
+
+use anyudf_datafusion::{SqlError, SqlSession, Statement};
+use anyhow::Context as _;
+
+pub(crate) use arguments::SqlArguments;
+use host::Host;
+
+use crate::failure::{Failure, Result, say};
+use crate::files::OutputOptions;
+use crate::io::Io;
+use crate::run::{Bar, Stats, show_dispatcher};
+
+/// Runs `anyudf sql`.
+pub(crate) fn sql(arguments: &SqlArguments) -> Result {
+    let output = arguments.output_options();
+    // An early answer; it is looked at again when it is made.
+    output.check()?;
+    let statements = SqlSession::parse(&text(arguments)?)?;
+    if statements.is_empty() {
+        return Err(Failure::usage("there is no statement; try anyudf sql \"SELECT 1\""));
+    }
+    let workers = arguments.workers()?;
+    let io = Io::start_parallel(arguments.jobs())?;
+    let began = Instant::now();
+    let host = io.wait_or_interrupt(Host::new(workers, arguments))??;
+    let mut rows = 0;
+    let done = io.wait_or_interrupt(host.register(arguments)).and_then(|registered| registered).and_then(|()| {
+        statements.into_iter().try_for_each(|statement| {
+            rows += run(&io, &host, statement, &output)?;
+            Ok(())
+        })
+    });
+    match done {
+        Ok(()) => {
+            if arguments.stats || io::stderr().is_terminal() {
+                let workers = io.wait(host.stats());
+                say(Stats::take(began, rows, rows, &workers));
+                if arguments.stats {
+                    say(show_dispatcher(&workers));
+                }
+            }
+            io.wait(host.end());
+            Ok(())
+        }
+        Err(failure) => {
+            io.wait_unless_insisted(host.abandon());
+            Err(failure)
+        }
+    }
+}
+
+/// What is to be run: the argument, a file, or standard input when that is no terminal.
+fn text(arguments: &SqlArguments) -> Result<String> {
+    let (query, file) = (arguments.query.as_deref(), arguments.file.as_deref());
+    match (query, file) {
+        (Some("-"), None) => standard_input(),
+        (Some(query), None) => Ok(query.to_owned()),
+        (None, Some(file)) if file == Path::new("-") => standard_input(),
+        (None, Some(file)) => fs::read_to_string(file)
+            .map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", file.display()))),
+        (None, None) if !io::stdin().is_terminal() => standard_input(),
+        (None, None) => Err(Failure::usage("give a query, as in anyudf sql \"SELECT 1\", or a file of them with --file")),
+        (Some(_), Some(_)) => Err(Failure::usage("a query and --file are one too many")),
+    }
+}
+
+fn standard_input() -> Result<String> {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).context("standard input can't be read")?;
+    Ok(text)
+}
+
+/// One statement, to its end; how many rows it gave.
+fn run(io: &Io, host: &Host, statement: Statement, output: &OutputOptions) -> Result<u64> {
+    let mut rows = io.wait_or_interrupt(host.session().run(statement))??;
+    if rows.schema().fields().is_empty() {
+        // What it does, it does while it is read.
+        while io.wait_or_interrupt(rows.next())??.is_some() {}
+        return Ok(0);
+    }
+    let mut output = output.create(std::sync::Arc::clone(rows.schema()))?;
+    let bar = Bar::new(None);
+    let written = (|| {
+        while let Some(batch) = io.wait_or_interrupt(rows.next())?? {
+            output.write(&batch)?;
+            bar.show(output.rows());
+        }
+        Ok::<_, Failure>(())
+    })();
+    bar.clear();
+    written?;
+    Ok(output.commit()?.rows)
+}
+
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
+        match error.is_statement() {
+            true => Failure::usage(error),
+            false => Failure::failed(error),
+        }
+    }
+}

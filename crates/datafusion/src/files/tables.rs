@@ -1,0 +1,106 @@
+//! Files as tables.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{TableProvider, UrlTableFactory};
+use datafusion::common::{Result, plan_err};
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::arrow::ArrowFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::execution::context::{SessionContext, SessionState};
+
+/// Opens files by their paths.
+#[derive(Debug)]
+pub(super) struct FileTables {
+    /// For reading what columns a file has.
+    state: SessionState,
+}
+
+impl Default for FileTables {
+    fn default() -> Self {
+        FileTables { state: SessionContext::new().state() }
+    }
+}
+
+/// The formats, by the ends of names.
+const ENDS: &[&str] = &["parquet", "csv", "tsv", "ndjson", "jsonl", "json", "arrow", "arrows"];
+
+fn format_of(end: &str) -> Option<Arc<dyn FileFormat>> {
+    Some(match end {
+        "parquet" => Arc::new(ParquetFormat::default()),
+        "csv" => Arc::new(CsvFormat::default().with_has_header(true)),
+        "tsv" => Arc::new(CsvFormat::default().with_has_header(true).with_delimiter(b'\t')),
+        "ndjson" | "jsonl" | "json" => Arc::new(JsonFormat::default()),
+        "arrow" | "arrows" => Arc::new(ArrowFormat),
+        _ => return None,
+    })
+}
+
+fn end_of(path: &Path) -> Option<&str> {
+    path.extension()?.to_str()
+}
+
+/// The end of the first file of a directory that has one of ours.
+fn end_within(directory: &Path) -> Option<String> {
+    let mut files: Vec<PathBuf> = fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    files.iter().filter_map(|file| end_of(file)).find(|end| ENDS.contains(end)).map(String::from)
+}
+
+impl FileTables {
+    /// # Errors
+    /// There is no such file, its format is not known, or its columns can't be told.
+    pub(super) async fn open(&self, path: &str) -> Result<Arc<dyn TableProvider>> {
+        let file = Path::new(path);
+        let is_pattern = path.contains(['*', '?', '[']);
+        let is_directory = file.is_dir();
+        if !is_pattern && !file.exists() {
+            return plan_err!("there is no file `{path}`{}", nearest(file));
+        }
+        let end = if is_directory { end_within(file) } else { end_of(file).map(String::from) };
+        let Some((end, format)) = end.and_then(|end| Some((end.clone(), format_of(&end)?))) else {
+            return plan_err!("what format `{path}` has is told by the end of its name: one of {}", ENDS.join(", "));
+        };
+        // A directory is one only with a slash behind it.
+        let path = if is_directory { format!("{}/", path.trim_end_matches('/')) } else { path.to_owned() };
+        let url = ListingTableUrl::parse(&path)?;
+        let options = ListingOptions::new(format).with_file_extension(format!(".{end}"));
+        let columns = options.infer_schema(&self.state, &url).await;
+        let schema = columns.map_err(|error| error.context(format!("the columns of `{path}` can't be told")))?;
+        if schema.fields().is_empty() && is_pattern {
+            return plan_err!("no file is called `{path}`");
+        }
+        let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(schema);
+        Ok(Arc::new(ListingTable::try_new(config)?))
+    }
+}
+
+/// A file beside it whose name is nearly the same.
+fn nearest(path: &Path) -> String {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        return format!(", nor a directory `{}`", directory.display());
+    }
+    let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { return String::new() };
+    let files = fs::read_dir(directory).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let near = files.filter(|name| name.split('.').next() == Some(stem)).min();
+    near.map_or(String::new(), |name| format!("; there is `{}`", directory.join(name).display()))
+}
+
+#[async_trait]
+impl UrlTableFactory for FileTables {
+    /// Asked for every name that is no table's.
+    async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let is_path = name.contains(['/', '*']) || end_of(Path::new(name)).is_some() || Path::new(name).is_dir();
+        match is_path {
+            true => self.open(name).await.map(Some),
+            false => Ok(None),
+        }
+    }
+}
