@@ -127,7 +127,7 @@ fn query() -> impl Strategy<Value = String> {
     let (e, c) = (whole, || condition_of(whole()));
     prop_oneof![
         (e(), e(), c()).prop_map(|(a, b, c)| format!("SELECT id, {a} AS a, {b} AS b FROM r WHERE {c} ORDER BY id")),
-        // Ordered by a call, since DataFusion does not know every CASE again that it has ordered by.
+        // Ordered by a call, here and below, since DataFusion does not know every CASE again that it has ordered by.
         (e(), c()).prop_map(|(a, c)| format!("SELECT id, @shout(s), @half(x), junk FROM r WHERE {c} ORDER BY @add({a}, 1), id")),
         (e(), e(), c()).prop_map(|(a, b, c)| format!(
             "SELECT {a} AS a, count(*) AS n, sum({b}) FILTER (WHERE {c}) AS b FROM r GROUP BY {a} HAVING max({b}) > 0 ORDER BY 1, 2, 3"
@@ -141,7 +141,7 @@ fn query() -> impl Strategy<Value = String> {
              ON @add(l.id, 1) = @double(k.id) AND @double(l.n) > 1 ORDER BY 1, 2"
         )),
         (e(), e(), c()).prop_map(|(a, b, c)| format!(
-            "SELECT id, sum({a}) OVER (PARTITION BY {b} ORDER BY id) AS w FROM (SELECT * FROM r WHERE {c} ORDER BY id LIMIT 20) AS r ORDER BY id"
+            "SELECT id, sum({a}) OVER (PARTITION BY @double({b}) ORDER BY id) AS w FROM (SELECT * FROM r WHERE {c} ORDER BY id LIMIT 20) AS r ORDER BY id"
         )),
         (e(), c()).prop_map(|(a, c)| format!(
             "SELECT id, {a} AS a FROM r WHERE {c} UNION ALL SELECT n, @double({a}) FROM r WHERE n IS NOT NULL ORDER BY 1, 2"
