@@ -44,9 +44,15 @@ mod play;
 
 mod frames;
 
+mod transcript;
+
 mod wire;
 
 mod splice;
+
+mod lines;
+
+mod leader;
 
 mod process;
 

@@ -21,6 +21,7 @@ use crate::grammar::{Asked, Said};
 use crate::message::{Message, Shape};
 use crate::process::{Process, Subject, gone, kill_stranger};
 use crate::script::{Act, Script, Step};
+use crate::transcript::Transcript;
 use crate::wire::{Call, Dial, EXECUTE, Link, MANAGE, Metadata, Place, Stream};
 
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
@@ -85,7 +86,7 @@ pub(crate) async fn play(stage: &Stage<'_>, script: &Script, worker: Option<&Pro
         // A launcher that was killed has left its worker to itself.
         process.launched().into_iter().for_each(kill_stranger);
     }
-    Played { transcript: scene.transcript, choices: scene.choices, failure }
+    Played { transcript: scene.transcript.into_lines(), choices: scene.choices, failure }
 }
 
 /// The time of a case. It stands still while a worker is started, which has a bound of its own: on a busy machine that
@@ -162,7 +163,7 @@ struct Scene<'a> {
     streams: BTreeMap<String, Live>,
     shutdown: Option<JoinHandle<Result<bool, Status>>>,
     resident: Option<u64>,
-    transcript: Vec<(Duration, String)>,
+    transcript: Transcript,
     choices: Vec<String>,
     at: Option<(usize, String)>,
 }
@@ -178,14 +179,14 @@ impl<'a> Scene<'a> {
             streams: BTreeMap::new(),
             shutdown: None,
             resident: None,
-            transcript: Vec::new(),
+            transcript: Transcript::default(),
             choices: Vec::new(),
             at: None,
         }
     }
 
     fn note(&mut self, text: impl Into<String>) {
-        self.transcript.push((self.clock.began.elapsed(), text.into()));
+        self.transcript.note(self.clock.began.elapsed(), text.into());
     }
 
     fn fail<T>(&self, what: impl Into<String>) -> Result<T, Failure> {
@@ -564,7 +565,7 @@ impl<'a> Scene<'a> {
             let outcome = outcome.and_then(|()| scene.leftovers(&[]));
             self.choices.extend(std::mem::take(&mut scene.choices));
             if let (Err(failure), None) = (outcome, &first) {
-                self.transcript.extend(std::mem::take(&mut scene.transcript));
+                self.transcript.append(std::mem::take(&mut scene.transcript).into_lines());
                 first = Some(failure);
             }
         }

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use crate::answer::{MetricCheck, Pattern, code};
 use crate::capability::Capability;
 use crate::expect::{Alternative, alternatives};
-use crate::line::{Words, number, pair, text, time};
+use crate::line::{Words, number, pair, text, time, uncommented};
 use crate::message::{Message, Shape};
 use crate::process::{Socket, Start};
 use crate::wire::{Call, Dial, EXECUTE, Metadata, Reading};
@@ -177,8 +177,8 @@ impl Script {
             full_log: false,
         };
         for (number, line) in source.lines().enumerate() {
-            let (number, text) = (number + 1, line.split(" #").next().unwrap_or(line).trim());
-            if text.is_empty() || text.starts_with('#') {
+            let (number, text) = (number + 1, uncommented(line));
+            if text.is_empty() {
                 continue;
             }
             let wrong = |why: String| format!("line {number}, `{text}`: {why}");

@@ -21,6 +21,7 @@ use crate::expect::{Alternative, Matching};
 use crate::message::Shape;
 use crate::play::{Failure, Played};
 use crate::process::{Subject, free_port, resident};
+use crate::transcript::Transcript;
 use crate::value::{Value, show};
 use crate::wire::{Dial, Place};
 
@@ -45,7 +46,11 @@ pub(crate) async fn play(stage: &Stage<'_>, dialogue: &Dialogue) -> Played {
     });
     let failure = match played.await {
         Ok(played) => played.err(),
-        Err(_) => Some(Failure { what: format!("it took longer than {all:?}"), step: scene.at.clone(), late: true }),
+        Err(_) => Some(Failure {
+            what: format!("it took longer than {:.1} s", all.as_secs_f64()),
+            step: scene.at.clone(),
+            late: true,
+        }),
     };
     let failure = match failure {
         None => None,
@@ -54,7 +59,8 @@ pub(crate) async fn play(stage: &Stage<'_>, dialogue: &Dialogue) -> Played {
     if let Some(driver) = &mut scene.driver {
         driver.kill().await;
     }
-    Played { transcript: scene.transcript, choices: scene.choices, failure }
+    scene.note_connections();
+    Played { transcript: scene.transcript.into_lines(), choices: scene.choices, failure }
 }
 
 /// A stream and what was said on it.
@@ -94,7 +100,7 @@ struct Scene<'a> {
     memory: Option<u64>,
     /// The engine may end its half without having seen a terminator.
     given_up: bool,
-    transcript: Vec<(Duration, String)>,
+    transcript: Transcript,
     choices: Vec<String>,
     at: Option<(usize, String)>,
 }
@@ -117,7 +123,7 @@ impl<'a> Scene<'a> {
             silent: false,
             memory: None,
             given_up: false,
-            transcript: Vec::new(),
+            transcript: Transcript::default(),
             choices: Vec::new(),
             at: None,
         }
@@ -129,7 +135,15 @@ impl<'a> Scene<'a> {
 
     /// Takes note of what happened at a moment, which may be before what was noted last.
     fn noted(&mut self, at: Instant, text: impl Into<String>) {
-        self.transcript.push((at.saturating_duration_since(self.began), text.into()));
+        self.transcript.note(at.saturating_duration_since(self.began), text.into());
+    }
+
+    /// What the server has seen besides streams.
+    fn note_connections(&mut self) {
+        let seen = self.server.as_ref().map_or_else(Vec::new, |server| server.shared.seen());
+        for (at, what) in seen {
+            self.noted(at, what);
+        }
     }
 
     fn fail<T>(&self, what: impl Into<String>) -> Result<T, Failure> {
@@ -417,7 +431,7 @@ impl<'a> Scene<'a> {
             sleep(Duration::ZERO).await;
             return Ok(None);
         }
-        let Ok(Some((event, at))) = timeout(patience, live.stream.heard.recv()).await else { return Ok(None) };
+        let Ok(Some((event, at, _room))) = timeout(patience, live.stream.heard.recv()).await else { return Ok(None) };
         let bytes = event.len();
         let heard = Heard::from(event);
         live.ended = heard.is_end();
@@ -567,8 +581,16 @@ impl<'a> Scene<'a> {
     /// The scenario is over: the driver ends by itself, and nothing is left that no step has asked for.
     async fn end(&mut self) -> Result<(), Failure> {
         self.at = None;
-        let patience = self.deadline(None).saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
-        while self.hear(patience).await? {}
+        let until = self.deadline(None).max(Instant::now() + Duration::from_secs(1));
+        self.driver.as_mut().expect("it was started").tell_no_more();
+        // What a driver has left behind may hold its output open: it is over with the driver.
+        while !self.silent && Instant::now() < until {
+            let heard = self.hear(Duration::from_millis(50)).await?;
+            if !heard && self.driver.as_ref().is_some_and(|driver| driver.ended().is_some()) {
+                break;
+            }
+        }
+        let patience = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(10));
         if let Some((session, event)) = self.left() {
             let whose = if session.is_empty() { String::new() } else { format!(" of session {session}") };
             return self.fail(format!("`{event}`{whose} was reported, and no step expects it"));
@@ -579,6 +601,10 @@ impl<'a> Scene<'a> {
         };
         if !exit.success() {
             return self.fail(format!("the driver has ended with {exit}; whatever came of a scenario, it ends with 0"));
+        }
+        let left = self.driver.as_ref().expect("it was started").left_behind().await;
+        if !left.is_empty() {
+            return self.fail(format!("the driver has ended and left processes behind: {}", left.join(", ")));
         }
         for name in self.streams.keys().cloned().collect::<Vec<_>>() {
             while self.next(&name, Duration::from_millis(1)).await?.is_some() {}
@@ -596,11 +622,17 @@ impl<'a> Scene<'a> {
     /// Adds what else is known: what has come in the meantime, and the driver's last words.
     async fn explain(&mut self, failure: Failure) -> Failure {
         let step = self.at.clone();
-        // Judged or not: it is read for the transcript alone.
-        while matches!(self.driver.as_ref().map(|_| ()), Some(())) && !self.silent {
+        let mut besides = String::new();
+        // For the transcript; but a line that is no report says more than that something did not come.
+        while self.driver.is_some() && !self.silent {
             match self.hear(Duration::from_millis(20)).await {
                 Ok(true) => {}
-                Ok(false) | Err(_) => break,
+                Ok(false) => break,
+                Err(wrong) if wrong.what == failure.what => break,
+                Err(wrong) => {
+                    besides = format!("; besides, {}", wrong.what);
+                    break;
+                }
             }
         }
         let names: Vec<_> = self.streams.keys().cloned().collect();
@@ -613,7 +645,7 @@ impl<'a> Scene<'a> {
             Some(how) if !failure.what.contains("has ended") => format!("; the driver has ended ({how})"),
             _ => String::new(),
         };
-        let what = driver.explain(format!("{}{ended}", failure.what));
+        let what = driver.explain(format!("{}{besides}{ended}", failure.what)).await;
         Failure { what, ..failure }
     }
 }

@@ -3,6 +3,7 @@
 //! The reader's guide is docs/conformance-engine.md; this file is what it describes.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use super::{report, request};
 use crate::answer::{Status, code};
 use crate::capability::Capability;
 use crate::expect::{Alternative, alternatives};
-use crate::line::{Words, pair, text};
+use crate::line::{Words, pair, text, uncommented};
 use crate::message::Shape;
 use crate::value::Value;
 use crate::wire::Dial;
@@ -128,8 +129,8 @@ impl Dialogue {
         let mut steps = Vec::new();
         let mut dialogue = Dialogue { scenario: scenario.into(), steps: vec![], needs: needed(scenario)? };
         for (number, line) in source.lines().enumerate() {
-            let (number, text) = (number + 1, line.split(" #").next().unwrap_or(line).trim());
-            if text.is_empty() || text.starts_with('#') {
+            let (number, text) = (number + 1, uncommented(line));
+            if text.is_empty() {
                 continue;
             }
             let wrong = |why: String| format!("line {number}, `{text}`: {why}");
@@ -325,13 +326,23 @@ fn listen(words: &mut Words<'_>) -> Result<Act, String> {
     while let Some(word) = words.next() {
         match pair(word) {
             ("tcp", None) => tcp = true,
-            ("window", Some(value)) => dial.window = bytes(value)?,
-            ("connection-window", Some(value)) => dial.connection_window = bytes(value)?,
-            ("max-frame", Some(value)) => dial.max_frame = bytes(value)?,
+            ("window", Some(value)) => dial.window = within_http2(bytes(value)?, 0..=i32::MAX as u32)?,
+            ("connection-window", Some(value)) => {
+                dial.connection_window = within_http2(bytes(value)?, 65_535..=i32::MAX as u32)?;
+            }
+            ("max-frame", Some(value)) => dial.max_frame = within_http2(bytes(value)?, 16_384..=(1 << 24) - 1)?,
             _ => return Err(format!("a worker does not listen with `{word}`")),
         }
     }
     Ok(Act::Listen(dial, tcp))
+}
+
+/// A number of bytes, if HTTP/2 can have it.
+fn within_http2(bytes: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
+    match range.contains(&bytes) {
+        true => Ok(bytes),
+        false => Err(format!("HTTP/2 has from {} to {} bytes there, not {bytes}", range.start(), range.end())),
+    }
 }
 
 fn size(word: &str) -> Result<usize, String> {
@@ -396,6 +407,7 @@ mod tests {
             ("echo", "repeat 2 {\n< data 1", "the block is not closed"),
             ("echo", "reports done now", "what is `now` of Done?"),
             ("echo", "dance", "no step begins with `dance`"),
+            ("echo", "listen max-frame=1Ki", "HTTP/2 has from 16384 to 16777215 bytes there, not 1024"),
             ("echo", "> gone ; finish", "nothing comes after `gone`"),
             ("echo/drop", "", "no scenario `echo/drop`"),
             ("payload/many", "", "no scenario `payload/many`"),
