@@ -14,6 +14,10 @@
 //! | `aliases` | List of Utf8 | other names that a payload may call it by |
 //! | `volatility` | Utf8 | `immutable`, `stable` or `volatile`, see [`Volatility`] |
 //!
+//! # Types that will do as well
+//! The field of an argument may carry the metadata [`TAKES_ALIKE`]: the function takes columns that are alike, see
+//! [`takes`], as they are, and an engine need not cast them. One that never heard of it casts, and loses a little time.
+//!
 //! # What a reader puts up with
 //! Only `name` and `kind` must be there: a worker that is older, or somebody else's, may lack the rest. Without `arguments`
 //! a function takes any columns, without `volatility` it is volatile. Columns that are not in the table above, their order,
@@ -27,7 +31,7 @@ use std::sync::Arc;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
@@ -165,6 +169,56 @@ impl Entry {
     /// Whether a payload may call it so: by its name or by an alias.
     pub fn is_called(&self, name: &str) -> bool {
         self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
+}
+
+/// The key in the metadata of an argument's field which says that columns of alike types are taken too. Its value is
+/// `true`.
+pub const TAKES_ALIKE: &str = "anyudf.takes_alike";
+
+/// Whether a function takes a column of type `given` for `argument` as it is: it is of the argument's type, items of lists
+/// and structs may be less often null; or the field
+/// has [`TAKES_ALIKE`], and both are text (Utf8, LargeUtf8, Utf8View), both are bytes (Binary, LargeBinary, BinaryView),
+/// or both are timestamps of whatever unit, both with a time zone, whichever, or both without.
+///
+/// ```
+/// use anyudf_arrow::catalog::{TAKES_ALIKE, takes};
+/// use arrow_schema::{DataType, Field};
+///
+/// let text = Field::new("text", DataType::Utf8, true);
+/// assert!(!takes(&text, &DataType::Utf8View));
+/// let text = text.with_metadata([(TAKES_ALIKE.into(), "true".into())].into());
+/// assert!(takes(&text, &DataType::Utf8View));
+/// assert!(!takes(&text, &DataType::Binary));
+/// ```
+pub fn takes(argument: &Field, given: &DataType) -> bool {
+    use DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, Timestamp, Utf8, Utf8View};
+    let wanted = argument.data_type();
+    if wanted.equals_datatype(given) || fits(wanted, given) {
+        return true;
+    }
+    let alike = match (wanted, given) {
+        (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View) => true,
+        (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => true,
+        (Timestamp(_, wanted), Timestamp(_, given)) => wanted.is_some() == given.is_some(),
+        _ => false,
+    };
+    alike && argument.metadata().get(TAKES_ALIKE).is_some_and(|value| value == "true")
+}
+
+/// Whether a nested type differs only in that its items are never null where they might be.
+fn fits(wanted: &DataType, given: &DataType) -> bool {
+    use DataType::{List, Struct};
+    let field = |(wanted, given): (&FieldRef, &FieldRef)| {
+        wanted.is_nullable() >= given.is_nullable()
+            && (wanted.data_type().equals_datatype(given.data_type()) || fits(wanted.data_type(), given.data_type()))
+    };
+    match (wanted, given) {
+        (List(wanted), List(given)) => field((wanted, given)),
+        (Struct(wanted), Struct(given)) => {
+            wanted.len() == given.len() && wanted.iter().zip(given).all(|(a, b)| a.name() == b.name() && field((a, b)))
+        }
+        _ => false,
     }
 }
 

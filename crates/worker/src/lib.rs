@@ -22,7 +22,8 @@
 //! }
 //! ```
 //!
-//! # Three ways to write a function
+//! # Four ways to write a function
+//! - `#[udf]` makes one of an ordinary function over rows; [`rows`] has the types that it can take and return.
 //! - [`scalar`] and [`map`] make one from a closure over Arrow arrays.
 //! - [`Function`] is full control: it sees everything in Init, emits when it likes, is told when it is cancelled.
 //! - [`RawFunction`] sees bytes, for data that is not Arrow.
@@ -34,6 +35,8 @@
 //! - A limit on the time of each call can be set by the engine (C11); waiting in `emit` or for input does not count.
 //!
 //! Rule numbers such as R12 are those of `docs/protocol.md`.
+
+extern crate self as anyudf_worker;
 
 mod worker;
 
@@ -73,10 +76,15 @@ mod adapter;
 
 mod catalog;
 
+mod tester;
+
 pub mod bundled;
+
+pub mod rows;
 
 pub use anyudf_arrow::catalog::Entry;
 pub use anyudf_grpc::{Endpoint, EndpointError};
+pub use anyudf_macros::{WorkerUdfStruct as UdfStruct, worker_udf as udf};
 pub use closures::{MapBuilder, MapResult, NoResult, Nulls, ScalarBuilder, map, scalar};
 pub use definition::{Definition, IntoDefinition, Kind, Volatility};
 pub use error::{Error, ErrorKind, Result};
@@ -86,6 +94,7 @@ pub use link::Reason;
 pub use options::{Asked, Parent, ServeOptions, USAGE};
 pub use raw::{Opened, RawFunction, RawOutput};
 pub use serve::{Bound, Control};
+pub use tester::{ColumnOf, Tested, UdfTester};
 pub use worker::Worker;
 
 /// The examples of the README compile.
