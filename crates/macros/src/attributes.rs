@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Error, Ident, LitStr, Result, Token, bracketed};
+use syn::{Error, Expr, Ident, Lit, LitStr, Result, Token, bracketed};
 
 /// What becomes of a row whose call fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,9 +15,30 @@ pub(crate) enum OnError {
     Null,
 }
 
+/// What the function is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A value for each row.
+    #[default]
+    Scalar,
+    /// An array for arrays.
+    Batch,
+    /// Rows without input.
+    Table,
+    /// Rows, or batches, for each.
+    Map,
+    /// A value for all rows.
+    Aggregate,
+}
+
 /// What the author says beside the function.
 #[derive(Default)]
 pub(crate) struct Attributes {
+    pub(crate) kind: Kind,
+    /// The type or schema of the result, where the function does not say it.
+    pub(crate) returns: Option<Expr>,
+    /// Whether nulls are left to a function of arrays.
+    pub(crate) nulls_are_values: bool,
     pub(crate) name: Option<LitStr>,
     pub(crate) aliases: Vec<LitStr>,
     /// The variant of `Volatility`.
@@ -28,7 +49,7 @@ pub(crate) struct Attributes {
     pub(crate) on_error: Option<(OnError, Span)>,
 }
 
-const KNOWN: &str = "name, aliases, volatility, version, help, on_error";
+const KNOWN: &str = "batch, table, map, aggregate; name, aliases, volatility, version, help, on_error, returns, nulls";
 
 impl Attributes {
     pub(crate) fn parse(arguments: TokenStream) -> Result<Self> {
@@ -40,7 +61,14 @@ impl Attributes {
             if seen.contains(&name) {
                 return Err(Error::new(key.span(), format!("`{name}` is said twice")));
             }
-            attributes.set(&name, &key, value)?;
+            match (kind(&name), value) {
+                (Some(_), Some(_)) => return Err(Error::new(key.span(), format!("write `{name}` alone"))),
+                (Some(_), None) if attributes.kind != Kind::Scalar => {
+                    return Err(Error::new(key.span(), "a function is of one kind: batch, table, map or aggregate"));
+                }
+                (Some(kind), None) => attributes.kind = kind,
+                (None, value) => attributes.set(&name, &key, value)?,
+            }
             seen.push(name);
         }
         Ok(attributes)
@@ -51,11 +79,26 @@ impl Attributes {
             "name" => self.name = Some(filled(text(key, value)?, "a name")?),
             "version" => self.version = Some(text(key, value)?),
             "help" => self.help = Some(text(key, value)?),
+            "returns" => match value {
+                Some(Said::Other(expression)) => self.returns = Some(expression),
+                _ => return Err(Error::new(key.span(), "write `returns = DataType::…`, or an expression of a schema")),
+            },
+            "nulls" => {
+                let text = text(key, value)?;
+                self.nulls_are_values = match &*text.value() {
+                    "values" => true,
+                    "give_null" => false,
+                    other => {
+                        let text_ = format!("`{other}` is nothing that nulls can be; there are give_null, values");
+                        return Err(Error::new(text.span(), text_));
+                    }
+                };
+            }
             "aliases" => {
                 self.aliases = match value {
                     Some(Said::Texts(texts)) => texts,
                     Some(Said::Text(text)) => vec![text],
-                    None => return Err(Error::new(key.span(), r#"write `aliases = ["one", "two"]`"#)),
+                    _ => return Err(Error::new(key.span(), r#"write `aliases = ["one", "two"]`"#)),
                 };
                 for alias in &self.aliases {
                     filled(alias.clone(), "an alias")?;
@@ -94,6 +137,17 @@ impl Attributes {
     }
 }
 
+/// The kind of this name.
+fn kind(name: &str) -> Option<Kind> {
+    match name {
+        "batch" => Some(Kind::Batch),
+        "table" => Some(Kind::Table),
+        "map" => Some(Kind::Map),
+        "aggregate" => Some(Kind::Aggregate),
+        _ => None,
+    }
+}
+
 /// The text of a `key = "text"`.
 fn text(key: &Ident, value: Option<Said>) -> Result<LitStr> {
     match value {
@@ -114,6 +168,7 @@ struct Attribute {
 enum Said {
     Text(LitStr),
     Texts(Vec<LitStr>),
+    Other(Expr),
 }
 
 impl Parse for Attribute {
@@ -138,6 +193,9 @@ impl Parse for Said {
             let texts = Punctuated::<LitStr, Token![,]>::parse_terminated(&texts).map_err(expected)?;
             return Ok(Said::Texts(texts.into_iter().collect()));
         }
-        input.parse().map(Said::Text).map_err(expected)
+        if input.peek(Lit) {
+            return input.parse().map(Said::Text).map_err(expected);
+        }
+        input.parse().map(Said::Other)
     }
 }

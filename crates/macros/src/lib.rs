@@ -7,19 +7,24 @@
 //! ```text
 //!   attributes ── what stands in #[udf(…)]       signature ── the function, refused in our words where it can't be one
 //!                         ╲                      ╱
-//!                       scalar, … : what is written for each kind of function     structs: the derive
+//!                       scalar, table, aggregate: each kind of function     structs: the derive
 //! ```
 //!
 //! The macros are there twice: those named `worker_…` write paths that begin with `::anyudf_worker`, the others such as
 //! begin with `::anyudf::worker`. Each crate re-exports its own under the plain name.
 
+mod aggregate;
 mod attributes;
 mod scalar;
 mod signature;
 mod structs;
+mod table;
+mod written;
 
 use proc_macro2::TokenStream;
 use quote::quote;
+
+use attributes::Kind;
 
 /// Makes a function for a worker of an ordinary one, in a crate that depends on `anyudf`.
 #[proc_macro_attribute]
@@ -52,8 +57,16 @@ fn function(arguments: TokenStream, item: TokenStream, worker: &TokenStream) -> 
 
 fn expand_function(arguments: TokenStream, item: TokenStream, worker: &TokenStream) -> syn::Result<TokenStream> {
     let attributes = attributes::Attributes::parse(arguments)?;
+    if attributes.kind == Kind::Aggregate {
+        return aggregate::expand(&attributes, item, worker);
+    }
     let function = signature::Function::parse(item)?;
-    scalar::expand(&attributes, &function, worker)
+    match attributes.kind {
+        Kind::Scalar | Kind::Aggregate => scalar::of_rows(&attributes, &function, worker),
+        Kind::Batch => scalar::of_arrays(&attributes, &function, worker),
+        Kind::Table => table::table(&attributes, &function, worker),
+        Kind::Map => table::map(&attributes, &function, worker),
+    }
 }
 
 fn structure(item: TokenStream, worker: &TokenStream) -> TokenStream {

@@ -1,80 +1,20 @@
-//! `#[udf]` on a function of rows.
+//! `#[udf]` on a function of rows, and `#[udf(batch)]` on one of arrays.
 
-use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, FnArg, Result, Type};
+use syn::{Error, Result, Type};
 
 use crate::attributes::{Attributes, OnError};
-use crate::signature::{Function, doc};
+use crate::signature::{Argument, Function};
+use crate::written::Written;
 
-/// A type of the function's name, which a worker takes for a definition and anybody else for the function.
-///
-/// The function goes into a block of its own, where its name is its own again: it can call itself, and what is written
-/// here can call it without a pointer in between.
-pub(crate) fn expand(attributes: &Attributes, function: &Function, worker: &TokenStream) -> Result<TokenStream> {
-    let (item, ident) = (&function.item, function.ident());
-    let visibility = &item.vis;
-    let outer = item.attrs.iter().filter(|attribute| doc(attribute).is_some() || is_of_both(attribute));
-    let mut inner = item.clone();
-    inner.vis = syn::Visibility::Inherited;
-
-    let pointer = pointer(function);
-    let definition = definition(attributes, function, worker)?;
-    Ok(quote! {
-        #(#outer)*
-        #[allow(non_camel_case_types)]
-        #[derive(Clone, Copy)]
-        #visibility struct #ident;
-
-        const _: () = {
-            #inner
-
-            impl ::core::ops::Deref for #ident {
-                type Target = #pointer;
-
-                fn deref(&self) -> &Self::Target {
-                    const FUNCTION: #pointer = #ident;
-                    &FUNCTION
-                }
-            }
-
-            #definition
-        };
-    })
-}
-
-/// Attributes that hold for whatever the function becomes.
-fn is_of_both(attribute: &Attribute) -> bool {
-    ["allow", "expect", "warn", "deny", "deprecated", "cfg"].iter().any(|name| attribute.path().is_ident(name))
-}
-
-/// The type of a pointer to the function.
-fn pointer(function: &Function) -> TokenStream {
-    let signature = &function.item.sig;
-    let types = signature.inputs.iter().filter_map(|input| match input {
-        FnArg::Typed(input) => Some(&input.ty),
-        FnArg::Receiver(_) => None,
-    });
-    let (lifetimes, output) = (&signature.generics.params, &signature.output);
-    let lifetimes = (!lifetimes.is_empty()).then(|| quote!(for<#lifetimes>));
-    quote!(#lifetimes fn(#(#types),*) #output)
-}
-
-fn definition(attributes: &Attributes, function: &Function, worker: &TokenStream) -> Result<TokenStream> {
-    let (ident, result) = (function.ident(), &function.result);
-    let types: Vec<_> = function.arguments.iter().map(|argument| &argument.ty).collect();
-    let names = function.arguments.iter().map(|argument| &argument.name);
-    let bound: Vec<_> = (0..types.len()).map(|place| format_ident!("a{place}", span = Span::mixed_site())).collect();
-    let mut given: Vec<_> = bound.iter().map(|bound| quote!(#bound)).collect();
-    let options = match &function.options {
-        None => quote!(#worker::rows::NoOptions),
-        Some((place, ty)) => {
-            given.insert(*place, quote!(options));
-            quote!(#ty)
-        }
-    };
-    let call = quote!(#ident(#(#given),*));
+/// A function that is called for each row.
+pub(crate) fn of_rows(attributes: &Attributes, function: &Function, worker: &TokenStream) -> Result<TokenStream> {
+    refuse_data_types(&function.arguments, "`#[data_type(…)]` is for `#[udf(batch)]`; here the type says it")?;
+    refuse_returns(attributes, "`returns` is for functions of arrays and batches; here the type says it")?;
+    let written = Written::new(attributes, function, worker);
+    let (result, call) = (&function.result, written.call());
     let (result, call) = match attributes.on_error {
         Some((OnError::Null, span)) => {
             check_fallible(result, span)?;
@@ -82,44 +22,89 @@ fn definition(attributes: &Attributes, function: &Function, worker: &TokenStream
         }
         _ => (quote!(#result), call),
     };
+    let (types, names, bound) = (written.types(), written.names(), written.bound());
+    let (ident, name, options) = (function.ident(), written.name(), written.options());
     // So that a type that can't be a column is underlined where it stands.
     let checks = types.iter().map(|ty| quote_spanned!(ty.span()=> #worker::rows::is_argument::<#ty>();));
     let checks = checks.chain([quote_spanned!(function.result.span()=> #worker::rows::is_result::<#result>();)]);
-    let said = said(attributes, function, worker);
-    let name = attributes.name.as_ref().map_or_else(|| plain(&ident.to_string()), syn::LitStr::value);
-    Ok(quote! {
-        impl #worker::rows::RowFunction for #ident {
-            type Options = #options;
+    Ok(written.item(
+        &quote!(#worker::rows::define::<#ident>()),
+        &quote! {
+            impl #worker::rows::ScalarFunction for #ident {
+                type Options = #options;
 
-            fn signature() -> #worker::rows::Signature {
-                #(#checks)*
-                #worker::rows::Signature::new::<(#(#types,)*), #result>(#name, &[#(#names),*])
-            }
+                fn signature() -> #worker::rows::Signature {
+                    #(#checks)*
+                    #worker::rows::Signature::new::<(#(#types,)*), #result>(#name, &[#(#names),*])
+                }
 
-            #[allow(unused_variables)]
-            fn evaluate(
-                rows: &#worker::rows::Rows<'_>,
-                options: &Self::Options,
-            ) -> #worker::Result<#worker::rows::ArrayRef> {
-                rows.each::<(#(#types,)*), #result>(|(#(#bound,)*)| #call)
+                #[allow(unused_variables)]
+                fn evaluate(
+                    rows: &#worker::rows::Rows<'_>,
+                    options: &Self::Options,
+                ) -> #worker::Result<#worker::rows::ArrayRef> {
+                    rows.each::<(#(#types,)*), #result>(|(#(#bound,)*)| #call)
+                }
             }
-        }
-
-        impl #worker::IntoDefinition for #ident {
-            fn into_definition(self) -> #worker::Definition {
-                #worker::rows::define::<#ident>() #said
-            }
-        }
-    })
+        },
+    ))
 }
 
-/// A name without the mark of a raw identifier.
-fn plain(name: &str) -> String {
-    name.trim_start_matches("r#").to_owned()
+/// A function that is called for each batch.
+pub(crate) fn of_arrays(attributes: &Attributes, function: &Function, worker: &TokenStream) -> Result<TokenStream> {
+    refuse_on_error(attributes)?;
+    let written = Written::new(attributes, function, worker);
+    let mut fields = Vec::new();
+    let mut arrays = Vec::new();
+    for (place, Argument { name, ty, data_type }) in function.arguments.iter().enumerate() {
+        let Type::Reference(reference) = ty else {
+            return Err(Error::new(ty.span(), "arrays are lent to a `#[udf(batch)]`: write `&Float64Array`"));
+        };
+        let array = &reference.elem;
+        fields.push(match data_type {
+            Some(data_type) => quote!((#name, #data_type)),
+            None => quote_spanned!(array.span()=> (#name, <#array as #worker::rows::TypedArray>::data_type())),
+        });
+        arrays.push(quote!(rows.array::<#array>(#place)?));
+    }
+    if arrays.is_empty() {
+        let text = "a `#[udf(batch)]` takes at least one array: without, it would not know how many rows to return";
+        return Err(Error::new(function.ident().span(), text));
+    }
+    let result = &function.result;
+    let returned = match &attributes.returns {
+        Some(data_type) => quote!(#data_type),
+        None => quote_spanned! {result.span()=>
+            <<#result as #worker::rows::ArrayReturn>::Array as #worker::rows::TypedArray>::data_type()
+        },
+    };
+    let nulls = if attributes.nulls_are_values { quote!(AreValues) } else { quote!(GiveNull) };
+    let call = written.call_with(&arrays);
+    let (ident, name, options) = (function.ident(), written.name(), written.options());
+    Ok(written.item(
+        &quote!(#worker::rows::define::<#ident>()),
+        &quote! {
+            impl #worker::rows::ScalarFunction for #ident {
+                type Options = #options;
+
+                fn signature() -> #worker::rows::Signature {
+                    #worker::rows::Signature::of_arrays(#name, ::std::vec![#(#fields),*], #returned)
+                }
+
+                #[allow(unused_variables)]
+                fn evaluate(
+                    rows: &#worker::rows::Rows<'_>,
+                    options: &Self::Options,
+                ) -> #worker::Result<#worker::rows::ArrayRef> {
+                    rows.whole(#call, #worker::Nulls::#nulls)
+                }
+            }
+        },
+    ))
 }
 
 /// Whether errors can become anything but errors.
-fn check_fallible(result: &Type, span: Span) -> Result<()> {
+fn check_fallible(result: &Type, span: proc_macro2::Span) -> Result<()> {
     let is_result = match result {
         Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident.to_string().contains("Result")),
         _ => false,
@@ -128,18 +113,18 @@ fn check_fallible(result: &Type, span: Span) -> Result<()> {
     if is_result { Ok(()) } else { Err(Error::new(span, text)) }
 }
 
-/// What the catalogue is told beside the signature.
-fn said(attributes: &Attributes, function: &Function, worker: &TokenStream) -> TokenStream {
-    let help = attributes.help.as_ref().map_or_else(|| function.help(), syn::LitStr::value);
-    let version = match &attributes.version {
-        Some(version) => quote!(#version),
-        None => quote!(::core::env!("CARGO_PKG_VERSION")),
-    };
-    let aliases = (!attributes.aliases.is_empty()).then(|| {
-        let aliases = &attributes.aliases;
-        quote!(.aliases([#(#aliases),*]))
-    });
-    let volatility =
-        attributes.volatility.as_ref().map(|volatility| quote!(.volatility(#worker::Volatility::#volatility)));
-    quote!(.help(#help).version(#version) #aliases #volatility)
+pub(crate) fn refuse_on_error(attributes: &Attributes) -> Result<()> {
+    match attributes.on_error {
+        Some((_, span)) => Err(Error::new(span, "`on_error` is for scalar functions of rows, one result for each")),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn refuse_returns(attributes: &Attributes, text: &str) -> Result<()> {
+    attributes.returns.as_ref().map_or(Ok(()), |returns| Err(Error::new(returns.span(), text)))
+}
+
+pub(crate) fn refuse_data_types(arguments: &[Argument], text: &str) -> Result<()> {
+    let said = arguments.iter().find_map(|argument| argument.data_type.as_ref());
+    said.map_or(Ok(()), |data_type| Err(Error::new(data_type.span(), text)))
 }

@@ -27,6 +27,8 @@ pub(crate) struct Argument {
     /// What the catalogue calls it.
     pub(crate) name: String,
     pub(crate) ty: Type,
+    /// The type of its column, where its own does not say it: `#[data_type(…)]`.
+    pub(crate) data_type: Option<Expr>,
 }
 
 impl Function {
@@ -60,7 +62,8 @@ impl Function {
                 FnArg::Typed(input) => {
                     let name = faults.name_of(input);
                     faults.of_type(&input.ty);
-                    arguments.push(Argument { name, ty: elided(&input.ty) });
+                    let data_type = faults.data_type_of(input);
+                    arguments.push(Argument { name, ty: elided(&input.ty), data_type });
                 }
             }
         }
@@ -90,11 +93,36 @@ impl Function {
 
     /// The first paragraph of its doc comment, in one line.
     pub(crate) fn help(&self) -> String {
-        let lines = self.item.attrs.iter().filter_map(doc);
-        let lines = lines.map(|line| line.trim().to_owned());
-        let paragraph = lines.skip_while(String::is_empty).take_while(|line| !line.is_empty());
-        paragraph.collect::<Vec<_>>().join(" ")
+        paragraph(&self.item.attrs)
     }
+}
+
+/// The arguments of a method beside its receiver.
+///
+/// # Errors
+/// All that is wrong with them, at once.
+pub(crate) fn arguments_of<'i>(inputs: impl Iterator<Item = &'i mut FnArg>, of: &str) -> Result<Vec<Argument>> {
+    let mut faults = Faults::default();
+    let mut arguments = Vec::new();
+    for input in inputs {
+        if let FnArg::Typed(input) = input {
+            let name = faults.name_of(input);
+            faults.of_type(&input.ty);
+            arguments.push(Argument { name, ty: elided(&input.ty), data_type: None });
+        }
+    }
+    if let Some(beyond) = arguments.get(MOST_ARGUMENTS) {
+        faults.add(beyond.ty.span(), &format!("{of} takes up to {MOST_ARGUMENTS} arguments"));
+    }
+    faults.none()?;
+    Ok(arguments)
+}
+
+/// The first paragraph of a doc comment, in one line.
+pub(crate) fn paragraph(attributes: &[Attribute]) -> String {
+    let lines = attributes.iter().filter_map(doc).map(|line| line.trim().to_owned());
+    let paragraph = lines.skip_while(String::is_empty).take_while(|line| !line.is_empty());
+    paragraph.collect::<Vec<_>>().join(" ")
 }
 
 /// The text of a line of a doc comment.
@@ -120,7 +148,7 @@ fn is_unit(ty: &Type) -> bool {
 }
 
 /// The type with its named lifetimes left to the compiler, as inside a function's body.
-fn elided(ty: &Type) -> Type {
+pub(crate) fn elided(ty: &Type) -> Type {
     struct Elide;
     impl VisitMut for Elide {
         fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
@@ -190,6 +218,18 @@ impl Faults {
             other => {
                 self.add(other.span(), "an argument of a `#[udf]` needs a name, which callers see");
                 String::new()
+            }
+        }
+    }
+
+    /// The expression of `#[data_type(…)]`, which is taken off.
+    fn data_type_of(&mut self, input: &mut PatType) -> Option<Expr> {
+        let place = input.attrs.iter().position(|attribute| attribute.path().is_ident("data_type"))?;
+        match input.attrs.remove(place).parse_args() {
+            Ok(expression) => Some(expression),
+            Err(error) => {
+                self.add(error.span(), "write `#[data_type(DataType::…)]`");
+                None
             }
         }
     }

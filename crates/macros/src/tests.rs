@@ -62,7 +62,7 @@ fn what_cannot_be_a_udf_is_told_why() {
 #[test]
 fn wrong_attributes_are_told_what_there_is() {
     for (attributes, words) in [
-        (r#"nam = "f""#, "no attribute `nam`; there are name, aliases, volatility"),
+        (r#"nam = "f""#, "no attribute `nam`; there are batch, table, map, aggregate; name, aliases"),
         ("name", r#"write `name = "…"`"#),
         ("name = 3", "expected \"text\""),
         (r#"name = """#, "a name is not empty"),
@@ -71,6 +71,15 @@ fn wrong_attributes_are_told_what_there_is() {
         (r#"volatility = "moody""#, "`moody` is no volatility; there are immutable, stable, volatile"),
         (r#"on_error = "retry""#, "there are fail, null"),
         (r#"on_error = "null""#, "this one has no errors"),
+        ("batch, table", "of one kind"),
+        ("batch = 3", "write `batch` alone"),
+        (r#"batch, nulls = "zero""#, "there are give_null, values"),
+        (r#"batch, on_error = "null""#, "is for scalar functions of rows"),
+        (r#"batch, returns = "Utf8""#, "write `returns = DataType::…`"),
+        ("returns = DataType::Utf8", "here the type says it"),
+        ("batch", "write `&Float64Array`"),
+        ("table", "take `#[options] options: &Options`"),
+        ("aggregate", "belongs on an `impl` of the state"),
     ] {
         let said = refused(attributes, "fn f(x: f64) -> f64 { x }");
         assert!(matches!(&said[..], [one] if one.contains(words)), "{attributes}: {said:?}");
@@ -88,5 +97,27 @@ fn what_cannot_be_a_column_of_structs_is_told_why() {
     ] {
         let error = structs::expand(item.parse().expect("tokens"), &quote!(::w)).expect_err(item);
         assert!(error.to_string().contains(words), "{item}: {error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_an_aggregate_is_told_why() {
+    let methods = |new: &str, update: &str, merge: &str, finish: &str| {
+        format!("impl S {{ {new} fn {update} {{}} fn {merge} {{}} fn {finish} {{ 1 }} }}")
+    };
+    let (new, update) = ("fn new() -> Self { S }", "update(&mut self, x: i64)");
+    let (merge, finish) = ("merge(&mut self, other: Self)", "finish(self) -> i64");
+    assert_eq!(refused("aggregate", &methods(new, update, merge, finish)), [""; 0]);
+    for (item, words) in [
+        (methods("", update, merge, finish), "`new` is missing"),
+        (methods(new, "update(self, x: i64)", merge, finish), "`update` is another"),
+        (methods(new, update, "merge(&mut self)", finish), "`merge` is another"),
+        (methods(new, update, merge, "finish(&self) -> i64"), "`finish` is another"),
+        (methods(new, update, merge, "finish(self)"), "needs a `-> …`"),
+        (methods(new, "update(&mut self, (a, b): (i64, i64))", merge, finish), "needs a name"),
+        (format!("impl T for S {{ {new} }}"), "without a trait"),
+    ] {
+        let said = refused("aggregate", &item);
+        assert!(matches!(&said[..], [one] if one.contains(words)), "{item}: {said:?}");
     }
 }

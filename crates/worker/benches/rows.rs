@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyudf_worker::rows::{NoOptions, RowFunction, Rows};
+use anyudf_worker::rows::{NoOptions, Rows, ScalarFunction};
 use anyudf_worker::udf;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, PrimitiveArray, StringArray, StringBuilder,
@@ -107,7 +107,7 @@ fn trimmed_by_hand(columns: &[ArrayRef]) -> ArrayRef {
 /// From columns to a column.
 type Column = fn(&[ArrayRef]) -> ArrayRef;
 
-fn by_udf<F: RowFunction<Options = NoOptions>>(columns: &[ArrayRef]) -> ArrayRef {
+fn by_udf<F: ScalarFunction<Options = NoOptions>>(columns: &[ArrayRef]) -> ArrayRef {
     F::evaluate(&Rows::of(columns, columns[0].len()), &NoOptions {}).expect("these functions never fail")
 }
 

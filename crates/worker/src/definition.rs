@@ -51,10 +51,10 @@ impl Definition {
         self
     }
 
-    /// The same with fields as arguments and result, metadata and all.
-    pub(crate) fn signature(mut self, arguments: Vec<Field>, result: Field) -> Self {
-        self.entry.arguments = Some(Arc::new(Schema::new(arguments)));
-        self.entry.result = Some(Arc::new(Schema::new(vec![result])));
+    /// The same with what is known of its arguments and its result.
+    pub(crate) fn fields(mut self, arguments: Option<Vec<Field>>, result: Option<SchemaRef>) -> Self {
+        self.entry.arguments = arguments.map(|arguments| Arc::new(Schema::new(arguments)) as SchemaRef);
+        self.entry.result = result;
         self
     }
 

@@ -93,6 +93,7 @@ pub use invocation::Invocation;
 pub use link::Reason;
 pub use options::{Asked, Parent, ServeOptions, USAGE};
 pub use raw::{Opened, RawFunction, RawOutput};
+pub use rows::aggregate;
 pub use serve::{Bound, Control};
 pub use tester::{ColumnOf, Tested, UdfTester};
 pub use worker::Worker;

@@ -140,18 +140,18 @@ impl Refusal {
 }
 
 /// The column of an `Option`.
-pub struct MaybeNull<R> {
-    nulls: Option<NullBuffer>,
+pub struct MaybeNull<'a, R> {
+    nulls: Option<&'a NullBuffer>,
     reader: R,
 }
 
 impl<'a, T: Argument<'a>> Argument<'a> for Option<T> {
-    type Reader = MaybeNull<T::Reader>;
+    type Reader = MaybeNull<'a, T::Reader>;
     type List = super::list::ListReader<'a, Self>;
     const TAKES_NULL: bool = true;
 }
 
-impl<'a, T: Argument<'a>> Reader<'a, Option<T>> for MaybeNull<T::Reader> {
+impl<'a, T: Argument<'a>> Reader<'a, Option<T>> for MaybeNull<'a, T::Reader> {
     const TAKES_ALIKE: bool = T::Reader::TAKES_ALIKE;
 
     fn data_type() -> DataType {
@@ -159,19 +159,20 @@ impl<'a, T: Argument<'a>> Reader<'a, Option<T>> for MaybeNull<T::Reader> {
     }
 
     fn new(slots: &Slots<'a, '_>) -> Result<Self, Refusal> {
-        let nulls = slots.array().logical_nulls().filter(|nulls| nulls.null_count() > 0);
-        let read = || NullBuffer::union(nulls.as_ref(), slots.read().as_ref());
+        // No type of ours is kept in an array whose nulls are elsewhere, such as a dictionary.
+        let nulls = slots.array().nulls().filter(|nulls| nulls.null_count() > 0);
+        let read = || NullBuffer::union(nulls, slots.read().as_ref());
         let reader = T::Reader::new(&Slots::new(slots.array(), &read))?;
         Ok(MaybeNull { nulls, reader })
     }
 
     fn narrowed(&self, rows: usize) -> Self {
-        MaybeNull { nulls: self.nulls.clone(), reader: self.reader.narrowed(rows) }
+        MaybeNull { nulls: self.nulls, reader: self.reader.narrowed(rows) }
     }
 
     #[inline]
     fn read(&self, row: usize) -> Option<T> {
-        let is_value = self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+        let is_value = self.nulls.is_none_or(|nulls| nulls.is_valid(row));
         is_value.then(|| self.reader.read(row))
     }
 }

@@ -73,6 +73,7 @@ impl<V: Value> Gathered<V> {
     }
 
     /// Appends nulls.
+    #[inline]
     pub fn push_nulls(&mut self, count: usize) {
         if count > 0 {
             self.column.push_nulls(count);

@@ -32,7 +32,9 @@
 //! For types of fixed width nothing is allocated a row, and nothing is asked about nulls where there are none: the loop is
 //! one over slices. `cargo bench -p anyudf-worker` compares it with loops written by hand.
 
+mod aggregate;
 mod argument;
+mod arrays;
 mod column;
 mod decimal;
 mod function;
@@ -40,27 +42,39 @@ mod list;
 mod number;
 mod result;
 mod structs;
+mod table;
 mod temporal;
 mod text;
 
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::closures::{Nulls, check_length, with_nulls_of};
+use crate::error::{Error, Result};
 use crate::panics::{self, Row};
 
+pub use aggregate::{Aggregate, AggregateDefinition, aggregate, define_aggregate};
 pub use argument::{Argument, Arguments, Reader, Refusal, Slots};
-pub use arrow::array::ArrayRef;
+pub use arrays::{AnyArray, ArrayReturn, TypedArray};
+pub use arrow::array::{ArrayRef, RecordBatch};
 pub use arrow::buffer::NullBuffer;
-pub use arrow::datatypes::{DataType, IntervalMonthDayNano as Interval};
+pub use arrow::datatypes::{DataType, Field, IntervalMonthDayNano as Interval, SchemaRef};
 pub use column::{BoolColumn, Column, Gathered};
 pub use decimal::{Decimal, DecimalColumn};
-pub use function::{NoOptions, RowFunction, Signature, define};
+pub use function::{NoOptions, ScalarFunction, Signature, define};
 pub use list::{ListColumn, ListReader, SliceReader};
 pub use number::{NumberColumn, Numbers, Plain};
 pub use result::{OrNull, Return, Slot, Value};
 pub use structs::{StructFields, gathered, struct_array, struct_of, type_of};
+pub use table::{
+    IntoBatches, MapFunction, TableFunction, define_map, define_table, emit_all, emit_batches, emit_rows, schema_of,
+};
 pub use temporal::{Checked, Temporal, TemporalColumn, TimestampReader};
 pub use text::{BytesColumn, BytesReader, TextColumn, TextReader};
+
+/// What a function returned as an error, as one of ours.
+pub fn error_of(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::from(error.into())
+}
 
 /// Compiles for types that can be arguments.
 pub const fn is_argument<'a, T: Argument<'a>>() {}
@@ -70,6 +84,9 @@ pub const fn is_result<T: Return>() {}
 
 /// How many rows are worked on at first before somebody looks whether the execution was cancelled (R12).
 const FIRST_BLOCK: usize = 16;
+
+/// Where more than one row in so many is null, each is asked.
+const MANY_NULLS: usize = 8;
 
 /// A block that takes less time may grow, and one that takes ten times as long shrinks.
 const BLOCK_TIME: Duration = Duration::from_millis(2);
@@ -96,6 +113,60 @@ impl<'a> Rows<'a> {
         Rows { columns, rows, before, check }
     }
 
+    /// The column of an argument that is a whole array.
+    ///
+    /// # Errors
+    /// When there is no such column, or it is of another type.
+    pub fn array<A: AnyArray + ?Sized>(&self, place: usize) -> Result<&'a A> {
+        let Some(column) = self.columns.get(place) else {
+            let text = format!("argument {} is missing: there are {} columns", place + 1, self.columns.len());
+            return Err(Error::user(text).with_class("WRONG_ARGUMENT_COUNT"));
+        };
+        A::of(column).ok_or_else(|| {
+            let text = format!("argument {} can't be {}", place + 1, column.data_type());
+            Error::user(text).with_class("WRONG_ARGUMENT_TYPE")
+        })
+    }
+
+    /// The column that a function of whole arrays has made, checked; where an argument is null it becomes null, unless
+    /// nulls are values.
+    ///
+    /// # Errors
+    /// What the function returned as one, and a column that is not as long as the batch.
+    pub fn whole<R: ArrayReturn>(&self, result: R, nulls: Nulls) -> Result<ArrayRef> {
+        let column = result.into_array()?;
+        check_length(self.rows, column.len())?;
+        match nulls {
+            Nulls::GiveNull => with_nulls_of(column, self.columns),
+            Nulls::AreValues => Ok(column),
+        }
+    }
+
+    /// Calls `function` for each row without nulls that it did not ask for.
+    ///
+    /// # Errors
+    /// As [`each`](Self::each).
+    ///
+    /// # Panics
+    /// When the function does. The panic is told to the engine with its row.
+    pub fn visit<A: Arguments<'a>>(&self, mut function: impl FnMut(A) -> Result<()>) -> Result<()> {
+        let nulls = A::nulls(self.columns).filter(|nulls| nulls.null_count() > 0);
+        let readers = A::readers(self.columns, nulls.as_ref()).map_err(|refusal| refusal.into_error(self.before))?;
+        for at in 0..self.rows {
+            if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(at)) {
+                let here = Here { row: at, before: self.before };
+                let called = function(A::read(&readers, at));
+                std::mem::forget(here);
+                called.map_err(|error| error.at(row(at, self.before)))?;
+            }
+            // Often enough for a person, and seldom enough for a loop over additions.
+            if at.is_multiple_of(64) {
+                (self.check)()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Calls `function` for each row without nulls that it did not ask for, and gathers what it returns.
     ///
     /// # Errors
@@ -109,31 +180,14 @@ impl<'a> Rows<'a> {
         let readers = A::readers(self.columns, nulls.as_ref());
         let readers = readers.map_err(|refusal| refusal.into_error(self.before))?;
         let mut into = Gathered::<R::Value>::with_capacity(self.rows, R::NULLABLE);
-        let mut here = Here { row: 0, before: self.before };
         let (mut start, mut block) = (0, FIRST_BLOCK);
         let mut began = Instant::now();
         while start < self.rows {
             let end = self.rows.min(start.saturating_add(block));
-            // Columns of fixed width are narrowed to `end`, and `row < end`: their bounds need no check in the loop.
-            let readers = A::narrowed(&readers, end);
-            let mut run = |into: &mut Gathered<R::Value>, start: usize, end: usize| {
-                let rows = (start..end).map(|row| {
-                    here.row = row;
-                    function(A::read(&readers, row))
-                });
-                R::gather(rows, into).map_err(|error| error.at(here.row()))
-            };
+            let mut run = Run { readers: &readers, before: self.before, into: &mut into, function: &mut function };
             match &nulls {
-                None => run(&mut into, start, end)?,
-                Some(nulls) => {
-                    let mut done = start;
-                    for (from, to) in nulls.slice(start, end - start).valid_slices() {
-                        into.push_nulls(start + from - done);
-                        run(&mut into, start + from, start + to)?;
-                        done = start + to;
-                    }
-                    into.push_nulls(end - done);
-                }
+                None => run.each(start, end)?,
+                Some(nulls) => run.between_nulls(start, end, nulls)?,
             }
             start = end;
             (self.check)()?;
@@ -149,24 +203,80 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Where a loop is. Unwinding past it tells the row.
+/// Consecutive rows, and what a loop over them needs.
+struct Run<'r, 'a, A: Arguments<'a>, R: Return, F> {
+    readers: &'r A::Readers,
+    before: u64,
+    into: &'r mut Gathered<R::Value>,
+    function: &'r mut F,
+}
+
+impl<'a, A: Arguments<'a>, R: Return, F: FnMut(A) -> R> Run<'_, 'a, A, R, F> {
+    /// The loop. What it costs beside the function decides how fast `#[udf]` is, so see the benchmark when changing it:
+    /// with a function like an addition it must become vector instructions.
+    #[inline(always)]
+    fn each(&mut self, start: usize, end: usize) -> Result<()> {
+        // `row < end`, and columns of fixed width are narrowed to `end`: their bounds need no check.
+        let readers = A::narrowed(self.readers, end);
+        let function = &mut *self.function;
+        let mut here = Here { row: start, before: self.before };
+        let rows = (start..end).map(|row| {
+            here.row = row;
+            function(A::read(&readers, row))
+        });
+        let gathered = R::gather(rows, self.into);
+        let at = here.row;
+        // Only unwinding drops it.
+        std::mem::forget(here);
+        gathered.map_err(|error| error.at(row(at, self.before)))
+    }
+
+    /// The same without the rows that are null.
+    fn between_nulls(&mut self, start: usize, end: usize, nulls: &NullBuffer) -> Result<()> {
+        let here = nulls.slice(start, end - start);
+        // Where nulls are many, looking for stretches without costs more than asking at each row.
+        if here.null_count() > (end - start) / MANY_NULLS {
+            return (start..end).try_for_each(|row| match nulls.is_valid(row) {
+                true => self.each(row, row + 1),
+                false => {
+                    self.into.push_nulls(1);
+                    Ok(())
+                }
+            });
+        }
+        let mut done = start;
+        for (from, to) in here.valid_slices() {
+            self.into.push_nulls(start + from - done);
+            self.each(start + from, start + to)?;
+            done = start + to;
+        }
+        self.into.push_nulls(end - done);
+        Ok(())
+    }
+}
+
+/// Where a loop is, for unwinding to tell. It is forgotten when the loop is left otherwise.
+///
+/// It must cost nothing: the compiler keeps it in a register as long as nobody is given its address, so unwinding is inlined
+/// up to a call with two numbers.
 struct Here {
     row: usize,
     before: u64,
 }
 
-impl Here {
-    fn row(&self) -> Row {
-        let of_batch = self.row as u64;
-        Row { of_batch, of_execution: self.before + of_batch }
+impl Drop for Here {
+    #[inline(always)]
+    fn drop(&mut self) {
+        panicked_at(self.row, self.before);
     }
 }
 
-impl Drop for Here {
-    fn drop(&mut self) {
-        // Costs nothing in the loop: the row is where the loop keeps it, and this is the landing pad.
-        if std::thread::panicking() {
-            panics::at_row(self.row());
-        }
-    }
+#[cold]
+#[inline(never)]
+fn panicked_at(at: usize, before: u64) {
+    panics::at_row(row(at, before));
+}
+
+fn row(row: usize, before: u64) -> Row {
+    Row { of_batch: row as u64, of_execution: before + row as u64 }
 }

@@ -64,8 +64,13 @@ impl<N: Plain> Column<N> for NumberColumn<N> {
         self.0.push(value);
     }
 
+    #[inline]
     fn push_nulls(&mut self, count: usize) {
-        self.0.resize(self.0.len() + count, N::default());
+        match count {
+            // The usual one, and quicker than a loop of one.
+            1 => self.0.push(N::default()),
+            _ => self.0.resize(self.0.len() + count, N::default()),
+        }
     }
 
     #[inline]
