@@ -62,11 +62,10 @@ impl Attributes {
                 return Err(Error::new(key.span(), format!("`{name}` is said twice")));
             }
             match (kind(&name), value) {
-                (Some(_), Some(_)) => return Err(Error::new(key.span(), format!("write `{name}` alone"))),
-                (Some(_), None) if attributes.kind != Kind::Scalar => {
+                (Some(_), _) if attributes.kind != Kind::Scalar => {
                     return Err(Error::new(key.span(), "a function is of one kind: batch, table, map or aggregate"));
                 }
-                (Some(kind), None) => attributes.kind = kind,
+                (Some(kind), _) => attributes.kind = kind,
                 (None, value) => attributes.set(&name, &key, value)?,
             }
             seen.push(name);
@@ -175,7 +174,10 @@ impl Parse for Attribute {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let key: Ident = input.parse()?;
         let value = if input.peek(Token![=]) {
-            input.parse::<Token![=]>()?;
+            let equals = input.parse::<Token![=]>()?;
+            if kind(&key.to_string()).is_some() {
+                return Err(Error::new(equals.span, format!("write `{key}` alone")));
+            }
             Some(input.parse()?)
         } else {
             None

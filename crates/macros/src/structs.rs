@@ -76,9 +76,9 @@ pub(crate) fn expand(item: TokenStream, worker: &TokenStream) -> Result<TokenStr
                 }
 
                 #[inline]
-                fn narrowed(&self, rows: usize) -> Self {
+                fn part(&self, part: ::core::ops::Range<usize>) -> Self {
                     Reader {
-                        #(#places: rows::Reader::<'udf, #types>::narrowed(&self.#places, rows),)*
+                        #(#places: rows::Reader::<'udf, #types>::part(&self.#places, part.clone()),)*
                         batch: ::core::marker::PhantomData,
                     }
                 }

@@ -159,7 +159,7 @@ impl<A: Aggregate> Function for OfAggregate<A> {
             }
             End::Value => {
                 let mut value = Gathered::with_capacity(1, A::Result::NULLABLE);
-                A::Result::gather(std::iter::once(self.state.end()), &mut value)?;
+                self.state.end().push(&mut value)?;
                 out.emit(RecordBatch::try_new(self.schema, vec![value.finish(None)?])?)
             }
         }

@@ -1,6 +1,7 @@
 //! How a type becomes an argument: a reader over a column, and a value for each row.
 
 use std::any::Any;
+use std::ops::Range;
 
 use anyudf_arrow::catalog::TAKES_ALIKE;
 use arrow::array::{Array, ArrayRef};
@@ -44,8 +45,8 @@ pub trait Reader<'a, T>: Sized {
     /// The column is of another type, or a slot that will be read has no value of `T`.
     fn new(slots: &Slots<'a, '_>) -> Result<Self, Refusal>;
 
-    /// The same column up to a row, so that the compiler sees that rows before it are within bounds.
-    fn narrowed(&self, rows: usize) -> Self;
+    /// These rows of the column, counted from 0 again. It costs nothing, and lets the compiler see that rows are within bounds.
+    fn part(&self, rows: Range<usize>) -> Self;
 
     /// The value of a row: one that [`new`](Self::new) was told would be read.
     fn read(&self, row: usize) -> T;
@@ -142,6 +143,8 @@ impl Refusal {
 /// The column of an `Option`.
 pub struct MaybeNull<'a, R> {
     nulls: Option<&'a NullBuffer>,
+    /// The first row's place among the nulls.
+    start: usize,
     reader: R,
 }
 
@@ -163,16 +166,17 @@ impl<'a, T: Argument<'a>> Reader<'a, Option<T>> for MaybeNull<'a, T::Reader> {
         let nulls = slots.array().nulls().filter(|nulls| nulls.null_count() > 0);
         let read = || NullBuffer::union(nulls, slots.read().as_ref());
         let reader = T::Reader::new(&Slots::new(slots.array(), &read))?;
-        Ok(MaybeNull { nulls, reader })
+        Ok(MaybeNull { nulls, start: 0, reader })
     }
 
-    fn narrowed(&self, rows: usize) -> Self {
-        MaybeNull { nulls: self.nulls, reader: self.reader.narrowed(rows) }
+    #[inline(always)]
+    fn part(&self, rows: Range<usize>) -> Self {
+        MaybeNull { nulls: self.nulls, start: self.start + rows.start, reader: self.reader.part(rows) }
     }
 
     #[inline]
     fn read(&self, row: usize) -> Option<T> {
-        let is_value = self.nulls.is_none_or(|nulls| nulls.is_valid(row));
+        let is_value = self.nulls.is_none_or(|nulls| nulls.is_valid(self.start + row));
         is_value.then(|| self.reader.read(row))
     }
 }
@@ -207,8 +211,8 @@ pub trait Arguments<'a>: Sized {
     /// As [`Reader::new`], or when there are not as many columns as arguments.
     fn readers(columns: &'a [ArrayRef], read: Option<&NullBuffer>) -> Result<Self::Readers, Refusal>;
 
-    /// As [`Reader::narrowed`].
-    fn narrowed(readers: &Self::Readers, rows: usize) -> Self::Readers;
+    /// As [`Reader::part`].
+    fn part(readers: &Self::Readers, rows: Range<usize>) -> Self::Readers;
 
     /// The arguments of a row.
     fn read(readers: &Self::Readers, row: usize) -> Self;
@@ -256,8 +260,8 @@ macro_rules! tuple {
             #[inline(always)]
             #[allow(unused_variables, reason = "there may be no arguments")]
             #[allow(clippy::unused_unit, reason = "there may be no arguments")]
-            fn narrowed(readers: &Self::Readers, rows: usize) -> Self::Readers {
-                ($(readers.$position.narrowed(rows),)*)
+            fn part(readers: &Self::Readers, rows: Range<usize>) -> Self::Readers {
+                ($(readers.$position.part(rows.clone()),)*)
             }
 
             #[inline(always)]

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder};
+use arrow::array::{ArrayRef, BooleanArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
 use crate::error::Result;
 
+use super::bits::Bits;
 use super::result::Value;
 
 /// A column of `T`s under construction.
@@ -24,9 +25,24 @@ pub trait Column<T>: Sized {
     /// Appends slots that will be null: whatever costs least.
     fn push_nulls(&mut self, count: usize);
 
-    /// Appends values. One that knows how many come should be quicker than [`push`](Self::push) for each.
-    fn extend(&mut self, values: impl Iterator<Item = T>) {
-        values.for_each(|value| self.push(value));
+    /// Appends `count` values: what `value` gives for 0, 1, 2 … It should be quicker than [`push`](Self::push) for each, and
+    /// inlined: this is the loop over the rows of a batch.
+    #[inline(always)]
+    fn fill(&mut self, count: usize, mut value: impl FnMut(usize) -> T) {
+        for place in 0..count {
+            self.push(value(place));
+        }
+    }
+
+    /// As [`fill`](Self::fill), with a null where `value` gives none.
+    #[inline(always)]
+    fn fill_or_null(&mut self, count: usize, mut value: impl FnMut(usize) -> Option<T>) {
+        for place in 0..count {
+            match value(place) {
+                Some(value) => self.push(value),
+                None => self.push_nulls(1),
+            }
+        }
     }
 
     /// The column, with these nulls.
@@ -40,14 +56,14 @@ pub trait Column<T>: Sized {
 pub struct Gathered<V: Value> {
     column: V::Column,
     /// Where the function decides about nulls; otherwise they are known without it.
-    valid: Option<BooleanBufferBuilder>,
+    valid: Option<Bits>,
 }
 
 impl<V: Value> Gathered<V> {
     /// Without rows yet. `nullable` says whether a value may be null where no argument is.
     pub(super) fn with_capacity(rows: usize, nullable: bool) -> Self {
         let column = V::Column::with_capacity(rows);
-        Gathered { column, valid: nullable.then(|| BooleanBufferBuilder::new(rows)) }
+        Gathered { column, valid: nullable.then(|| Bits::with_capacity(rows)) }
     }
 
     /// Appends a value or a null.
@@ -59,16 +75,44 @@ impl<V: Value> Gathered<V> {
             None => self.column.push_nulls(1),
         }
         if let Some(valid) = &mut self.valid {
-            valid.append(is_valid);
+            valid.push(is_valid);
         }
     }
 
-    /// Appends values.
-    #[inline]
-    pub fn extend(&mut self, values: impl Iterator<Item = V>) {
-        match &mut self.valid {
-            None => self.column.extend(values),
-            Some(_) => values.for_each(|value| self.push(Some(value))),
+    /// As [`Column::fill`], for a column in which the function puts no nulls.
+    #[inline(always)]
+    pub(super) fn fill(&mut self, count: usize, value: impl FnMut(usize) -> V) {
+        // There is no second way for such a column: were `value` given to two, it would live in memory, and every row would
+        // be slower for it.
+        assert!(self.valid.is_none(), "a function that returns no `Option` decides about no nulls");
+        self.column.fill(count, value);
+    }
+
+    /// The same where `is_value` says so, and nulls elsewhere, which are nulls of arguments.
+    #[inline(always)]
+    pub(super) fn fill_where(
+        &mut self,
+        count: usize,
+        is_value: impl Fn(usize) -> bool,
+        mut value: impl FnMut(usize) -> V,
+    ) {
+        assert!(self.valid.is_none(), "a function that returns no `Option` decides about no nulls");
+        self.column.fill_or_null(count, |place| is_value(place).then(|| value(place)));
+    }
+
+    /// As [`Column::fill_or_null`], for a column in which the function puts nulls.
+    #[inline(always)]
+    pub(super) fn fill_or_null(&mut self, count: usize, mut value: impl FnMut(usize) -> Option<V>) {
+        let valid = self.valid.as_mut().expect("a function that returns an `Option` decides about nulls");
+        for start in (0..count).step_by(64) {
+            let bits = 64.min(count - start);
+            let mut word = 0_u64;
+            self.column.fill_or_null(bits, |place| {
+                let value = value(start + place);
+                word |= u64::from(value.is_some()) << place;
+                value
+            });
+            valid.push_word(word, bits);
         }
     }
 
@@ -78,7 +122,7 @@ impl<V: Value> Gathered<V> {
         if count > 0 {
             self.column.push_nulls(count);
             if let Some(valid) = &mut self.valid {
-                valid.append_n(count, false);
+                valid.push_zeros(count);
             }
         }
     }
@@ -89,7 +133,7 @@ impl<V: Value> Gathered<V> {
     /// When Arrow refuses it.
     pub fn finish(self, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
         let nulls = match self.valid {
-            Some(mut valid) => Some(NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0),
+            Some(valid) => Some(NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0),
             None => nulls,
         };
         self.column.finish(nulls)
@@ -97,7 +141,7 @@ impl<V: Value> Gathered<V> {
 }
 
 /// A column of `bool`s.
-pub struct BoolColumn(BooleanBufferBuilder);
+pub struct BoolColumn(Bits);
 
 impl Column<bool> for BoolColumn {
     fn data_type() -> DataType {
@@ -105,35 +149,32 @@ impl Column<bool> for BoolColumn {
     }
 
     fn with_capacity(rows: usize) -> Self {
-        BoolColumn(BooleanBufferBuilder::new(rows))
+        BoolColumn(Bits::with_capacity(rows))
     }
 
     #[inline]
     fn push(&mut self, value: bool) {
-        self.0.append(value);
+        self.0.push(value);
     }
 
     fn push_nulls(&mut self, count: usize) {
-        self.0.append_n(count, false);
+        self.0.push_zeros(count);
     }
 
     /// 64 at a time: writing single bits costs more than most functions.
-    #[inline]
-    fn extend(&mut self, mut values: impl Iterator<Item = bool>) {
-        loop {
-            let (mut word, mut count) = (0_u64, 0);
-            for value in values.by_ref().take(64) {
-                word |= u64::from(value) << count;
-                count += 1;
+    #[inline(always)]
+    fn fill(&mut self, count: usize, mut value: impl FnMut(usize) -> bool) {
+        for start in (0..count).step_by(64) {
+            let bits = 64.min(count - start);
+            let mut word = 0_u64;
+            for bit in 0..bits {
+                word |= u64::from(value(start + bit)) << bit;
             }
-            self.0.append_packed_range(0..count, &word.to_le_bytes());
-            if count < 64 {
-                return;
-            }
+            self.0.push_word(word, bits);
         }
     }
 
-    fn finish(mut self, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+    fn finish(self, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
         Ok(Arc::new(BooleanArray::new(self.0.finish(), nulls)))
     }
 }

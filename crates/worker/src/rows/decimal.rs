@@ -1,6 +1,7 @@
 //! Decimal numbers.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Decimal128Array};
@@ -12,7 +13,7 @@ use crate::error::Result;
 use super::argument::{Argument, Reader, Refusal, Slots};
 use super::column::Column;
 use super::list::{ListColumn, ListReader};
-use super::number::Numbers;
+use super::number::{Numbers, fill};
 use super::result::Value;
 
 /// A decimal number of `P` digits, `S` of them behind the point: SQL's `DECIMAL(P, S)`, Arrow's Decimal128.
@@ -85,8 +86,8 @@ impl<'a, const P: u8, const S: i8> Reader<'a, Decimal<P, S>> for Numbers<'a, i12
     }
 
     #[inline(always)]
-    fn narrowed(&self, rows: usize) -> Self {
-        Numbers(&self.0[..rows])
+    fn part(&self, rows: Range<usize>) -> Self {
+        Numbers(&self.0[rows])
     }
 
     #[inline(always)]
@@ -117,9 +118,9 @@ impl<const P: u8, const S: i8> Column<Decimal<P, S>> for DecimalColumn<P, S> {
         self.0.resize(self.0.len() + count, 0);
     }
 
-    #[inline]
-    fn extend(&mut self, values: impl Iterator<Item = Decimal<P, S>>) {
-        self.0.extend(values.map(Decimal::unscaled));
+    #[inline(always)]
+    fn fill(&mut self, count: usize, mut value: impl FnMut(usize) -> Decimal<P, S>) {
+        fill(&mut self.0, count, |place| value(place).unscaled());
     }
 
     fn finish(self, nulls: Option<NullBuffer>) -> Result<ArrayRef> {

@@ -1,5 +1,6 @@
 //! Lists: `Vec<T>`, and slices of numbers.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, ListArray, PrimitiveArray};
@@ -74,9 +75,9 @@ impl<'a, T: Argument<'a>> Reader<'a, Vec<T>> for ListReader<'a, T> {
         Ok(ListReader { offsets, items })
     }
 
-    fn narrowed(&self, _: usize) -> Self {
+    fn part(&self, rows: Range<usize>) -> Self {
         let end = self.offsets.last().map_or(0, |&end| end as usize);
-        ListReader { offsets: self.offsets, items: self.items.narrowed(end) }
+        ListReader { offsets: &self.offsets[rows.start..=rows.end], items: self.items.part(0..end) }
     }
 
     fn read(&self, row: usize) -> Vec<T> {
@@ -104,8 +105,8 @@ impl<'a, N: Plain> Reader<'a, &'a [N]> for SliceReader<'a, N> {
         Ok(SliceReader { offsets, items })
     }
 
-    fn narrowed(&self, _: usize) -> Self {
-        SliceReader { offsets: self.offsets, items: self.items }
+    fn part(&self, rows: Range<usize>) -> Self {
+        SliceReader { offsets: &self.offsets[rows.start..=rows.end], items: self.items }
     }
 
     #[inline]
@@ -137,7 +138,7 @@ impl<T: Slot> Column<Vec<T>> for ListColumn<T> {
     fn push(&mut self, value: Vec<T>) {
         self.len += value.len();
         self.ends.push(i32::try_from(self.len).expect("the lists of a batch have fewer items than 2^31 together"));
-        T::gather(value.into_iter(), &mut self.items);
+        value.into_iter().for_each(|item| self.items.push(item.into_value()));
     }
 
     fn push_nulls(&mut self, count: usize) {

@@ -35,6 +35,7 @@
 mod aggregate;
 mod argument;
 mod arrays;
+mod bits;
 mod column;
 mod decimal;
 mod function;
@@ -83,13 +84,16 @@ pub const fn is_argument<'a, T: Argument<'a>>() {}
 pub const fn is_result<T: Return>() {}
 
 /// How many rows are worked on at first before somebody looks whether the execution was cancelled (R12).
-const FIRST_BLOCK: usize = 16;
+const FIRST_BLOCK: usize = 64;
 
 /// Where more than one row in so many is null, each is asked.
 const MANY_NULLS: usize = 8;
 
-/// A block that takes less time may grow, and one that takes ten times as long shrinks.
-const BLOCK_TIME: Duration = Duration::from_millis(2);
+/// How long a block of rows should take.
+const BLOCK_TIME: Duration = Duration::from_millis(5);
+
+/// How many times as long the next block is at most: later rows may be slower than the first.
+const MOST_GROWTH: usize = 128;
 
 /// A batch, as columns and what a loop over its rows needs to know.
 pub struct Rows<'a> {
@@ -97,20 +101,20 @@ pub struct Rows<'a> {
     rows: usize,
     /// Rows of the execution before this batch.
     before: u64,
-    /// Fails when the execution was cancelled.
-    check: &'a dyn Fn() -> Result<()>,
+    /// Fails when the execution was cancelled; `None` outside of one.
+    check: Option<&'a dyn Fn() -> Result<()>>,
 }
 
 impl<'a> Rows<'a> {
     /// `rows` rows of `columns`, which are as long, outside of an execution: nobody cancels, and errors count rows within
     /// them.
     pub fn of(columns: &'a [ArrayRef], rows: usize) -> Self {
-        Rows { columns, rows, before: 0, check: &|| Ok(()) }
+        Rows { columns, rows, before: 0, check: None }
     }
 
     /// `rows` rows of `columns`, which are as long.
     pub(crate) fn new(columns: &'a [ArrayRef], rows: usize, before: u64, check: &'a dyn Fn() -> Result<()>) -> Self {
-        Rows { columns, rows, before, check }
+        Rows { columns, rows, before, check: Some(check) }
     }
 
     /// The column of an argument that is a whole array.
@@ -161,7 +165,7 @@ impl<'a> Rows<'a> {
             }
             // Often enough for a person, and seldom enough for a loop over additions.
             if at.is_multiple_of(64) {
-                (self.check)()?;
+                self.check.map_or(Ok(()), |check| check())?;
             }
         }
         Ok(())
@@ -180,7 +184,7 @@ impl<'a> Rows<'a> {
         let readers = A::readers(self.columns, nulls.as_ref());
         let readers = readers.map_err(|refusal| refusal.into_error(self.before))?;
         let mut into = Gathered::<R::Value>::with_capacity(self.rows, R::NULLABLE);
-        let (mut start, mut block) = (0, FIRST_BLOCK);
+        let (mut start, mut block) = (0, self.check.map_or(self.rows, |_| FIRST_BLOCK));
         let mut began = Instant::now();
         while start < self.rows {
             let end = self.rows.min(start.saturating_add(block));
@@ -189,14 +193,18 @@ impl<'a> Rows<'a> {
                 None => run.each(start, end)?,
                 Some(nulls) => run.between_nulls(start, end, nulls)?,
             }
-            start = end;
-            (self.check)()?;
-            let now = Instant::now();
-            match now.duration_since(began) {
-                time if time < BLOCK_TIME => block = block.saturating_mul(2),
-                time if time > 10 * BLOCK_TIME => block = (block / 2).max(1),
-                _ => {}
+            if end == self.rows {
+                break;
             }
+            self.check.map_or(Ok(()), |check| check())?;
+            start = end;
+            let now = Instant::now();
+            let time = now.duration_since(began).max(Duration::from_nanos(1));
+            block = match BLOCK_TIME.as_nanos() / time.as_nanos() {
+                // Too slow, by far or a little.
+                0 => (block / 2).max(1),
+                more => block.saturating_mul(usize::try_from(more).unwrap_or(MOST_GROWTH).min(MOST_GROWTH)),
+            };
             began = now;
         }
         into.finish(nulls)
@@ -212,37 +220,18 @@ struct Run<'r, 'a, A: Arguments<'a>, R: Return, F> {
 }
 
 impl<'a, A: Arguments<'a>, R: Return, F: FnMut(A) -> R> Run<'_, 'a, A, R, F> {
-    /// The loop. What it costs beside the function decides how fast `#[udf]` is, so see the benchmark when changing it:
-    /// with a function like an addition it must become vector instructions.
+    /// All of them.
     #[inline(always)]
     fn each(&mut self, start: usize, end: usize) -> Result<()> {
-        // `row < end`, and columns of fixed width are narrowed to `end`: their bounds need no check.
-        let readers = A::narrowed(self.readers, end);
-        let function = &mut *self.function;
-        let mut here = Here { row: start, before: self.before };
-        let rows = (start..end).map(|row| {
-            here.row = row;
-            function(A::read(&readers, row))
-        });
-        let gathered = R::gather(rows, self.into);
-        let at = here.row;
-        // Only unwinding drops it.
-        std::mem::forget(here);
-        gathered.map_err(|error| error.at(row(at, self.before)))
+        self.run(start, end, All)
     }
 
-    /// The same without the rows that are null.
+    /// Those that are not null.
     fn between_nulls(&mut self, start: usize, end: usize, nulls: &NullBuffer) -> Result<()> {
         let here = nulls.slice(start, end - start);
         // Where nulls are many, looking for stretches without costs more than asking at each row.
         if here.null_count() > (end - start) / MANY_NULLS {
-            return (start..end).try_for_each(|row| match nulls.is_valid(row) {
-                true => self.each(row, row + 1),
-                false => {
-                    self.into.push_nulls(1);
-                    Ok(())
-                }
-            });
+            return self.run(start, end, Valid(&here));
         }
         let mut done = start;
         for (from, to) in here.valid_slices() {
@@ -252,6 +241,50 @@ impl<'a, A: Arguments<'a>, R: Return, F: FnMut(A) -> R> Run<'_, 'a, A, R, F> {
         }
         self.into.push_nulls(end - done);
         Ok(())
+    }
+
+    /// The loop. What it costs beside the function decides how fast `#[udf]` is, so see the benchmark when changing it:
+    /// with a function like an addition it must become vector instructions.
+    #[inline(always)]
+    fn run(&mut self, start: usize, end: usize, which: impl Which) -> Result<()> {
+        // As long as the run, so that the compiler sees that no row is out of bounds.
+        let readers = A::part(self.readers, start..end);
+        let function = &mut *self.function;
+        let mut here = Here { row: start, before: self.before };
+        let call = |place: usize| {
+            here.row = start + place;
+            function(A::read(&readers, place))
+        };
+        let filled = which.fill(end - start, call, self.into);
+        let at = here.row;
+        // Only unwinding drops it.
+        std::mem::forget(here);
+        filled.map_err(|error| error.at(row(at, self.before)))
+    }
+}
+
+/// Which rows of a run are called for.
+trait Which {
+    fn fill<R: Return>(self, count: usize, call: impl FnMut(usize) -> R, into: &mut Gathered<R::Value>) -> Result<()>;
+}
+
+/// Every row.
+struct All;
+
+impl Which for All {
+    #[inline(always)]
+    fn fill<R: Return>(self, count: usize, call: impl FnMut(usize) -> R, into: &mut Gathered<R::Value>) -> Result<()> {
+        R::fill(count, call, into)
+    }
+}
+
+/// Those that are valid here.
+struct Valid<'n>(&'n NullBuffer);
+
+impl Which for Valid<'_> {
+    #[inline(always)]
+    fn fill<R: Return>(self, count: usize, call: impl FnMut(usize) -> R, into: &mut Gathered<R::Value>) -> Result<()> {
+        R::fill_where(count, |place| self.0.is_valid(place), call, into)
     }
 }
 

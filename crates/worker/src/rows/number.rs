@@ -1,5 +1,6 @@
 //! Numbers and `bool`, and all that travels as a number.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
@@ -31,8 +32,8 @@ impl<'a, N: Plain> Reader<'a, N> for Numbers<'a, N> {
     }
 
     #[inline(always)]
-    fn narrowed(&self, rows: usize) -> Self {
-        Numbers(&self.0[..rows])
+    fn part(&self, rows: Range<usize>) -> Self {
+        Numbers(&self.0[rows])
     }
 
     #[inline(always)]
@@ -45,6 +46,19 @@ impl<'a, N: Plain> Reader<'a, N> for Numbers<'a, N> {
 pub trait Plain: ArrowNativeType {
     /// Arrow's name for it.
     type Arrow: ArrowPrimitiveType<Native = Self>;
+}
+
+/// Appends `count` numbers. `Vec::extend` does the same as fast, but only where the compiler inlines all its layers, and in a
+/// loop as large as ours it does not.
+#[inline(always)]
+pub(super) fn fill<N: Copy>(numbers: &mut Vec<N>, count: usize, mut number: impl FnMut(usize) -> N) {
+    numbers.reserve(count);
+    let spare = &mut numbers.spare_capacity_mut()[..count];
+    for (place, slot) in spare.iter_mut().enumerate() {
+        slot.write(number(place));
+    }
+    // SAFETY: the loop has written all of `count` numbers behind the old length.
+    unsafe { numbers.set_len(numbers.len() + count) };
 }
 
 /// A column of numbers.
@@ -73,9 +87,14 @@ impl<N: Plain> Column<N> for NumberColumn<N> {
         }
     }
 
-    #[inline]
-    fn extend(&mut self, values: impl Iterator<Item = N>) {
-        self.0.extend(values);
+    #[inline(always)]
+    fn fill(&mut self, count: usize, value: impl FnMut(usize) -> N) {
+        fill(&mut self.0, count, value);
+    }
+
+    #[inline(always)]
+    fn fill_or_null(&mut self, count: usize, mut value: impl FnMut(usize) -> Option<N>) {
+        fill(&mut self.0, count, |place| value(place).unwrap_or_default());
     }
 
     fn finish(self, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
@@ -131,7 +150,11 @@ macro_rules! slices {
 slices!(i8, i16, i32, i64, u16, u32, u64, f32, f64);
 
 /// A column of `bool`s, read bit by bit.
-pub struct Bools<'a>(&'a BooleanBuffer);
+pub struct Bools<'a> {
+    bits: &'a BooleanBuffer,
+    /// The first row's place among them.
+    start: usize,
+}
 
 impl<'a> Argument<'a> for bool {
     type Reader = Bools<'a>;
@@ -144,16 +167,16 @@ impl<'a> Reader<'a, bool> for Bools<'a> {
     }
 
     fn new(slots: &Slots<'a, '_>) -> Result<Self, Refusal> {
-        Ok(Bools(slots.downcast::<BooleanArray>(&DataType::Boolean)?.values()))
+        Ok(Bools { bits: slots.downcast::<BooleanArray>(&DataType::Boolean)?.values(), start: 0 })
     }
 
-    fn narrowed(&self, _: usize) -> Self {
-        Bools(self.0)
+    fn part(&self, rows: Range<usize>) -> Self {
+        Bools { bits: self.bits, start: self.start + rows.start }
     }
 
     #[inline]
     fn read(&self, row: usize) -> bool {
-        self.0.value(row)
+        self.bits.value(self.start + row)
     }
 }
 

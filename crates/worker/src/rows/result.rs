@@ -39,9 +39,25 @@ pub trait Slot: Sized {
     /// The value, if there is one.
     fn into_value(self) -> Option<Self::Value>;
 
-    /// Appends slots to a column.
-    fn gather(slots: impl Iterator<Item = Self>, into: &mut Gathered<Self::Value>) {
-        slots.for_each(|slot| into.push(slot.into_value()));
+    /// Appends `count` slots to a column: what `slot` gives for 0, 1, 2 …
+    #[inline(always)]
+    fn fill(count: usize, mut slot: impl FnMut(usize) -> Self, into: &mut Gathered<Self::Value>) {
+        for place in 0..count {
+            into.push(slot(place).into_value());
+        }
+    }
+
+    /// The same where `is_value` says so, and nulls elsewhere.
+    #[inline(always)]
+    fn fill_where(
+        count: usize,
+        is_value: impl Fn(usize) -> bool,
+        mut slot: impl FnMut(usize) -> Self,
+        into: &mut Gathered<Self::Value>,
+    ) {
+        for place in 0..count {
+            into.push(if is_value(place) { slot(place).into_value() } else { None });
+        }
     }
 }
 
@@ -55,9 +71,19 @@ impl<T: Value> Slot for T {
         Some(self)
     }
 
-    #[inline]
-    fn gather(slots: impl Iterator<Item = T>, into: &mut Gathered<T>) {
-        into.extend(slots);
+    #[inline(always)]
+    fn fill(count: usize, slot: impl FnMut(usize) -> T, into: &mut Gathered<T>) {
+        into.fill(count, slot);
+    }
+
+    #[inline(always)]
+    fn fill_where(
+        count: usize,
+        is_value: impl Fn(usize) -> bool,
+        slot: impl FnMut(usize) -> T,
+        into: &mut Gathered<T>,
+    ) {
+        into.fill_where(count, is_value, slot);
     }
 }
 
@@ -65,6 +91,11 @@ impl<T: Value> Slot for Option<T> {
     type Value = T;
     type List = ListColumn<Self>;
     const NULLABLE: bool = true;
+
+    #[inline(always)]
+    fn fill(count: usize, slot: impl FnMut(usize) -> Self, into: &mut Gathered<T>) {
+        into.fill_or_null(count, slot);
+    }
 
     #[inline]
     fn into_value(self) -> Option<T> {
@@ -83,11 +114,41 @@ pub trait Return: Sized {
     /// Whether the result may be null where no argument is.
     const NULLABLE: bool;
 
-    /// Appends the results of rows, up to the first error.
+    /// Appends it to a column.
     ///
     /// # Errors
     /// What the function returned as one.
-    fn gather(rows: impl Iterator<Item = Self>, into: &mut Gathered<Self::Value>) -> Result<()>;
+    fn push(self, into: &mut Gathered<Self::Value>) -> Result<()>;
+
+    /// Appends the results of `count` rows, what `row` gives for 0, 1, 2 …, up to the first error.
+    ///
+    /// # Errors
+    /// What the function returned as one.
+    #[inline(always)]
+    fn fill(count: usize, mut row: impl FnMut(usize) -> Self, into: &mut Gathered<Self::Value>) -> Result<()> {
+        (0..count).try_for_each(|place| row(place).push(into))
+    }
+
+    /// The same where `is_value` says so, and nulls elsewhere.
+    ///
+    /// # Errors
+    /// What the function returned as one.
+    #[inline(always)]
+    fn fill_where(
+        count: usize,
+        is_value: impl Fn(usize) -> bool,
+        mut row: impl FnMut(usize) -> Self,
+        into: &mut Gathered<Self::Value>,
+    ) -> Result<()> {
+        (0..count).try_for_each(|place| {
+            if is_value(place) {
+                row(place).push(into)
+            } else {
+                into.push_nulls(1);
+                Ok(())
+            }
+        })
+    }
 }
 
 impl<S: Slot> Return for S {
@@ -95,8 +156,25 @@ impl<S: Slot> Return for S {
     const NULLABLE: bool = S::NULLABLE;
 
     #[inline]
-    fn gather(rows: impl Iterator<Item = S>, into: &mut Gathered<S::Value>) -> Result<()> {
-        S::gather(rows, into);
+    fn push(self, into: &mut Gathered<S::Value>) -> Result<()> {
+        into.push(self.into_value());
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn fill(count: usize, row: impl FnMut(usize) -> S, into: &mut Gathered<S::Value>) -> Result<()> {
+        S::fill(count, row, into);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn fill_where(
+        count: usize,
+        is_value: impl Fn(usize) -> bool,
+        row: impl FnMut(usize) -> S,
+        into: &mut Gathered<S::Value>,
+    ) -> Result<()> {
+        S::fill_where(count, is_value, row, into);
         Ok(())
     }
 }
@@ -108,14 +186,14 @@ impl<S: Slot, E: Into<Source>> Return for Result<S, E> {
     const NULLABLE: bool = S::NULLABLE;
 
     #[inline]
-    fn gather(mut rows: impl Iterator<Item = Self>, into: &mut Gathered<S::Value>) -> Result<()> {
-        rows.try_for_each(|result| match result {
+    fn push(self, into: &mut Gathered<S::Value>) -> Result<()> {
+        match self {
             Ok(slot) => {
                 into.push(slot.into_value());
                 Ok(())
             }
             Err(error) => Err(Error::from(error.into())),
-        })
+        }
     }
 }
 
@@ -127,8 +205,9 @@ impl<S: Slot, E> Return for OrNull<Result<S, E>> {
     type Value = S::Value;
     const NULLABLE: bool = true;
 
-    fn gather(rows: impl Iterator<Item = Self>, into: &mut Gathered<S::Value>) -> Result<()> {
-        rows.for_each(|OrNull(result)| into.push(result.ok().and_then(Slot::into_value)));
+    #[inline]
+    fn push(self, into: &mut Gathered<S::Value>) -> Result<()> {
+        into.push(self.0.ok().and_then(Slot::into_value));
         Ok(())
     }
 }

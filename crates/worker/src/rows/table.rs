@@ -199,9 +199,11 @@ impl<R: Return> Emitter<R> {
         loop {
             let room = self.enough - self.rows;
             let mut taken = 0;
-            let some = items.by_ref().take(room).take_while(|_| !out.cancelled()).inspect(|_| taken += 1);
-            R::gather(some, &mut self.gathered)?;
-            out.check()?;
+            for item in items.by_ref().take(room) {
+                out.check()?;
+                item.push(&mut self.gathered)?;
+                taken += 1;
+            }
             self.rows += taken;
             if taken < room {
                 return Ok(());

@@ -1,5 +1,6 @@
 //! Dates, times, timestamps, durations and intervals: `chrono`'s types, since Arrow's own crates speak them already.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
@@ -16,6 +17,7 @@ use super::Interval;
 use super::argument::{Argument, Reader, Refusal, Slots};
 use super::column::Column;
 use super::list::{ListColumn, ListReader};
+use super::number::fill;
 use super::result::Value;
 
 /// A column of numbers that mean something, each of which was looked at before.
@@ -55,8 +57,8 @@ impl<'a, T: Temporal> Reader<'a, T> for Checked<'a, <T::Arrow as ArrowPrimitiveT
     }
 
     #[inline(always)]
-    fn narrowed(&self, rows: usize) -> Self {
-        Checked { values: &self.values[..rows] }
+    fn part(&self, rows: Range<usize>) -> Self {
+        Checked { values: &self.values[rows] }
     }
 
     #[inline]
@@ -215,8 +217,8 @@ macro_rules! timestamp {
                 TimestampReader::of(slots, &<$type as Temporal>::data_type())
             }
 
-            fn narrowed(&self, rows: usize) -> Self {
-                TimestampReader { values: &self.values[..rows], unit: self.unit }
+            fn part(&self, rows: Range<usize>) -> Self {
+                TimestampReader { values: &self.values[rows], unit: self.unit }
             }
 
             #[inline]
@@ -256,9 +258,9 @@ impl<T: Temporal> Column<T> for TemporalColumn<T> {
         self.0.resize(self.0.len() + count, Default::default());
     }
 
-    #[inline]
-    fn extend(&mut self, values: impl Iterator<Item = T>) {
-        self.0.extend(values.map(T::into_native));
+    #[inline(always)]
+    fn fill(&mut self, count: usize, mut value: impl FnMut(usize) -> T) {
+        fill(&mut self.0, count, |place| value(place).into_native());
     }
 
     fn finish(self, nulls: Option<NullBuffer>) -> Result<ArrayRef> {

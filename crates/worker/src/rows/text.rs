@@ -1,6 +1,7 @@
 //! Text and bytes.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -19,44 +20,52 @@ use super::result::Value;
 
 /// A column of text, in whichever of Arrow's layouts.
 #[derive(Clone, Copy)]
-pub enum TextReader<'a> {
-    /// Utf8.
-    Text(&'a StringArray),
-    /// LargeUtf8.
+pub struct TextReader<'a> {
+    array: Text<'a>,
+    start: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Text<'a> {
+    Usual(&'a StringArray),
     Large(&'a LargeStringArray),
-    /// Utf8View.
     View(&'a StringViewArray),
 }
 
 /// A column of bytes, in whichever of Arrow's layouts.
 #[derive(Clone, Copy)]
-pub enum BytesReader<'a> {
-    /// Binary.
-    Bytes(&'a BinaryArray),
-    /// LargeBinary.
+pub struct BytesReader<'a> {
+    array: Bytes<'a>,
+    start: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Bytes<'a> {
+    Usual(&'a BinaryArray),
     Large(&'a LargeBinaryArray),
-    /// BinaryView.
     View(&'a BinaryViewArray),
 }
 
 macro_rules! reader {
-    ($reader:ident, $borrowed:ty, $usual:ident: $plain:ident, $large:ident, $view:ident) => {
+    ($reader:ident, $borrowed:ty, $array:ident: $usual:ident, $large:ident, $view:ident) => {
         impl<'a> $reader<'a> {
             fn of(slots: &Slots<'a, '_>) -> Result<Self, Refusal> {
-                let wanted = DataType::$plain;
-                match slots.array().data_type() {
-                    DataType::$large => Ok($reader::Large(slots.downcast(&wanted)?)),
-                    DataType::$view => Ok($reader::View(slots.downcast(&wanted)?)),
-                    _ => Ok($reader::$usual(slots.downcast(&wanted)?)),
-                }
+                let wanted = DataType::$usual;
+                let array = match slots.array().data_type() {
+                    DataType::$large => $array::Large(slots.downcast(&wanted)?),
+                    DataType::$view => $array::View(slots.downcast(&wanted)?),
+                    _ => $array::Usual(slots.downcast(&wanted)?),
+                };
+                Ok($reader { array, start: 0 })
             }
 
             #[inline]
             fn at(&self, row: usize) -> &'a $borrowed {
-                match self {
-                    $reader::$usual(array) => array.value(row),
-                    $reader::Large(array) => array.value(row),
-                    $reader::View(array) => array.value(row),
+                let row = self.start + row;
+                match self.array {
+                    $array::Usual(array) => array.value(row),
+                    $array::Large(array) => array.value(row),
+                    $array::View(array) => array.value(row),
                 }
             }
         }
@@ -80,8 +89,9 @@ macro_rules! read_as {
                     $reader::of(slots)
                 }
 
-                fn narrowed(&self, _: usize) -> Self {
-                    *self
+                #[inline]
+                fn part(&self, rows: Range<usize>) -> Self {
+                    $reader { array: self.array, start: self.start + rows.start }
                 }
 
                 #[inline]
