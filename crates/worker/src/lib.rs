@@ -11,19 +11,25 @@
 //!                                    one thread an execution: your function
 //! ```
 //!
-//! The smallest worker:
+//! A worker:
 //!
 //! ```no_run
 //! use std::process::ExitCode;
-//! use anyudf_worker::{Worker, map};
+//! use anyudf_worker::{Worker, udf};
+//!
+//! /// Degrees Celsius in degrees Fahrenheit.
+//! #[udf]
+//! fn fahrenheit(celsius: f64) -> f64 {
+//!     celsius * 1.8 + 32.0
+//! }
 //!
 //! fn main() -> ExitCode {
-//!     Worker::new().with(map("echo").returns_input().over(|batch, out| out.emit(batch))).run()
+//!     Worker::new().with(fahrenheit).run()
 //! }
 //! ```
 //!
 //! # Four ways to write a function
-//! - `#[udf]` makes one of an ordinary function over rows; [`rows`] has the types that it can take and return.
+//! - [`#[udf]`](udf) makes one of an ordinary function; [`rows`] has the types that it can take and return.
 //! - [`scalar`] and [`map`] make one from a closure over Arrow arrays.
 //! - [`Function`] is full control: it sees everything in Init, emits when it likes, is told when it is cancelled.
 //! - [`RawFunction`] sees bytes, for data that is not Arrow.
@@ -81,6 +87,11 @@ mod tester;
 pub mod bundled;
 
 pub mod rows;
+
+/// The version of Arrow that functions are written against.
+pub use arrow;
+/// The version of `chrono` whose dates and times functions take.
+pub use chrono;
 
 pub use anyudf_arrow::catalog::Entry;
 pub use anyudf_grpc::{Endpoint, EndpointError};

@@ -164,13 +164,14 @@ impl Column<bool> for BoolColumn {
     /// 64 at a time: writing single bits costs more than most functions.
     #[inline(always)]
     fn fill(&mut self, count: usize, mut value: impl FnMut(usize) -> bool) {
-        for start in (0..count).step_by(64) {
-            let bits = 64.min(count - start);
-            let mut word = 0_u64;
-            for bit in 0..bits {
-                word |= u64::from(value(start + bit)) << bit;
-            }
-            self.0.push_word(word, bits);
+        let mut word_of =
+            |start: usize, bits: usize| (0..bits).fold(0, |word, bit| word | u64::from(value(start + bit)) << bit);
+        let whole = count / 64 * 64;
+        for start in (0..whole).step_by(64) {
+            self.0.push_word(word_of(start, 64), 64);
+        }
+        if whole < count {
+            self.0.push_word(word_of(whole, count - whole), count - whole);
         }
     }
 

@@ -185,7 +185,7 @@ impl<'a> Rows<'a> {
         let readers = readers.map_err(|refusal| refusal.into_error(self.before))?;
         let mut into = Gathered::<R::Value>::with_capacity(self.rows, R::NULLABLE);
         let (mut start, mut block) = (0, self.check.map_or(self.rows, |_| FIRST_BLOCK));
-        let mut began = Instant::now();
+        let mut began = self.check.map(|_| Instant::now());
         while start < self.rows {
             let end = self.rows.min(start.saturating_add(block));
             let mut run = Run { readers: &readers, before: self.before, into: &mut into, function: &mut function };
@@ -199,13 +199,13 @@ impl<'a> Rows<'a> {
             self.check.map_or(Ok(()), |check| check())?;
             start = end;
             let now = Instant::now();
-            let time = now.duration_since(began).max(Duration::from_nanos(1));
+            let time = now.duration_since(began.unwrap_or(now)).max(Duration::from_nanos(1));
             block = match BLOCK_TIME.as_nanos() / time.as_nanos() {
                 // Too slow, by far or a little.
                 0 => (block / 2).max(1),
                 more => block.saturating_mul(usize::try_from(more).unwrap_or(MOST_GROWTH).min(MOST_GROWTH)),
             };
-            began = now;
+            began = Some(now);
         }
         into.finish(nulls)
     }
