@@ -10,9 +10,8 @@ use crate::support::{Place, rows, text};
 mod template;
 
 /// The functions of the template, for the worker that the tests start.
-pub(crate) fn functions() -> [anyudf_worker::Definition; 2] {
-    use anyudf_worker::IntoDefinition;
-    [template::fahrenheit.into_definition(), template::occurrences.into_definition()]
+pub(crate) fn functions() -> Vec<anyudf_worker::Definition> {
+    template::worker().functions().cloned().collect()
 }
 
 #[test]
@@ -64,4 +63,37 @@ fn the_functions_of_a_new_worker_run() {
     fs::write(&input, lines.join("\n")).expect("it can be written");
     let ran = run("occurrences", "text,word");
     ran.failed(1, &["`occurrences`", "row 1", "an empty word is everywhere"]);
+}
+
+/// The face's own macros name paths of the face.
+#[test]
+fn the_prelude_has_all_that_an_author_needs() {
+    use anyudf::prelude::*;
+
+    #[derive(UdfStruct)]
+    struct Place<'a> {
+        name: &'a str,
+        price: Option<Decimal<9, 2>>,
+    }
+
+    #[udf(map)]
+    fn places(names: Vec<String>) -> Vec<String> {
+        names
+    }
+
+    #[udf]
+    fn label(name: &str, cents: i64) -> Place<'_> {
+        Place { name, price: Decimal::new(i128::from(cents)) }
+    }
+
+    #[udf(batch)]
+    fn negated(numbers: &anyudf::worker::arrow::array::BooleanArray) -> anyudf::worker::arrow::array::BooleanArray {
+        numbers.iter().map(|is| is.map(|is| !is)).collect()
+    }
+
+    assert_eq!(label("a", 150).price.map(|price| price.to_string()).as_deref(), Some("1.50"));
+    assert_eq!(label("a", 1).name, "a");
+    assert_eq!(places(vec!["b".into()]), ["b"]);
+    let worker = Worker::new().with(places).with(label).with(negated);
+    assert_eq!(worker.functions().map(Definition::kind).collect::<Vec<_>>(), [Kind::Scalar, Kind::Scalar, Kind::Map]);
 }

@@ -19,8 +19,13 @@ fn occurrences(text: &str, word: &str) -> Result<i64, String> {
     Ok(text.matches(word).count() as i64)
 }
 
+/// All that this worker offers.
+pub(crate) fn worker() -> Worker {
+    Worker::new().with(fahrenheit).with(occurrences)
+}
+
 fn main() -> ExitCode {
-    Worker::new().with(fahrenheit).with(occurrences).run()
+    worker().run()
 }
 
 #[cfg(test)]
