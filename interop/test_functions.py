@@ -146,7 +146,7 @@ def test_r10_count_rows(stream):
 def test_c9_r6_the_catalog(stream):
     """The list of functions is a table function itself; a schema within it is an encapsulated message."""
     schema, [catalog], _ = call(stream, init("catalog"))
-    assert schema.names == ["name", "kind", "arguments", "result", "help", "version"]
+    assert schema.names == ["name", "kind", "arguments", "result", "help", "version", "aliases", "volatility"]
     functions = {row["name"]: row for row in catalog.to_pylist()}
     assert {name: row["kind"] for name, row in functions.items()} == {
         "count_rows": "aggregate",
@@ -158,6 +158,7 @@ def test_c9_r6_the_catalog(stream):
     arguments = ipc.read_schema(pa.py_buffer(functions["distance_miles"]["arguments"]))
     assert arguments.names == ["lat1", "lon1", "lat2", "lon2"]
     assert functions["echo_batches"]["arguments"] is None
+    assert {(row["volatility"], tuple(row["aliases"])) for row in functions.values()} == {("immutable", ())}
     assert all(row["help"] for row in functions.values())
 
 

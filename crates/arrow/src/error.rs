@@ -63,6 +63,11 @@ impl Error {
         Error::new(Kind::TooLarge, "ARROW_DICTIONARIES_TOO_LARGE", text)
     }
 
+    /// A batch that is no list of functions.
+    pub(crate) fn catalog(text: impl Into<String>) -> Self {
+        Error::new(Kind::Malformed, "CATALOG_MALFORMED", text)
+    }
+
     /// A panic of a library below us was caught; `payload` is what it panicked with.
     pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Self {
         let said = payload
@@ -82,6 +87,11 @@ impl Error {
     pub(crate) fn within(mut self, name: &str) -> Self {
         self.0.path.push(name.to_owned());
         self
+    }
+
+    /// The same error, its text led by what it is about.
+    pub(crate) fn led_by(self, what: impl fmt::Display) -> Self {
+        Error::new(self.0.kind, self.0.condition, format!("{what}: {self}"))
     }
 
     /// Whose fault it is, roughly.

@@ -14,6 +14,9 @@
 //! sides know from Init. Each message can be understood by itself. A peer may also send a Schema first, several batches,
 //! deltas, compressed bodies and an end-of-stream marker.
 //!
+//! # What a worker offers
+//! [`catalog`] is the table in which a worker lists its functions, and both ends of it.
+//!
 //! # What it costs
 //! Out, nothing large is copied: a message is made of the batch's own buffers. In, nothing is copied if the message lies
 //! at a multiple of [`ALIGNMENT`], and each number once if it does not.
@@ -34,6 +37,8 @@ mod layout;
 mod message;
 mod schema;
 mod validate;
+
+pub mod catalog;
 
 pub use decode::Decoder;
 pub use encode::{Encoded, Encoder, Messages};

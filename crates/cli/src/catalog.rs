@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow, bail};
-use anyudf_arrow::decode_schema;
+use anyhow::{Context as _, bail};
+use anyudf_arrow::catalog::decode;
 use anyudf_engine::{Dispatcher, Init};
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use bytes::Bytes;
 
-pub(crate) use anyudf_worker::Kind;
+pub(crate) use anyudf_arrow::catalog::{Entry, Kind};
 
 use crate::failure::{Failure, Result};
 use crate::names;
@@ -17,23 +17,10 @@ use crate::names;
 /// More functions than this are no catalog, but a worker that does not stop.
 const MOST: usize = 100_000;
 
-/// A function as its worker describes it.
-#[derive(Clone, Debug)]
-pub(crate) struct Function {
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
-    /// The arguments with names and types; `None` when it takes any columns.
-    pub(crate) arguments: Option<SchemaRef>,
-    /// What it returns; `None` when that depends on the input.
-    pub(crate) result: Option<SchemaRef>,
-    pub(crate) help: String,
-    pub(crate) version: String,
-}
-
 /// The functions of a worker, in its order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Catalog {
-    pub(crate) functions: Vec<Function>,
+    pub(crate) functions: Vec<Entry>,
 }
 
 impl Catalog {
@@ -78,13 +65,16 @@ impl Catalog {
         Ok(Some(batches))
     }
 
-    /// The function of this name.
+    /// The function of this name, or else the first that has it as an alias.
     ///
     /// # Errors
     /// The name is unknown; says which ones are near.
-    pub(crate) fn find(&self, name: &str) -> Result<&Function> {
-        self.functions.iter().find(|function| function.name == name).ok_or_else(|| {
-            let known = self.functions.iter().map(|function| function.name.as_str());
+    pub(crate) fn find(&self, name: &str) -> Result<&Entry> {
+        let functions = self.functions.iter();
+        let found = functions.clone().find(|function| function.name == name);
+        found.or_else(|| functions.clone().find(|function| function.is_called(name))).ok_or_else(|| {
+            let known = functions.flat_map(|function| [&function.name].into_iter().chain(&function.aliases));
+            let known = known.map(String::as_str);
             let suggestion = names::suggest(name, known, "its functions");
             Failure::usage(format_args!(
                 "the worker has no function `{name}`{suggestion} (`anyudf functions` lists all)"
@@ -96,80 +86,53 @@ impl Catalog {
         if self.functions.len() + batch.num_rows() > MOST {
             bail!("it has more than {MOST} functions");
         }
-        let column = |name| batch.column_by_name(name).ok_or_else(|| anyhow!("it lacks the column {name}"));
-        let text = |name| {
-            let column = column(name)?;
-            column.as_string_opt::<i32>().ok_or_else(|| anyhow!("{name} is {}, not Utf8", column.data_type()))
-        };
-        let schemas = |name| {
-            let column = column(name)?;
-            column.as_binary_opt::<i32>().ok_or_else(|| anyhow!("{name} is {}, not Binary", column.data_type()))
-        };
-        let (names, kinds, helps) = (text("name")?, text("kind")?, text("help")?);
-        let (versions, arguments, results) = (text("version")?, schemas("arguments")?, schemas("result")?);
-        for row in 0..batch.num_rows() {
-            let name = names.value(row).to_owned();
-            let schema = |schemas: &arrow::array::BinaryArray| match schemas.is_valid(row) {
-                true => decode_schema(&Bytes::copy_from_slice(schemas.value(row))).map(Some),
-                false => Ok(None),
-            };
-            let kind = kinds.value(row);
-            let Ok(kind) = kind.parse::<Kind>() else {
-                tracing::warn!(function = name, kind, "left out: a kind that this release does not know");
-                continue;
-            };
-            let read = |schemas, what| schema(schemas).with_context(|| format!("the {what} of `{name}`"));
-            let (arguments, result) = (read(arguments, "arguments")?, read(results, "result")?);
-            let (help, version) = (helps.value(row).to_owned(), versions.value(row).to_owned());
-            self.functions.push(Function { name, kind, arguments, result, help, version });
+        let decoded = decode(batch)?;
+        for function in &decoded.unknown {
+            let (function, kind) = (&function.name, &function.kind);
+            tracing::warn!(function, kind, "left out: a kind that this release does not know");
         }
+        self.functions.extend(decoded.entries);
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use anyudf_arrow::encode_schema;
-    use arrow::array::{ArrayRef, BinaryArray, StringArray};
-    use arrow::datatypes::{DataType, Field};
+    use anyudf_arrow::catalog::encode;
+    use arrow::array::{ArrayRef, StringArray};
 
     use super::*;
 
-    fn batch(names: &[&str], kinds: &[&str], arguments: &[Option<&[u8]>]) -> RecordBatch {
-        let text = |values: &[&str]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
-        let blank = vec![""; names.len()];
-        let schemas = |values: Vec<Option<&[u8]>>| Arc::new(BinaryArray::from(values)) as ArrayRef;
-        RecordBatch::try_from_iter([
-            ("name", text(names)),
-            ("kind", text(kinds)),
-            ("arguments", schemas(arguments.to_vec())),
-            ("result", schemas(vec![None; names.len()])),
-            ("help", text(&blank)),
-            ("version", text(&blank)),
-        ])
-        .expect("columns of one length")
+    fn names(catalog: &Catalog) -> Vec<&str> {
+        catalog.functions.iter().map(|function| &*function.name).collect()
     }
 
     #[test]
     fn functions_of_unknown_kinds_are_left_out() {
-        let schema = encode_schema(&Schema::new(vec![Field::new("x", DataType::Float64, true)]));
+        let text = |values: &[&str]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
+        let columns = [("name", text(&["f", "g", "h"])), ("kind", text(&["scalar", "oracle", "map"]))];
         let mut catalog = Catalog::default();
-        let arguments = [Some(&schema[..]), None, None];
-        catalog.add(&batch(&["f", "g", "h"], &["scalar", "oracle", "map"], &arguments)).expect("a catalog");
-        let names: Vec<_> = catalog.functions.iter().map(|function| &*function.name).collect();
-        assert_eq!(names, ["f", "h"]);
-        assert_eq!(catalog.functions[0].arguments.as_ref().map(|schema| schema.field(0).name().as_str()), Some("x"));
-        assert!(catalog.functions[1].arguments.is_none());
+        catalog.add(&RecordBatch::try_from_iter(columns).expect("columns of one length")).expect("a catalog");
+        assert_eq!(names(&catalog), ["f", "h"]);
     }
 
     #[test]
     fn what_is_no_catalog_is_an_error_that_says_where() {
+        let nameless = encode([&Entry::new("f", Kind::Scalar)]).project(&[1, 2]).expect("columns");
+        let error = Catalog::default().add(&nameless).expect_err("no names");
+        assert_eq!(error.to_string(), "it lacks the column name");
+    }
+
+    #[test]
+    fn an_alias_finds_its_function_unless_another_has_the_name() {
+        let (mut f, g) = (Entry::new("f", Kind::Scalar), Entry::new("g", Kind::Map));
+        f.aliases = vec!["g".into(), "great".into()];
         let mut catalog = Catalog::default();
-        let error = catalog.add(&batch(&["f"], &["scalar"], &[Some(b"rubbish")])).expect_err("no schema");
-        assert!(format!("{error:#}").contains("the arguments of `f`"), "{error:#}");
-        let nameless = batch(&["f"], &["scalar"], &[None]).project(&[1, 2]).expect("columns");
-        assert_eq!(catalog.add(&nameless).expect_err("no names").to_string(), "it lacks the column name");
+        catalog.add(&encode([&f, &g])).expect("a catalog");
+        assert_eq!(names(&catalog), ["f", "g"]);
+        assert_eq!(catalog.find("great").expect("an alias"), &f);
+        assert_eq!(catalog.find("g").expect("a name"), &g);
+        let Err(Failure::Usage(error)) = catalog.find("graet") else { panic!("there is none") };
+        assert!(error.to_string().contains("did you mean `great`"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use clap::Args;
 use serde::Serialize;
 
-use crate::catalog::{Catalog, Function};
+use crate::catalog::{Catalog, Entry};
 use crate::failure::{Failure, Result, unprinted};
 use crate::io::Io;
 use crate::start::StartArguments;
@@ -48,7 +48,9 @@ pub(crate) fn functions(arguments: &FunctionsArguments) -> Result {
 #[derive(Serialize)]
 struct Line<'a> {
     name: &'a str,
+    aliases: &'a [String],
     kind: &'static str,
+    volatility: &'static str,
     arguments: Option<Vec<Column>>,
     result: Option<Vec<Column>>,
     help: &'a str,
@@ -71,18 +73,26 @@ fn json(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
         };
         schema.fields().iter().map(column).collect()
     };
-    for Function { name, kind, arguments, result, help, version } in &catalog.functions {
-        let (arguments, result) = (arguments.as_ref().map(columns), result.as_ref().map(columns));
-        let line = Line { name, kind: kind.name(), arguments, result, help, version };
+    for function in &catalog.functions {
+        let line = Line {
+            name: &function.name,
+            aliases: &function.aliases,
+            kind: function.kind.name(),
+            volatility: function.volatility.name(),
+            arguments: function.arguments.as_ref().map(columns),
+            result: function.result.as_ref().map(columns),
+            help: &function.help,
+            version: &function.version,
+        };
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
     }
     Ok(())
 }
 
-/// One line of columns and, so that long arguments do not push it off the screen, the help below.
+/// One line of columns and, so that long arguments do not push them off the screen, the help and other names below.
 fn table(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
-    let mut cells = vec![["NAME", "KIND", "ARGUMENTS", "RESULT"].map(String::from)];
-    for Function { name, kind, arguments, result, .. } in &catalog.functions {
+    let mut cells = vec![["NAME", "KIND", "VOLATILITY", "ARGUMENTS", "RESULT"].map(String::from)];
+    for Entry { name, kind, volatility, arguments, result, .. } in &catalog.functions {
         let arguments = arguments.as_ref().map_or("any columns".into(), named);
         let result = match result {
             Some(schema) if schema.fields().is_empty() => "none".into(),
@@ -92,17 +102,20 @@ fn table(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
             Some(schema) => named(schema),
             None => "depends on the input".into(),
         };
-        cells.push([name.clone(), kind.to_string(), arguments, result]);
+        cells.push([name.clone(), kind.to_string(), volatility.to_string(), arguments, result]);
     }
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    for (row, [name, kind, arguments, result]) in cells.iter().enumerate() {
-        let [a, b, c] = widths;
-        writeln!(out, "{name:a$}  {kind:b$}  {arguments:c$}  {result}")?;
+    let widths = [width(0), width(1), width(2), width(3)];
+    for (row, [name, kind, volatility, arguments, result]) in cells.iter().enumerate() {
+        let [a, b, c, d] = widths;
+        writeln!(out, "{name:a$}  {kind:b$}  {volatility:c$}  {arguments:d$}  {result}")?;
         if let Some(function) = row.checked_sub(1).map(|function| &catalog.functions[function]) {
             let help = function.help.lines().next().unwrap_or_default();
             if !help.is_empty() {
                 writeln!(out, "    {help}")?;
+            }
+            if !function.aliases.is_empty() {
+                writeln!(out, "    also called {}", function.aliases.join(", "))?;
             }
         }
     }
@@ -120,6 +133,7 @@ fn named(schema: &SchemaRef) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use anyudf_arrow::catalog::Volatility;
     use arrow::datatypes::{DataType, Field, Schema};
     use expect_test::expect;
 
@@ -131,21 +145,15 @@ mod tests {
             let fields: Vec<_> = names.iter().map(|name| Field::new(*name, DataType::Float64, true)).collect();
             Some(Arc::new(Schema::new(fields)) as SchemaRef)
         };
-        let function = |name: &str, kind, arguments, result, help: &str| Function {
-            name: name.into(),
-            kind,
-            arguments,
-            result,
-            help: help.into(),
-            version: "1".into(),
-        };
-        Catalog {
-            functions: vec![
-                function("hypot", Kind::Scalar, schema(&["x", "y"]), schema(&["hypot"]), "The long side.\nMore."),
-                function("shuffle", Kind::Map, None, None, ""),
-                function("series", Kind::Table, schema(&[]), schema(&["n"]), "Numbers"),
-            ],
-        }
+        let mut hypot = Entry::new("hypot", Kind::Scalar);
+        hypot.aliases = vec!["pythagoras".into(), "long_side".into()];
+        hypot.volatility = Volatility::Immutable;
+        (hypot.arguments, hypot.result) = (schema(&["x", "y"]), schema(&["hypot"]));
+        hypot.help = "The long side.\nMore.".into();
+        let mut series = Entry::new("series", Kind::Table);
+        (series.arguments, series.result) = (schema(&[]), schema(&["n"]));
+        series.help = "Numbers".into();
+        Catalog { functions: vec![hypot, Entry::new("shuffle", Kind::Map), series] }
     }
 
     #[test]
@@ -153,11 +161,12 @@ mod tests {
         let mut out = Vec::new();
         table(&catalog(), &mut out).expect("memory");
         expect![[r#"
-            NAME     KIND    ARGUMENTS             RESULT
-            hypot    scalar  x Float64, y Float64  Float64
+            NAME     KIND    VOLATILITY  ARGUMENTS             RESULT
+            hypot    scalar  immutable   x Float64, y Float64  Float64
                 The long side.
-            shuffle  map     any columns           depends on the input
-            series   table   -                     n Float64
+                also called pythagoras, long_side
+            shuffle  map     volatile    any columns           depends on the input
+            series   table   volatile    -                     n Float64
                 Numbers
         "#]]
         .assert_eq(&String::from_utf8(out).expect("UTF-8"));
@@ -171,6 +180,8 @@ mod tests {
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         assert_eq!(lines[0]["arguments"][1]["type"], "Float64");
+        assert_eq!(lines[0]["aliases"][1], "long_side");
+        assert_eq!((&lines[0]["volatility"], &lines[1]["volatility"]), (&"immutable".into(), &"volatile".into()));
         assert_eq!(lines[1]["arguments"], serde_json::Value::Null);
         assert_eq!(lines[2]["kind"], "table");
     }

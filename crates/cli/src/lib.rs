@@ -1,4 +1,4 @@
-//! The commands behind the binary `anyudf`: `worker`, `run`, `functions`, `spec`, `conformance`, `engine`, `bench`.
+//! The commands behind the binary `anyudf`: `worker`, `run`, `functions`, `new`, `spec`, `conformance`, `engine`, `bench`.
 //!
 //! This crate is *not* a library to build on: its one function is what the binary calls. What the commands do is done by
 //! `anyudf-engine` and `anyudf-worker`, which are.
@@ -14,6 +14,8 @@ mod arguments;
 mod run;
 
 mod functions;
+
+mod new;
 
 mod spec;
 

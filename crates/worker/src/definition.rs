@@ -1,9 +1,9 @@
 //! What a worker says about a function, and how it is opened.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
+use anyudf_arrow::catalog::{Entry, takes};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::adapter::adapt;
@@ -12,60 +12,7 @@ use crate::function::Function;
 use crate::invocation::Invocation;
 use crate::raw::Opened;
 
-/// What a function does with rows. An engine tells by it how the function may be called.
-///
-/// ```
-/// use anyudf_worker::Kind;
-///
-/// assert_eq!("table".parse::<Kind>()?, Kind::Table);
-/// let error = "oracle".parse::<Kind>().unwrap_err();
-/// assert_eq!(error.to_string(), "`oracle` is no kind of function; there are scalar, map, table, aggregate");
-/// # Ok::<(), anyudf_worker::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Row for row: one column out, as long as the batch that came in, in the same order.
-    Scalar,
-    /// Batches in, any batches out.
-    Map,
-    /// No input, any batches out: a generator.
-    Table,
-    /// Batches in, a result at the end.
-    Aggregate,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 4] = [Kind::Scalar, Kind::Map, Kind::Table, Kind::Aggregate];
-
-    /// As the catalog writes it, such as `scalar`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Scalar => "scalar",
-            Kind::Map => "map",
-            Kind::Table => "table",
-            Kind::Aggregate => "aggregate",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Kind {
-    type Err = Error;
-
-    /// Reads what [`Kind::name`] writes.
-    fn from_str(name: &str) -> Result<Self> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
-            let known = Kind::ALL.map(Kind::name).join(", ");
-            Error::misuse(format_args!("`{name}` is no kind of function; there are {known}"))
-        })
-    }
-}
+pub use anyudf_arrow::catalog::{Kind, Volatility};
 
 type Open = dyn Fn(&Definition, &Invocation) -> Result<Opened> + Send + Sync;
 
@@ -75,12 +22,7 @@ type Open = dyn Fn(&Definition, &Invocation) -> Result<Opened> + Send + Sync;
 /// closure.
 #[derive(Clone)]
 pub struct Definition {
-    name: String,
-    kind: Kind,
-    arguments: Option<SchemaRef>,
-    result: Option<SchemaRef>,
-    help: String,
-    version: String,
+    entry: Entry,
     open: Arc<Open>,
 }
 
@@ -94,69 +36,85 @@ impl Definition {
         open: impl Fn(&Invocation) -> Result<F> + Send + Sync + 'static,
     ) -> Self {
         let open = move |definition: &Definition, invocation: &Invocation| adapt(definition, invocation, &open);
-        Definition {
-            name: name.into(),
-            kind,
-            arguments: None,
-            result: None,
-            help: String::new(),
-            version: String::new(),
-            open: Arc::new(open),
-        }
+        Definition { entry: Entry::new(name, kind), open: Arc::new(open) }
     }
 
     /// The same with these columns as arguments, in this order. Unset, any columns are taken.
     pub fn arguments<N: Into<String>>(mut self, arguments: impl IntoIterator<Item = (N, DataType)>) -> Self {
-        self.arguments = Some(schema_of(arguments));
+        self.entry.arguments = Some(schema_of(arguments));
         self
     }
 
     /// The same with these columns as result. Unset, the result depends on the input.
     pub fn returns<N: Into<String>>(mut self, columns: impl IntoIterator<Item = (N, DataType)>) -> Self {
-        self.result = Some(schema_of(columns));
+        self.entry.result = Some(schema_of(columns));
+        self
+    }
+
+    /// The same with what is known of its arguments and its result.
+    pub(crate) fn fields(mut self, arguments: Option<Vec<Field>>, result: Option<SchemaRef>) -> Self {
+        self.entry.arguments = arguments.map(|arguments| Arc::new(Schema::new(arguments)) as SchemaRef);
+        self.entry.result = result;
         self
     }
 
     /// The same with one line of help.
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = help.into();
+        self.entry.help = help.into();
+        self
+    }
+
+    /// The same with other names that a payload may call it by. A function of that name comes before an alias.
+    pub fn aliases<N: Into<String>>(mut self, aliases: impl IntoIterator<Item = N>) -> Self {
+        self.entry.aliases = aliases.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same with a promise about its results. Unset, nothing is assumed: [`Volatility::Volatile`].
+    pub fn volatility(mut self, volatility: Volatility) -> Self {
+        self.entry.volatility = volatility;
         self
     }
 
     /// The same with a version of the function, in whatever scheme its author has.
     pub fn version(mut self, version: impl Into<String>) -> Self {
-        self.version = version.into();
+        self.entry.version = version.into();
         self
     }
 
     /// The name that a payload calls it by.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.entry.name
     }
 
     /// What it does with rows.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.entry.kind
     }
 
     /// Names and types of its arguments; `None` when it takes any columns.
     pub fn argument_schema(&self) -> Option<&SchemaRef> {
-        self.arguments.as_ref()
+        self.entry.arguments.as_ref()
     }
 
     /// Its result; `None` when it depends on the input.
     pub fn result_schema(&self) -> Option<&SchemaRef> {
-        self.result.as_ref()
+        self.entry.result.as_ref()
     }
 
     /// One line of help.
     pub fn help_text(&self) -> &str {
-        &self.help
+        &self.entry.help
     }
 
     /// The function's version.
     pub fn version_text(&self) -> &str {
-        &self.version
+        &self.entry.version
+    }
+
+    /// All that the catalog says of it.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
     }
 
     /// Opens an execution.
@@ -166,12 +124,12 @@ impl Definition {
 
     /// Whether columns are what the function takes: as many, and of the same types.
     pub(crate) fn check_arguments(&self, columns: &Schema) -> Result<()> {
-        let Some(arguments) = &self.arguments else { return Ok(()) };
+        let Some(arguments) = &self.entry.arguments else { return Ok(()) };
         let (given, wanted) = (columns.fields(), arguments.fields());
         if given.len() != wanted.len() {
             let text = format!(
                 "`{}` takes {}: {}; it was given {}: {}",
-                self.name,
+                self.entry.name,
                 count(wanted.len(), "argument"),
                 list(wanted),
                 count(given.len(), "column"),
@@ -180,12 +138,12 @@ impl Definition {
             return Err(Error::user(text).with_class("WRONG_ARGUMENT_COUNT"));
         }
         for (position, (given, wanted)) in given.iter().zip(wanted).enumerate() {
-            if !given.data_type().equals_datatype(wanted.data_type()) {
+            if !takes(wanted, given.data_type()) {
                 let text = format!(
                     "argument {} (`{}`) of `{}` must be {}, but column `{}` is {}; cast the column",
                     position + 1,
                     wanted.name(),
-                    self.name,
+                    self.entry.name,
                     wanted.data_type(),
                     given.name(),
                     given.data_type()
@@ -217,15 +175,7 @@ fn schema_of<N: Into<String>>(columns: impl IntoIterator<Item = (N, DataType)>) 
 
 impl fmt::Debug for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Definition { name, kind, arguments, result, help, version, open: _ } = self;
-        f.debug_struct("Definition")
-            .field("name", name)
-            .field("kind", kind)
-            .field("arguments", arguments)
-            .field("result", result)
-            .field("help", help)
-            .field("version", version)
-            .finish_non_exhaustive()
+        f.debug_struct("Definition").field("entry", &self.entry).finish_non_exhaustive()
     }
 }
 

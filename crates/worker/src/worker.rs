@@ -122,12 +122,18 @@ fn open(functions: &BTreeMap<String, Definition>, invocation: &mut Invocation) -
         let text = format!("the payload is no JSON like {{\"function\": \"name\", \"options\": {{}}}}: {error}");
         Error::protocol("INVALID_PAYLOAD", text)
     })?;
-    let Some(definition) = functions.get(&payload.function) else {
-        let names: Vec<_> = functions.keys().map(String::as_str).collect();
+    let Some(definition) = find(functions, &payload.function) else {
+        let aliases = functions.values().flat_map(|function| &function.entry().aliases);
+        let names: Vec<_> = functions.keys().chain(aliases).map(String::as_str).collect();
         return Err(unknown(&payload.function, &names));
     };
     invocation.set_options(payload.options);
     definition.open(invocation)
+}
+
+/// The function of this name, or else one that has it as an alias.
+fn find<'a>(functions: &'a BTreeMap<String, Definition>, name: &str) -> Option<&'a Definition> {
+    functions.get(name).or_else(|| functions.values().find(|function| function.entry().is_called(name)))
 }
 
 /// How many names an error lists when none is near.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use anyudf_arrow::{Decoder, Encoder, Limits, decode_schema, encode_schema};
 use anyudf_protocol::{Blame, Counter, wire};
-use anyudf_worker::{Definition, Error, Function, Kind, Output, Result, Worker, map, scalar};
+use anyudf_worker::{Definition, Error, Function, Kind, Output, Result, Volatility, Worker, map, scalar};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
 };
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
 use support::{Client, Dialogue, Served, init};
 
@@ -205,26 +205,55 @@ async fn c10_hostile_bytes_are_protocol_errors() {
     }
 }
 
-/// C9: the catalog is a table function: names, kinds, and schemas as IPC messages.
+/// C9: the catalog is a table function: names, kinds, schemas, and what may be assumed.
 #[tokio::test]
 async fn c9_the_catalog_lists_functions() {
-    let (_served, client) = served(Worker::bundled()).await;
+    let other_names = map("other_names").returns_input().over(|batch, out| out.emit(batch)).aliases(["alias"]);
+    let (_served, client) = served(Worker::bundled().with(other_names)).await;
     let (batches, _) = Caller::open(&client, init("catalog")).await.finish().await;
     let [catalog] = &batches[..] else { panic!("one batch, not {}", batches.len()) };
-    let text =
-        |name: &str| -> Vec<Option<&str>> { catalog.column_by_name(name).unwrap().as_string::<i32>().iter().collect() };
-    let names = text("name");
-    let expected = ["count_rows", "distance_miles", "echo_batches", "explode_words", "generate_series"];
-    assert_eq!(names, expected.map(Some));
-    assert_eq!(text("kind"), ["aggregate", "scalar", "map", "map", "table"].map(Some));
-    assert!(text("help").iter().flatten().all(|help| !help.is_empty()));
-    let schemas = |name: &str| -> &BinaryArray { catalog.column_by_name(name).unwrap().as_binary() };
-    let arguments = decode_schema(&Bytes::copy_from_slice(schemas("arguments").value(1))).unwrap();
+    let entries = anyudf_arrow::catalog::decode(catalog).unwrap().entries;
+    let [count, distance, echo, explode, series, other] = &entries[..] else { panic!("{entries:?}") };
+    let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    let bundled = ["count_rows", "distance_miles", "echo_batches", "explode_words", "generate_series"];
+    assert_eq!(names[..5], bundled);
+    let kinds = [count, distance, echo, explode, series].map(|entry| entry.kind);
+    assert_eq!(kinds, [Kind::Aggregate, Kind::Scalar, Kind::Map, Kind::Map, Kind::Table]);
+    assert!(entries[..5].iter().all(|entry| !entry.help.is_empty()));
+    assert!(entries[..5].iter().all(|entry| entry.volatility == Volatility::Immutable));
+    assert_eq!((other.volatility, &other.aliases[..]), (Volatility::Volatile, &["alias".to_owned()][..]));
+    let arguments = distance.arguments.as_ref().unwrap();
     let names: Vec<_> = arguments.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["lat1", "lon1", "lat2", "lon2"]);
-    let result = decode_schema(&Bytes::copy_from_slice(schemas("result").value(1))).unwrap();
-    assert_eq!(result.field(0).data_type(), &DataType::Float64);
-    assert!(schemas("arguments").is_null(2) && schemas("result").is_null(2));
+    assert_eq!(distance.result.as_ref().unwrap().field(0).data_type(), &DataType::Float64);
+    assert!(echo.arguments.is_none() && echo.result.is_none());
+}
+
+/// R18: an alias calls its function, and a function of that name comes before it.
+#[tokio::test]
+async fn r18_a_function_answers_to_its_aliases() {
+    let tell = |name: &str, number: i32| {
+        let returns = scalar(name).returns(DataType::Int32);
+        returns.over(move |_| Ok(Arc::new(Int32Array::from(vec![number; 1]))))
+    };
+    let worker = Worker::new().with(tell("one", 1).aliases(["two", "uno"])).with(tell("two", 2));
+    let (_served, client) = served(worker).await;
+    let batch = RecordBatch::try_new_with_options(
+        Arc::new(Schema::empty()),
+        Vec::new(),
+        &RecordBatchOptions::new().with_row_count(Some(1)),
+    );
+    let batch = batch.unwrap();
+    for (name, number) in [("one", 1), ("uno", 1), ("two", 2)] {
+        let mut caller = Caller::open(&client, call(name, Some(&batch.schema()))).await;
+        caller.send(&batch);
+        let (batches, _) = caller.finish().await;
+        assert_eq!(batches[0].column(0).as_primitive::<Int32Type>().value(0), number, "{name}");
+    }
+    let mut dialogue = client.execute().await.with_init(call("unos", None));
+    dialogue.play("> init < init[UNKNOWN_FUNCTION]").await;
+    assert!(dialogue.error().message.contains("did you mean uno?"), "{}", dialogue.error().message);
+    dialogue.play("> cancel < cancel").await;
 }
 
 /// R6: a map returns another number of rows than it was given.

@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use super::coerce::{coerce, is_implicit};
-use crate::catalog::{Function, Kind};
+use crate::catalog::{Entry, Kind};
 use crate::failure::{Failure, Result};
 use crate::names;
 
@@ -50,7 +50,7 @@ impl Plan {
     ///
     /// # Errors
     /// Columns that are not there, too many, too few, or of types that do not become the function's by themselves.
-    pub(super) fn new(call: &Call<'_>, function: &Function, input: &Schema) -> Result<Self> {
+    pub(super) fn new(call: &Call<'_>, function: &Entry, input: &Schema) -> Result<Self> {
         let places = places(call.columns, input)?;
         let (fields, arguments) = match (&function.arguments, function.kind) {
             (_, Kind::Table) => (Vec::new(), Vec::new()),
@@ -177,7 +177,7 @@ fn as_they_are(places: &[usize], input: &Schema) -> (Vec<FieldRef>, Vec<Argument
 /// Checks columns against parameters. What is sent has the columns' names and the parameters' types, so that the
 /// worker's errors speak of columns that the user knows.
 fn convert(
-    function: &Function,
+    function: &Entry,
     parameters: &Schema,
     places: &[usize],
     input: &Schema,
@@ -257,16 +257,11 @@ mod tests {
         .expect("columns of one length")
     }
 
-    fn function(kind: Kind, nullable: bool) -> Function {
+    fn function(kind: Kind, nullable: bool) -> Entry {
         let parameter = |name| Field::new(name, DataType::Float64, nullable);
-        Function {
-            name: "f".into(),
-            kind,
-            arguments: Some(Arc::new(Schema::new(vec![parameter("x"), parameter("y")]))),
-            result: None,
-            help: String::new(),
-            version: String::new(),
-        }
+        let mut function = Entry::new("f", kind);
+        function.arguments = Some(Arc::new(Schema::new(vec![parameter("x"), parameter("y")])));
+        function
     }
 
     fn call<'a>(columns: Option<&'a [String]>, options: Option<&'a str>) -> Call<'a> {
@@ -346,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_map_gets_all_columns_unless_told() {
-        let any = Function { arguments: None, ..function(Kind::Map, true) };
+        let any = Entry::new("f", Kind::Map);
         let plan = Plan::new(&call(None, None), &any, input().schema_ref()).expect("a plan");
         assert_eq!(plan.schema.fields(), input().schema().fields());
         let some = columns("id,lat");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 
-use crate::definition::{Definition, Kind};
+use crate::definition::{Definition, Kind, Volatility};
 use crate::error::Result;
 use crate::function::{Function, Output};
 
@@ -16,6 +16,7 @@ pub fn definition() -> Definition {
     Definition::new("count_rows", Kind::Aggregate, |_| Ok(CountRows::default()))
         .returns::<String>([])
         .help("the number of rows, as the result of the whole; no batches come back")
+        .volatility(Volatility::Immutable)
         .version(env!("CARGO_PKG_VERSION"))
 }
 

@@ -6,7 +6,7 @@ use arrow::array::{AsArray, Int64Builder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::closures::map;
-use crate::definition::Definition;
+use crate::definition::{Definition, Volatility};
 use crate::error::Result;
 use crate::function::Output;
 
@@ -22,6 +22,7 @@ pub fn definition() -> Definition {
         .help("one row for each word of a text, with its position from 1")
         .version(env!("CARGO_PKG_VERSION"))
         .over(explode)
+        .volatility(Volatility::Immutable)
 }
 
 fn explode(batch: RecordBatch, out: &mut Output<'_>) -> Result<()> {

@@ -7,7 +7,7 @@ use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::Deserialize;
 
-use crate::definition::{Definition, Kind};
+use crate::definition::{Definition, Kind, Volatility};
 use crate::error::{Error, Result};
 use crate::function::{Function, Output};
 use crate::invocation::Invocation;
@@ -20,6 +20,7 @@ pub fn definition() -> Definition {
         .arguments::<String>([])
         .returns([("value", DataType::Int64)])
         .help("whole numbers from `start` (1) to `stop` in steps of `step` (1); these are options")
+        .volatility(Volatility::Immutable)
         .version(env!("CARGO_PKG_VERSION"))
 }
 
