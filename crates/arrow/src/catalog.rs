@@ -176,10 +176,10 @@ impl Entry {
 /// `true`.
 pub const TAKES_ALIKE: &str = "anyudf.takes_alike";
 
-/// Whether a function takes a column of type `given` for `argument` as it is: it is of the argument's type, items of lists
-/// and structs may be less often null; or the field
+/// Whether a function takes a column of type `given` for `argument` as it is: it is of the argument's type; or the field
 /// has [`TAKES_ALIKE`], and both are text (Utf8, LargeUtf8, Utf8View), both are bytes (Binary, LargeBinary, BinaryView),
-/// or both are timestamps of whatever unit, both with a time zone, whichever, or both without.
+/// both are timestamps of whatever unit, both with a time zone, whichever, or both without, or both are the same lists or
+/// structs, but for items that are never null where they might be.
 ///
 /// ```
 /// use anyudf_arrow::catalog::{TAKES_ALIKE, takes};
@@ -194,14 +194,14 @@ pub const TAKES_ALIKE: &str = "anyudf.takes_alike";
 pub fn takes(argument: &Field, given: &DataType) -> bool {
     use DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, Timestamp, Utf8, Utf8View};
     let wanted = argument.data_type();
-    if wanted.equals_datatype(given) || fits(wanted, given) {
+    if wanted.equals_datatype(given) {
         return true;
     }
     let alike = match (wanted, given) {
         (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View) => true,
         (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => true,
         (Timestamp(_, wanted), Timestamp(_, given)) => wanted.is_some() == given.is_some(),
-        _ => false,
+        _ => fits(wanted, given),
     };
     alike && argument.metadata().get(TAKES_ALIKE).is_some_and(|value| value == "true")
 }
@@ -442,6 +442,21 @@ mod tests {
         let decoded = decode(&batch(&bare)).expect("enough of a catalog");
         assert_eq!(decoded.entries, [Entry::new("f", Kind::Map), Entry::new("g", Kind::Table)]);
         assert_eq!(decoded.entries[0].volatility, Volatility::Volatile);
+    }
+
+    #[test]
+    fn items_may_be_less_often_null() {
+        let list = |nullable| DataType::new_list(DataType::Int32, nullable);
+        let wanted = |data_type, alike: bool| {
+            let metadata = alike.then(|| (TAKES_ALIKE.to_owned(), "true".to_owned()));
+            Field::new("x", data_type, true).with_metadata(metadata.into_iter().collect())
+        };
+        assert!(takes(&wanted(list(true), true), &list(false)));
+        assert!(!takes(&wanted(list(true), false), &list(false)), "nobody said so");
+        assert!(!takes(&wanted(list(false), true), &list(true)), "more often");
+        let within = |name: &str, list| DataType::Struct(vec![Field::new(name, list, true)].into());
+        assert!(takes(&wanted(within("a", list(true)), true), &within("a", list(false))));
+        assert!(!takes(&wanted(within("a", list(true)), true), &within("b", list(false))));
     }
 
     /// R20: a kind that nobody knows yet hides one function; a volatility that nobody knows promises nothing.

@@ -62,6 +62,8 @@ pub(crate) fn expand(item: TokenStream, worker: &TokenStream) -> Result<TokenStr
 
             #[automatically_derived]
             impl<'udf> rows::Reader<'udf, #this> for Reader<'udf> {
+                const TAKES_ALIKE: bool = true;
+
                 fn data_type() -> rows::DataType {
                     rows::struct_of([#((#names, <<#types as rows::Argument<'udf>>::Reader as rows::Reader<'udf, #types>>::data_type())),*])
                 }

@@ -60,6 +60,8 @@ impl<'a, T: Argument<'a>> Argument<'a> for Vec<T> {
 }
 
 impl<'a, T: Argument<'a>> Reader<'a, Vec<T>> for ListReader<'a, T> {
+    const TAKES_ALIKE: bool = true;
+
     fn data_type() -> DataType {
         list_of(T::Reader::data_type())
     }
@@ -92,6 +94,8 @@ pub struct SliceReader<'a, N> {
 }
 
 impl<'a, N: Plain> Reader<'a, &'a [N]> for SliceReader<'a, N> {
+    const TAKES_ALIKE: bool = true;
+
     fn data_type() -> DataType {
         list_of(N::Arrow::DATA_TYPE)
     }
