@@ -46,6 +46,8 @@ mod frames;
 
 mod transcript;
 
+mod budget;
+
 mod wire;
 
 mod splice;

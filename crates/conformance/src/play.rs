@@ -475,7 +475,7 @@ impl<'a> Scene<'a> {
             return Ok(None);
         }
         let heard = match timeout(patience, live.stream.heard.recv()).await {
-            Ok(Some((event, _))) => Heard::from(event),
+            Ok(Some((event, ..))) => Heard::from(event),
             Ok(None) => Heard::Cut("the stream is gone".into()),
             Err(_) => return Ok(None),
         };
@@ -538,7 +538,7 @@ impl<'a> Scene<'a> {
         let mut notes = Vec::new();
         let mut wrong = None;
         for (name, live) in self.streams.iter_mut().filter(|(name, _)| !but.contains(name)) {
-            while let Ok((event, _)) = live.stream.heard.try_recv() {
+            while let Ok((event, ..)) = live.stream.heard.try_recv() {
                 let heard = Heard::from(event);
                 notes.push(format!("{name}< {heard}"));
                 if let Err(rule) = live.said.say(&heard, live.asked) {

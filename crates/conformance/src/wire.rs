@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::answer::{Heard, Status};
+use crate::budget::{Budget, Room};
 use crate::frames::{Frames, Outgoing};
 use crate::splice::{PLACEHOLDER, Splice};
 
@@ -72,6 +73,8 @@ pub(crate) struct Link {
     task: JoinHandle<()>,
     /// Requests have the placeholder of an authority.
     spliced: bool,
+    /// For what the worker sends.
+    pub(crate) budget: Budget,
 }
 
 impl Drop for Link {
@@ -111,7 +114,7 @@ impl Link {
             // How it ended is seen by its streams.
             let _ = connection.await;
         });
-        Ok(Link { requests, task, spliced: dial.authority.is_some() })
+        Ok(Link { requests, task, spliced: dial.authority.is_some(), budget: Budget::default() })
     }
 
     /// Opens a stream.
@@ -121,7 +124,7 @@ impl Link {
         let (response, sender) = requests.send_request(spliced.as_ref().unwrap_or(call).request(), false)?;
         let (tell, heard) = mpsc::unbounded_channel();
         let (reading, reads) = watch::channel(Reading::On);
-        let reader = tokio::spawn(listen(response, tell, reads));
+        let reader = tokio::spawn(listen(response, tell, reads, self.budget.clone()));
         Ok(Stream { out: Outgoing::new(sender), heard, reading, reader })
     }
 
@@ -133,7 +136,7 @@ impl Link {
         let sent = stream.out.send(frame(&message), None).await;
         stream.out.half_close();
         let mut answer = None;
-        while let Some((event, _)) = stream.heard.recv().await {
+        while let Some((event, ..)) = stream.heard.recv().await {
             match event {
                 Event::Message(message) => answer = Some(message),
                 Event::End(status) if status.code == 0 => {
@@ -227,6 +230,19 @@ impl From<Event> for Heard {
     }
 }
 
+impl Event {
+    /// The bytes of its message, if it is one.
+    fn len(&self) -> usize {
+        match self {
+            Event::Message(message) => message.len(),
+            Event::Wrong(_) | Event::End(_) | Event::Cut(_) => 0,
+        }
+    }
+}
+
+/// What came and when, with the room that it takes while nobody has judged it.
+pub(crate) type Said = (Event, Instant, Room);
+
 /// Whether what comes on a stream is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
@@ -243,7 +259,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) out: Outgoing,
-    pub(crate) heard: mpsc::UnboundedReceiver<(Event, Instant)>,
+    pub(crate) heard: mpsc::UnboundedReceiver<Said>,
     reading: watch::Sender<Reading>,
     reader: JoinHandle<()>,
 }
@@ -257,7 +273,7 @@ impl Drop for Stream {
 
 impl Stream {
     /// What the peer says, apart from the stream, so that one can listen while one waits to send.
-    pub(crate) fn take_heard(&mut self) -> mpsc::UnboundedReceiver<(Event, Instant)> {
+    pub(crate) fn take_heard(&mut self) -> mpsc::UnboundedReceiver<Said> {
         std::mem::replace(&mut self.heard, mpsc::unbounded_channel().1)
     }
 
@@ -267,34 +283,50 @@ impl Stream {
     }
 }
 
+/// Where what a stream says goes.
+struct Teller {
+    said: mpsc::UnboundedSender<Said>,
+    budget: Budget,
+}
+
+impl Teller {
+    async fn tell(&self, event: Event) {
+        let at = Instant::now();
+        let room = self.budget.room(event.len()).await;
+        // Nobody listens when the case is over.
+        let _ = self.said.send((event, at, room));
+    }
+}
+
 /// Reads a stream to its end.
 async fn listen(
     response: h2::client::ResponseFuture,
-    tell: mpsc::UnboundedSender<(Event, Instant)>,
+    tell: mpsc::UnboundedSender<Said>,
     mut reads: watch::Receiver<Reading>,
+    budget: Budget,
 ) {
-    let tell = |event| {
-        // Nobody listens when the case is over.
-        let _ = tell.send((event, Instant::now()));
-    };
+    let tell = Teller { said: tell, budget };
     let response = match response.await {
         Ok(response) => response,
-        Err(error) => return tell(Event::Cut(error.to_string())),
+        Err(error) => return tell.tell(Event::Cut(error.to_string())).await,
     };
     let (head, stream) = response.into_parts();
     if let Some(status) = status(&head.headers) {
-        return tell(Event::End(status));
+        return tell.tell(Event::End(status)).await;
     }
     let content_type = head.headers.get("content-type").map_or(&b""[..], HeaderValue::as_bytes);
     if head.status != 200 || !content_type.starts_with(b"application/grpc") {
         let shown = content_type.escape_ascii();
-        return tell(Event::Cut(format!("HTTP status {}, content type `{shown}`: that is no gRPC", head.status)));
+        return tell
+            .tell(Event::Cut(format!("HTTP status {}, content type `{shown}`: that is no gRPC", head.status)))
+            .await;
     }
-    tell(messages(stream, &tell, &mut reads).await);
+    let last = messages(stream, &tell, &mut reads).await;
+    tell.tell(last).await;
 }
 
 /// Tells each message; returns how it ended.
-async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut watch::Receiver<Reading>) -> Event {
+async fn messages(mut stream: RecvStream, tell: &Teller, reads: &mut watch::Receiver<Reading>) -> Event {
     let mut frames = Frames::default();
     loop {
         let Ok(reading) = reads.wait_for(|reading| *reading != Reading::Off).await.map(|reading| *reading) else {
@@ -312,7 +344,7 @@ async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut wat
         let _ = stream.flow_control().release_capacity(piece.len());
         for message in frames.take(piece) {
             match message {
-                Ok(message) => tell(Event::Message(message)),
+                Ok(message) => tell.tell(Event::Message(message)).await,
                 Err(why) => return Event::Wrong(why),
             }
         }

@@ -140,9 +140,13 @@ impl<'a> Scene<'a> {
 
     /// What the server has seen besides streams.
     fn note_connections(&mut self) {
-        let seen = self.server.as_ref().map_or_else(Vec::new, |server| server.shared.seen());
+        let Some(server) = &self.server else { return };
+        let (seen, unjudged) = (server.shared.seen(), server.shared.budget.note());
         for (at, what) in seen {
             self.noted(at, what);
+        }
+        if let Some(unjudged) = unjudged {
+            self.note(format!("-- {unjudged}"));
         }
     }
 
@@ -640,6 +644,8 @@ impl<'a> Scene<'a> {
             while matches!(self.next(&name, Duration::from_millis(1)).await, Ok(Some(_))) {}
         }
         self.at = step;
+        let unjudged = self.server.as_ref().and_then(|server| server.shared.budget.note());
+        besides.extend(unjudged.map(|unjudged| format!("; besides, {unjudged}")));
         let Some(driver) = &mut self.driver else { return failure };
         let ended = match driver.ended() {
             Some(how) if !failure.what.contains("has ended") => format!("; the driver has ended ({how})"),

@@ -14,13 +14,14 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use anyudf_grpc::AnyAuthority;
 use anyudf_protocol::wire;
 
 use crate::answer::Status;
+use crate::budget::{Budget, Room};
 use crate::frames::{Frames, Outgoing};
 use crate::message::Shape;
 use crate::wire::{Dial, EXECUTE, MANAGE, Place};
@@ -28,11 +29,11 @@ use crate::wire::{Dial, EXECUTE, MANAGE, Place};
 /// So much of that is kept.
 const MOST_SEEN: usize = 100;
 
-/// What an engine has sent and no step has judged yet, in bytes: then it is read no further, and the window fills.
-const UNJUDGED: u32 = 96 << 20;
+/// Streams that an engine may have at once on a connection.
+const MOST_STREAMS: u32 = 1_024;
 
-/// What a message takes besides its bytes.
-const OVERHEAD: usize = 256;
+/// What of an unknown path or an error is kept.
+const LONGEST_NOTE: usize = 300;
 
 /// Listens as a worker does. Dropping it cuts all its connections.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     connections: Mutex<Vec<AbortHandle>>,
     /// Connections, their ends, and calls that no worker has.
     seen: Mutex<Vec<(Instant, String)>>,
+    /// For what engines send.
+    pub(crate) budget: Budget,
     /// How many heartbeats were asked for.
     pub(crate) heartbeats: watch::Sender<usize>,
 }
@@ -110,7 +113,7 @@ impl Shared {
     fn see(&self, what: impl Into<String>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() < MOST_SEEN {
-            seen.push((Instant::now(), what.into()));
+            seen.push((Instant::now(), what.into().chars().take(LONGEST_NOTE).collect()));
         }
     }
 
@@ -198,6 +201,7 @@ async fn serve(io: Box<dyn Io>, dial: Dial, shared: Arc<Shared>, accepted: mpsc:
         .initial_window_size(dial.window)
         .initial_connection_window_size(dial.connection_window)
         .max_frame_size(dial.max_frame)
+        .max_concurrent_streams(MOST_STREAMS)
         // More than any window: only the peer is to hold us back.
         .max_send_buffer_size(256 << 20);
     // Some libraries send a socket's path as `:authority`, which h2 refuses (P8).
@@ -217,7 +221,7 @@ async fn serve(io: Box<dyn Io>, dial: Dial, shared: Arc<Shared>, accepted: mpsc:
         match request.uri().path() {
             EXECUTE => {
                 // Nobody waits for it when the case is over.
-                let _ = accepted.send(Stream::new(request, respond));
+                let _ = accepted.send(Stream::new(request, respond, shared.budget.clone()));
             }
             MANAGE => {
                 while calls.try_join_next().is_some() {}
@@ -352,7 +356,7 @@ fn trailers(status: &Status) -> HeaderMap {
 }
 
 /// What came and when, with the room that it takes while nobody has judged it.
-pub(crate) type Said = (Event, Instant, OwnedSemaphorePermit);
+pub(crate) type Said = (Event, Instant, Room);
 
 /// What comes from the engine.
 #[derive(Debug)]
@@ -393,10 +397,10 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Self {
+    fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>, budget: Budget) -> Self {
         let (tell, heard) = mpsc::unbounded_channel();
         let (reading, reads) = watch::channel(Reading::Credited);
-        let reader = tokio::spawn(listen(request.into_body(), tell, reads));
+        let reader = tokio::spawn(listen(request.into_body(), tell, reads, budget));
         Stream { answer: Answer::new(respond), heard, reading, reader }
     }
 
@@ -407,12 +411,15 @@ impl Stream {
 }
 
 /// Reads a stream to its end.
-async fn listen(mut body: RecvStream, tell: mpsc::UnboundedSender<Said>, mut reads: watch::Receiver<Reading>) {
-    let room = Arc::new(Semaphore::new(UNJUDGED as usize));
+async fn listen(
+    mut body: RecvStream,
+    tell: mpsc::UnboundedSender<Said>,
+    mut reads: watch::Receiver<Reading>,
+    budget: Budget,
+) {
     let tell = async |event: Event| {
         let at = Instant::now();
-        let bytes = u32::try_from(event.len() + OVERHEAD).unwrap_or(UNJUDGED).min(UNJUDGED);
-        let room = Arc::clone(&room).acquire_many_owned(bytes).await.expect("it is never closed");
+        let room = budget.room(event.len()).await;
         // Nobody listens when the case is over.
         let _ = tell.send((event, at, room));
     };
@@ -453,4 +460,24 @@ async fn listen(mut body: RecvStream, tell: mpsc::UnboundedSender<Said>, mut rea
         tell(Event::Wrong(why)).await;
     }
     tell(Event::HalfClose).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Call, Link};
+
+    /// P8: gRPC's C core has the path of a Unix socket there, unless it is told otherwise; h2 alone refuses it.
+    #[tokio::test]
+    async fn p8_any_authority_is_taken() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = Place::Unix(dir.path().join("w.sock"));
+        let server = Server::listen(&place, Dial::default()).await.expect("it listens");
+        let authority = Some("tmp%2Fkit%2Fw.sock".to_owned());
+        let link = Link::dial(&place, &Dial { authority, ..Dial::default() }).await.expect("it connects");
+        let heartbeat = Bytes::from_static(b"\x0a\x00");
+        let call = Call { authority: "tmp%2Fkit%2Fw.sock".into(), ..Call::to(MANAGE) };
+        link.unary(&call, heartbeat).await.expect("it is answered");
+        assert_eq!(*server.shared.heartbeats.borrow(), 1);
+    }
 }
