@@ -627,8 +627,10 @@ impl<'a> Scene<'a> {
     async fn explain(&mut self, failure: Failure) -> Failure {
         let step = self.at.clone();
         let mut besides = String::new();
+        // Some never stop.
+        let until = Instant::now() + Duration::from_millis(500);
         // For the transcript; but a line that is no report says more than that something did not come.
-        while self.driver.is_some() && !self.silent {
+        while self.driver.is_some() && !self.silent && Instant::now() < until {
             match self.hear(Duration::from_millis(20)).await {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -641,7 +643,7 @@ impl<'a> Scene<'a> {
         }
         let names: Vec<_> = self.streams.keys().cloned().collect();
         for name in names {
-            while matches!(self.next(&name, Duration::from_millis(1)).await, Ok(Some(_))) {}
+            while matches!(self.next(&name, Duration::from_millis(1)).await, Ok(Some(_))) && Instant::now() < until {}
         }
         self.at = step;
         let unjudged = self.server.as_ref().and_then(|server| server.shared.budget.note());
