@@ -194,7 +194,7 @@ pub const TAKES_ALIKE: &str = "anyudf.takes_alike";
 pub fn takes(argument: &Field, given: &DataType) -> bool {
     use DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, Timestamp, Utf8, Utf8View};
     let wanted = argument.data_type();
-    if wanted.equals_datatype(given) {
+    if same(wanted, given) {
         return true;
     }
     let alike = match (wanted, given) {
@@ -206,12 +206,35 @@ pub fn takes(argument: &Field, given: &DataType) -> bool {
     alike && argument.metadata().get(TAKES_ALIKE).is_some_and(|value| value == "true")
 }
 
+/// Whether two types are equal, fields of structs by name as well: read by place, others would be mistaken for each other.
+fn same(wanted: &DataType, given: &DataType) -> bool {
+    use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView, Map, Struct};
+    let items = |wanted: &FieldRef, given: &FieldRef| same(wanted.data_type(), given.data_type());
+    wanted.equals_datatype(given)
+        && match (wanted, given) {
+            (Struct(wanted), Struct(given)) => {
+                wanted.iter().zip(given).all(|(wanted, given)| wanted.name() == given.name() && items(wanted, given))
+            }
+            (List(wanted), List(given))
+            | (LargeList(wanted), LargeList(given))
+            | (ListView(wanted), ListView(given))
+            | (LargeListView(wanted), LargeListView(given))
+            | (FixedSizeList(wanted, _), FixedSizeList(given, _)) => items(wanted, given),
+            // The names of a map's parts mean nothing.
+            (Map(wanted, _), Map(given, _)) => match (wanted.data_type(), given.data_type()) {
+                (Struct(wanted), Struct(given)) => wanted.iter().zip(given).all(|(wanted, given)| items(wanted, given)),
+                _ => false,
+            },
+            _ => true,
+        }
+}
+
 /// Whether a nested type differs only in that its items are never null where they might be.
 fn fits(wanted: &DataType, given: &DataType) -> bool {
     use DataType::{List, Struct};
     let field = |(wanted, given): (&FieldRef, &FieldRef)| {
         wanted.is_nullable() >= given.is_nullable()
-            && (wanted.data_type().equals_datatype(given.data_type()) || fits(wanted.data_type(), given.data_type()))
+            && (same(wanted.data_type(), given.data_type()) || fits(wanted.data_type(), given.data_type()))
     };
     match (wanted, given) {
         (List(wanted), List(given)) => field((wanted, given)),
@@ -442,6 +465,18 @@ mod tests {
         let decoded = decode(&batch(&bare)).expect("enough of a catalog");
         assert_eq!(decoded.entries, [Entry::new("f", Kind::Map), Entry::new("g", Kind::Table)]);
         assert_eq!(decoded.entries[0].volatility, Volatility::Volatile);
+    }
+
+    #[test]
+    fn fields_of_structs_are_told_by_their_names() {
+        let point = |names: [&str; 2]| {
+            DataType::Struct(names.map(|name| Field::new(name, DataType::Float64, true)).into_iter().collect())
+        };
+        let wanted = |data_type| Field::new("x", data_type, true);
+        assert!(takes(&wanted(point(["lat", "lon"])), &point(["lat", "lon"])));
+        assert!(!takes(&wanted(point(["lat", "lon"])), &point(["lon", "lat"])), "they would be swapped");
+        let list = |item| DataType::new_list(item, true);
+        assert!(!takes(&wanted(list(point(["lat", "lon"]))), &list(point(["lon", "lat"]))));
     }
 
     #[test]

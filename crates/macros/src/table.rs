@@ -17,6 +17,7 @@ pub(crate) fn table(attributes: &Attributes, function: &Function, worker: &Token
         let text = "a `#[udf(table)]` has no columns to take arguments from; take `#[options] options: &Options`";
         return Err(Error::new(argument.ty.span(), text));
     }
+    refuse_result(function)?;
     let written = Written::new(attributes, function, worker);
     let (ident, name, options, call) = (function.ident(), written.name(), written.options(), written.call());
     let (schema, emit) = match &attributes.returns {
@@ -44,6 +45,17 @@ pub(crate) fn table(attributes: &Attributes, function: &Function, worker: &Token
     ))
 }
 
+/// A `Result` is iterated over as well, and its error would be no rows.
+fn refuse_result(function: &Function) -> Result<()> {
+    let is_result = match &function.result {
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident.to_string().contains("Result")),
+        _ => false,
+    };
+    let text = "this returns rows, each of which may be a `Result`: return an iterator such as `Box<dyn Iterator<Item = \
+                Result<Row, Error>>>`, whose first item may be the error";
+    if is_result { Err(Error::new(function.result.span(), text)) } else { Ok(()) }
+}
+
 /// Rows for each row, or batches for each batch.
 pub(crate) fn map(attributes: &Attributes, function: &Function, worker: &TokenStream) -> Result<TokenStream> {
     refuse_on_error(attributes)?;
@@ -65,6 +77,7 @@ pub(crate) fn map(attributes: &Attributes, function: &Function, worker: &TokenSt
             let text = "`returns` is for maps of a `RecordBatch`; here the type of the rows says it";
             return Err(Error::new(returns.span(), text));
         }
+        refuse_result(function)?;
         let rows = schema(function, &name, worker)?;
         let fields = quote!(<(#(#types,)*) as #worker::rows::Arguments<'_>>::fields(&[#(#names),*]));
         let process = quote! {

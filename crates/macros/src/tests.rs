@@ -1,4 +1,4 @@
-//! Wrong uses, and what the compiler says of them. What it says by way of types is in the crate `anyudf`'s tests/ui.
+//! Wrong uses, and what the macro says of them.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -120,4 +120,19 @@ fn what_cannot_be_an_aggregate_is_told_why() {
         let said = refused("aggregate", &item);
         assert!(matches!(&said[..], [one] if one.contains(words)), "{item}: {said:?}");
     }
+}
+
+/// It is iterated over as well, and its error would be an empty table.
+#[test]
+fn a_result_of_all_rows_is_refused() {
+    for (attributes, item) in [
+        ("table", "fn f() -> std::io::Result<Vec<String>> { read() }"),
+        ("table, returns = schema()", "fn f() -> Result<Vec<RecordBatch>, Error> { read() }"),
+        ("map", "fn f(x: i64) -> Result<Vec<i64>, String> { Err(x.to_string()) }"),
+    ] {
+        let said = refused(attributes, item);
+        assert!(matches!(&said[..], [one] if one.contains("each of which may be a `Result`")), "{item}: {said:?}");
+    }
+    assert_eq!(refused("table", "fn f() -> Vec<Result<i64, String>> { vec![] }"), [""; 0]);
+    assert_eq!(refused("map", "fn f(batch: RecordBatch) -> Result<RecordBatch, Error> { Ok(batch) }"), [""; 0]);
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyudf_worker::rows::{Decimal, Interval};
+use anyudf_worker::rows::{Decimal, Interval, NoOptions, Rows, ScalarFunction};
 use anyudf_worker::{Definition, IntoDefinition, Kind, UdfStruct, UdfTester, Volatility, udf};
 use arrow::array::*;
 use arrow::buffer::NullBuffer;
@@ -299,6 +299,10 @@ fn a_null_item_names_its_row_unless_nobody_reads_it() {
     let (condition, text) = error(total, vec![lists.clone(), column(Int32Array::from(vec![1, 1, 1]))]);
     assert_eq!(condition, "UNREADABLE_ARGUMENT");
     assert!(text.contains("row 2: argument 1: an item of the list is null"), "{text}");
+    // What lies outside of a slice is nobody's; a message would not carry it, so this is without one.
+    let own: [ArrayRef; 2] = [lists.slice(0, 2), column(Int32Array::from(vec![1, 1]))];
+    let totals = total::evaluate(&Rows::of(&own, 2), &NoOptions {}).expect("no item of these lists is null");
+    assert_eq!(totals.as_primitive::<Int32Type>(), &Int32Array::from(vec![1, 0]));
     // The other argument is null there, so there is no call.
     let scale = Int32Array::from(vec![Some(10), None, None]);
     check(total, vec![lists, column(scale)], Int32Array::from(vec![Some(10), None, None]));

@@ -18,16 +18,21 @@ fn list_of(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(item, true)))
 }
 
-/// The items of the lists that will be read.
+/// The items of the lists that will be read; `None` for all.
 fn read_items(list: &ListArray, slots: &Slots<'_, '_>) -> Option<NullBuffer> {
-    let nulls = NullBuffer::union(list.nulls(), slots.read().as_ref())?;
+    let nulls = NullBuffer::union(list.nulls(), slots.read().as_ref());
     let offsets = list.value_offsets();
+    // A slice has items of lists that are not its own.
+    let are_all_its_own = offsets.first() == Some(&0) && offsets.last() == Some(&(list.values().len() as i32));
+    if nulls.is_none() && are_all_its_own {
+        return None;
+    }
     let mut read = BooleanBufferBuilder::new(list.values().len());
     for (row, ends) in offsets.windows(2).enumerate() {
         let (start, end) = (ends[0] as usize, ends[1] as usize);
         // What lies between lists belongs to none.
         read.append_n(start - read.len().min(start), false);
-        read.append_n(end - start, nulls.is_valid(row));
+        read.append_n(end - start, nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)));
     }
     read.append_n(list.values().len() - read.len(), false);
     Some(NullBuffer::new(read.finish()))

@@ -38,8 +38,9 @@ impl<'a, 's, 'l> StructFields<'a, 's, 'l> {
     /// When the column is not of such structs.
     pub fn new(slots: &'s Slots<'a, 'l>, wanted: &DataType) -> Result<Self, Refusal> {
         let array = slots.downcast::<StructArray>(wanted)?;
-        let fields = if let DataType::Struct(fields) = wanted { fields.len() } else { 0 };
-        match array.num_columns() == fields {
+        let names = |fields: &Fields| fields.iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        let wanted_names = if let DataType::Struct(fields) = wanted { names(fields) } else { Vec::new() };
+        match names(array.fields()) == wanted_names {
             true => Ok(StructFields { array, slots }),
             false => Err(Refusal::column(format!("it is {}, not {wanted}", array.data_type()))),
         }
