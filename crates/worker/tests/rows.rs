@@ -243,6 +243,25 @@ fn decimals() {
     assert_eq!(Decimal::<5, -2>::new(7).expect("few digits").to_string(), "700");
 }
 
+/// Arrow's arrays hold what they are given.
+#[test]
+fn a_decimal_with_too_many_digits_names_its_row() {
+    #[udf]
+    fn same(price: Decimal<3, 2>) -> Decimal<3, 2> {
+        price
+    }
+    let prices = Decimal128Array::from(vec![Some(999), None, Some(1000)]);
+    let prices = column(prices.with_precision_and_scale(3, 2).expect("3 digits, 2 behind the point"));
+    let (condition, text) = error(same, vec![prices.clone()]);
+    assert_eq!(condition, "UNREADABLE_ARGUMENT");
+    assert!(text.contains("row 2: argument 1: the decimal is out of range"), "{text}");
+    check(
+        same,
+        vec![prices.slice(0, 2)],
+        Decimal128Array::from(vec![Some(999), None]).with_precision_and_scale(3, 2).expect("as before"),
+    );
+}
+
 #[test]
 fn lists_and_slices() {
     #[udf]

@@ -15,6 +15,7 @@ use super::column::Column;
 use super::list::{ListColumn, ListReader};
 use super::number::{Numbers, fill};
 use super::result::Value;
+use super::temporal::check;
 
 /// A decimal number of `P` digits, `S` of them behind the point: SQL's `DECIMAL(P, S)`, Arrow's Decimal128.
 ///
@@ -82,6 +83,8 @@ impl<'a, const P: u8, const S: i8> Reader<'a, Decimal<P, S>> for Numbers<'a, i12
         if array.data_type() != &wanted {
             return Err(Refusal::column(format!("it is {}, not {wanted}", array.data_type())));
         }
+        // Arrow does not look whether a number has the digits of its type.
+        check(array.values(), slots, "the decimal", |unscaled| Decimal::<P, S>::new(unscaled).is_some())?;
         Ok(Numbers(array.values()))
     }
 

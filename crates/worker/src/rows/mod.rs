@@ -83,8 +83,9 @@ pub const fn is_argument<'a, T: Argument<'a>>() {}
 /// Compiles for types that can be results.
 pub const fn is_result<T: Return>() {}
 
-/// How many rows are worked on at first before somebody looks whether the execution was cancelled (R12).
-const FIRST_BLOCK: usize = 64;
+/// How many rows are worked on at first before somebody looks whether the execution was cancelled (R12): each may take a
+/// second.
+const FIRST_BLOCK: usize = 1;
 
 /// Where more than one row in so many is null, each is asked.
 const MANY_NULLS: usize = 8;
@@ -156,18 +157,35 @@ impl<'a> Rows<'a> {
     pub fn visit<A: Arguments<'a>>(&self, mut function: impl FnMut(A) -> Result<()>) -> Result<()> {
         let nulls = A::nulls(self.columns).filter(|nulls| nulls.null_count() > 0);
         let readers = A::readers(self.columns, nulls.as_ref()).map_err(|refusal| refusal.into_error(self.before))?;
+        let mut pace = self.pace();
+        let mut end = pace.block;
         for at in 0..self.rows {
+            if at == end {
+                self.look(&mut pace)?;
+                end = end.saturating_add(pace.block);
+            }
             if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(at)) {
                 let here = Here { row: at, before: self.before };
                 let called = function(A::read(&readers, at));
                 std::mem::forget(here);
                 called.map_err(|error| error.at(row(at, self.before)))?;
             }
-            // Often enough for a person, and seldom enough for a loop over additions.
-            if at.is_multiple_of(64) {
-                self.check.map_or(Ok(()), |check| check())?;
-            }
         }
+        Ok(())
+    }
+
+    fn pace(&self) -> Pace {
+        match self.check {
+            Some(_) => Pace { block: FIRST_BLOCK, began: Instant::now() },
+            // Nobody looks: all rows are one block.
+            None => Pace { block: self.rows, began: Instant::now() },
+        }
+    }
+
+    /// Looks whether the execution was cancelled, behind a block.
+    fn look(&self, pace: &mut Pace) -> Result<()> {
+        self.check.map_or(Ok(()), |check| check())?;
+        pace.adapt();
         Ok(())
     }
 
@@ -184,10 +202,9 @@ impl<'a> Rows<'a> {
         let readers = A::readers(self.columns, nulls.as_ref());
         let readers = readers.map_err(|refusal| refusal.into_error(self.before))?;
         let mut into = Gathered::<R::Value>::with_capacity(self.rows, R::NULLABLE);
-        let (mut start, mut block) = (0, self.check.map_or(self.rows, |_| FIRST_BLOCK));
-        let mut began = self.check.map(|_| Instant::now());
+        let (mut start, mut pace) = (0, self.pace());
         while start < self.rows {
-            let end = self.rows.min(start.saturating_add(block));
+            let end = self.rows.min(start.saturating_add(pace.block));
             let mut run = Run { readers: &readers, before: self.before, into: &mut into, function: &mut function };
             match &nulls {
                 None => run.each(start, end)?,
@@ -196,18 +213,31 @@ impl<'a> Rows<'a> {
             if end == self.rows {
                 break;
             }
-            self.check.map_or(Ok(()), |check| check())?;
+            self.look(&mut pace)?;
             start = end;
-            let now = Instant::now();
-            let time = now.duration_since(began.unwrap_or(now)).max(Duration::from_nanos(1));
-            block = match BLOCK_TIME.as_nanos() / time.as_nanos() {
-                // Too slow, by far or a little.
-                0 => (block / 2).max(1),
-                more => block.saturating_mul(usize::try_from(more).unwrap_or(MOST_GROWTH).min(MOST_GROWTH)),
-            };
-            began = Some(now);
         }
         into.finish(nulls)
+    }
+}
+
+/// How many rows are worked on before somebody looks up: as many as take some milliseconds.
+struct Pace {
+    block: usize,
+    /// When the block was begun.
+    began: Instant,
+}
+
+impl Pace {
+    /// The block is done: the next is as long as this one's time suggests.
+    fn adapt(&mut self) {
+        let now = Instant::now();
+        let time = now.duration_since(self.began).max(Duration::from_nanos(1));
+        self.block = match BLOCK_TIME.as_nanos() / time.as_nanos() {
+            // Too slow, by far or a little.
+            0 => (self.block / 2).max(1),
+            more => self.block.saturating_mul(usize::try_from(more).unwrap_or(MOST_GROWTH).min(MOST_GROWTH)),
+        };
+        self.began = now;
     }
 }
 
@@ -312,4 +342,36 @@ fn panicked_at(at: usize, before: u64) {
 
 fn row(row: usize, before: u64) -> Row {
     Row { of_batch: row as u64, of_execution: before + row as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+
+    use super::*;
+
+    /// R12: the first row may take a second, so somebody looks behind it whether it was in vain.
+    #[test]
+    fn r12_somebody_looks_behind_the_first_row() {
+        let columns: [ArrayRef; 1] = [Arc::new(Int64Array::from_iter_values(0..1000))];
+        let cancelled = || Err(Error::user("cancelled"));
+        let (rows, calls) = (Rows::new(&columns, 1000, 0, &cancelled), Cell::new(0));
+        let called = |(x,): (i64,)| {
+            calls.set(calls.get() + 1);
+            x
+        };
+        rows.each(called).expect_err("it was cancelled");
+        assert_eq!(calls.take(), 1);
+        let visited = rows.visit(|arguments| {
+            called(arguments);
+            Ok(())
+        });
+        visited.expect_err("it was cancelled");
+        assert_eq!(calls.take(), 1);
+        Rows::of(&columns, 1000).each(called).expect("nobody looks");
+        assert_eq!(calls.take(), 1000);
+    }
 }

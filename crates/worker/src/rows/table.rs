@@ -208,8 +208,10 @@ impl<R: Return> Emitter<R> {
             if taken < room {
                 return Ok(());
             }
+            // What a slow consumer takes of it is not the function's.
+            let time = self.began.elapsed();
             self.flush(out)?;
-            match self.began.elapsed() {
+            match time {
                 time if time < BATCH_TIME / 2 => self.enough = (self.enough * 2).min(MOST_ROWS),
                 time if time > BATCH_TIME * 2 => self.enough = (self.enough / 2).max(1),
                 _ => {}

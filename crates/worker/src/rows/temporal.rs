@@ -68,7 +68,7 @@ impl<'a, T: Temporal> Reader<'a, T> for Checked<'a, <T::Arrow as ArrowPrimitiveT
 }
 
 /// Refuses values out of range, unless nobody reads them.
-fn check<N: Copy>(
+pub(super) fn check<N: Copy>(
     values: &[N],
     slots: &Slots<'_, '_>,
     what: &str,

@@ -130,6 +130,9 @@ pub struct BytesColumn(BinaryBuilder);
 /// What a value is taken to be long, for want of knowledge.
 const USUAL_LENGTH: usize = 16;
 
+/// Room is made for so many values at first: a batch may claim any number of rows (C10).
+const MOST_AT_FIRST: usize = 64 << 10;
+
 macro_rules! column {
     ($column:ident, $builder:ident, $data_type:ident; $($type:ty),+) => {
         $(
@@ -139,6 +142,7 @@ macro_rules! column {
                 }
 
                 fn with_capacity(rows: usize) -> Self {
+                    let rows = rows.min(MOST_AT_FIRST);
                     $column($builder::with_capacity(rows, rows * USUAL_LENGTH))
                 }
 
