@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// In bytes: more than any case asks for at once. Beyond it nothing is read, and the program's window fills.
 const MOST: u32 = 96 << 20;
@@ -21,6 +22,26 @@ pub(crate) struct Budget {
 
 /// The room of one message, until it is dropped.
 pub(crate) type Room = OwnedSemaphorePermit;
+
+/// What came and when, with the room that it takes while nobody has judged it.
+pub(crate) type Said<E> = (E, Instant, Room);
+
+/// Where what comes on a stream goes.
+#[derive(Debug)]
+pub(crate) struct Teller<E> {
+    pub(crate) said: mpsc::UnboundedSender<Said<E>>,
+    pub(crate) budget: Budget,
+}
+
+impl<E> Teller<E> {
+    /// Tells it, when there is room for its so many bytes.
+    pub(crate) async fn tell(&self, event: E, bytes: usize) {
+        let at = Instant::now();
+        let room = self.budget.room(bytes).await;
+        // Nobody listens when the case is over.
+        let _ = self.said.send((event, at, room));
+    }
+}
 
 impl Default for Budget {
     fn default() -> Self {

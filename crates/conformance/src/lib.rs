@@ -28,6 +28,8 @@ mod script;
 
 mod line;
 
+mod step;
+
 mod message;
 
 mod expect;

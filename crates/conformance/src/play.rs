@@ -16,7 +16,7 @@ use anyudf_protocol::wire;
 
 use crate::answer::{Heard, MetricCheck, Pattern, Status};
 use crate::capability::Capabilities;
-use crate::expect::{Alternative, Matching};
+use crate::expect::{Alternative, Came, Matching, Mismatch};
 use crate::grammar::{Asked, Said};
 use crate::message::{Message, Shape};
 use crate::process::{Process, Subject, gone, kill_stranger};
@@ -507,27 +507,16 @@ impl<'a> Scene<'a> {
                 self.choices.extend(done.choice.clone());
                 return Ok(());
             }
-            let left = until.saturating_duration_since(Instant::now());
-            let quiet = matching.quiet();
-            let patience = quiet.map_or(left, |quiet| quiet.min(left));
+            let patience = matching.patience(until);
             let ended = self.live(name).await?.ended;
-            match self.next(name, patience).await? {
-                Some(heard) => {
-                    if let Err(why) = matching.heard(&heard, self.stage.capabilities) {
-                        return self.fail(format!("`{heard}` came, and that is wrong: {why}"));
-                    }
-                }
-                None if ended && quiet.is_none() => return self.fail("nothing more comes: the stream has ended"),
-                None => {
-                    if ended {
-                        // What is over is quiet.
-                        matching.passed(quiet.unwrap_or_default());
-                    } else if quiet.is_some_and(|quiet| quiet <= left) {
-                        matching.passed(patience);
-                    } else {
-                        return self.late(format!("nothing came in time; {} was expected", matching.wanted()));
-                    }
-                }
+            let next = self.next(name, patience).await?;
+            let came = next.map_or(if ended { Came::Over } else { Came::Nothing }, Came::Heard);
+            if let Err(mismatch) = matching.take(&came, patience, self.stage.capabilities) {
+                return match mismatch {
+                    Mismatch::Wrong { heard, why } => self.fail(format!("`{heard}` came, and that is wrong: {why}")),
+                    Mismatch::Over { .. } => self.fail("nothing more comes: the stream has ended"),
+                    Mismatch::Late { wanted } => self.late(format!("nothing came in time; {wanted} was expected")),
+                };
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::answer::{Heard, Status};
-use crate::budget::{Budget, Room};
+use crate::budget::{Budget, Said, Teller};
 use crate::frames::{Frames, Outgoing};
 use crate::splice::{PLACEHOLDER, Splice};
 
@@ -122,9 +122,10 @@ impl Link {
         let mut requests = self.requests.clone().ready().await?;
         let spliced = self.spliced.then(|| Call { authority: PLACEHOLDER.into(), ..call.clone() });
         let (response, sender) = requests.send_request(spliced.as_ref().unwrap_or(call).request(), false)?;
-        let (tell, heard) = mpsc::unbounded_channel();
+        let (said, heard) = mpsc::unbounded_channel();
         let (reading, reads) = watch::channel(Reading::On);
-        let reader = tokio::spawn(listen(response, tell, reads, self.budget.clone()));
+        let teller = Teller { said, budget: self.budget.clone() };
+        let reader = tokio::spawn(listen(response, teller, reads));
         Ok(Stream { out: Outgoing::new(sender), heard, reading, reader })
     }
 
@@ -230,19 +231,6 @@ impl From<Event> for Heard {
     }
 }
 
-impl Event {
-    /// The bytes of its message, if it is one.
-    fn len(&self) -> usize {
-        match self {
-            Event::Message(message) => message.len(),
-            Event::Wrong(_) | Event::End(_) | Event::Cut(_) => 0,
-        }
-    }
-}
-
-/// What came and when, with the room that it takes while nobody has judged it.
-pub(crate) type Said = (Event, Instant, Room);
-
 /// Whether what comes on a stream is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
@@ -259,7 +247,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) out: Outgoing,
-    pub(crate) heard: mpsc::UnboundedReceiver<Said>,
+    pub(crate) heard: mpsc::UnboundedReceiver<Said<Event>>,
     reading: watch::Sender<Reading>,
     reader: JoinHandle<()>,
 }
@@ -273,7 +261,7 @@ impl Drop for Stream {
 
 impl Stream {
     /// What the peer says, apart from the stream, so that one can listen while one waits to send.
-    pub(crate) fn take_heard(&mut self) -> mpsc::UnboundedReceiver<Said> {
+    pub(crate) fn take_heard(&mut self) -> mpsc::UnboundedReceiver<Said<Event>> {
         std::mem::replace(&mut self.heard, mpsc::unbounded_channel().1)
     }
 
@@ -283,50 +271,29 @@ impl Stream {
     }
 }
 
-/// Where what a stream says goes.
-struct Teller {
-    said: mpsc::UnboundedSender<Said>,
-    budget: Budget,
-}
-
-impl Teller {
-    async fn tell(&self, event: Event) {
-        let at = Instant::now();
-        let room = self.budget.room(event.len()).await;
-        // Nobody listens when the case is over.
-        let _ = self.said.send((event, at, room));
-    }
-}
-
 /// Reads a stream to its end.
-async fn listen(
-    response: h2::client::ResponseFuture,
-    tell: mpsc::UnboundedSender<Said>,
-    mut reads: watch::Receiver<Reading>,
-    budget: Budget,
-) {
-    let tell = Teller { said: tell, budget };
+async fn listen(response: h2::client::ResponseFuture, teller: Teller<Event>, mut reads: watch::Receiver<Reading>) {
     let response = match response.await {
         Ok(response) => response,
-        Err(error) => return tell.tell(Event::Cut(error.to_string())).await,
+        Err(error) => return teller.tell(Event::Cut(error.to_string()), 0).await,
     };
     let (head, stream) = response.into_parts();
     if let Some(status) = status(&head.headers) {
-        return tell.tell(Event::End(status)).await;
+        return teller.tell(Event::End(status), 0).await;
     }
     let content_type = head.headers.get("content-type").map_or(&b""[..], HeaderValue::as_bytes);
     if head.status != 200 || !content_type.starts_with(b"application/grpc") {
         let shown = content_type.escape_ascii();
-        return tell
-            .tell(Event::Cut(format!("HTTP status {}, content type `{shown}`: that is no gRPC", head.status)))
+        return teller
+            .tell(Event::Cut(format!("HTTP status {}, content type `{shown}`: that is no gRPC", head.status)), 0)
             .await;
     }
-    let last = messages(stream, &tell, &mut reads).await;
-    tell.tell(last).await;
+    let last = messages(stream, &teller, &mut reads).await;
+    teller.tell(last, 0).await;
 }
 
 /// Tells each message; returns how it ended.
-async fn messages(mut stream: RecvStream, tell: &Teller, reads: &mut watch::Receiver<Reading>) -> Event {
+async fn messages(mut stream: RecvStream, teller: &Teller<Event>, reads: &mut watch::Receiver<Reading>) -> Event {
     let mut frames = Frames::default();
     loop {
         let Ok(reading) = reads.wait_for(|reading| *reading != Reading::Off).await.map(|reading| *reading) else {
@@ -344,7 +311,10 @@ async fn messages(mut stream: RecvStream, tell: &Teller, reads: &mut watch::Rece
         let _ = stream.flow_control().release_capacity(piece.len());
         for message in frames.take(piece) {
             match message {
-                Ok(message) => tell.tell(Event::Message(message)).await,
+                Ok(message) => {
+                    let bytes = message.len();
+                    teller.tell(Event::Message(message), bytes).await;
+                }
                 Err(why) => return Event::Wrong(why),
             }
         }

@@ -7,11 +7,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
 use crate::answer::Heard;
+use crate::budget::Said as Told;
 use crate::capability::Capabilities;
 use crate::grammar::{Asked, Said};
 use crate::line::Words;
 use crate::message::{Message, Shape};
-use crate::wire::{Call, EXECUTE, Event, Link, Said as Told, Stream};
+use crate::wire::{Call, EXECUTE, Event, Link, Stream};
 
 /// What the engine says, by the word that scripts have for it, framed.
 pub(super) fn message(line: &str, capabilities: &Capabilities) -> Bytes {
@@ -46,7 +47,7 @@ pub(super) fn told(heard: &Heard) -> String {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) stream: Stream,
-    pub(super) heard: UnboundedReceiver<Told>,
+    pub(super) heard: UnboundedReceiver<Told<Event>>,
     said: Said,
     asked: Asked,
     /// How long the worker may be silent.
@@ -106,7 +107,7 @@ impl Session {
     ///
     /// # Errors
     /// The rule that it breaks, or how the stream was cut off.
-    pub(super) fn judge(&mut self, event: Option<Told>) -> Result<(Heard, Instant), String> {
+    pub(super) fn judge(&mut self, event: Option<Told<Event>>) -> Result<(Heard, Instant), String> {
         let gone = || (Event::Cut("the stream is gone".into()), Instant::now());
         let (event, at) = event.map_or_else(gone, |(event, at, _)| (event, at));
         let heard = Heard::from(event);

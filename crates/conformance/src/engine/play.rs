@@ -17,7 +17,7 @@ use super::report::{self, Event};
 use super::request::{self, Heard};
 use super::script::{Act, Dialogue, Step};
 use super::server::{Server, Stream};
-use crate::expect::{Alternative, Matching};
+use crate::expect::{Alternative, Came, Matching, Mismatch};
 use crate::message::Shape;
 use crate::play::{Failure, Played};
 use crate::process::{Subject, free_port, resident};
@@ -397,20 +397,16 @@ impl<'a> Scene<'a> {
         let mut sent = 0;
         if let Some(out) = live.stream.answer.out() {
             let mut rest = Bytes::new();
-            while sent < below {
+            while sent < below && out.has_room(1, FULL).await {
                 if rest.is_empty() {
                     rest = framed.clone();
                 }
                 let before = rest.len();
-                match timeout(FULL, out.send_some(&mut rest, 64 << 10)).await {
-                    Ok(Ok(())) => sent += before - rest.len(),
-                    // The stream is over: what comes back is judged.
-                    Ok(Err(_)) => break,
-                    Err(_) => {
-                        out.claim_no_room();
-                        break;
-                    }
+                // A stream that is over takes no more, and what comes back is judged.
+                if out.send_some(&mut rest, 64 << 10).await.is_err() {
+                    break;
                 }
+                sent += before - rest.len();
             }
             // What is missing of the last message goes before whatever is said next.
             out.hold(&rest);
@@ -460,36 +456,33 @@ impl<'a> Scene<'a> {
                 self.choices.extend(done.choice.clone());
                 return Ok(());
             }
-            let left = until.saturating_duration_since(Instant::now());
-            let quiet = matching.quiet();
-            let patience = quiet.map_or(left, |quiet| quiet.min(left));
-            if !self.streams.contains_key(name) {
-                match (self.accept(name, patience).await?, quiet) {
+            let patience = matching.patience(until);
+            let is_open = self.streams.contains_key(name);
+            let came = match is_open {
+                true => {
+                    let ended = self.streams.get(name).is_some_and(|live| live.ended);
+                    let next = self.next(name, patience).await?;
+                    next.map_or(if ended { Came::Over } else { Came::Nothing }, Came::Heard)
+                }
+                false => match (self.accept(name, patience).await?, matching.quiet()) {
                     (Opened::Now, Some(_)) if alternatives.len() == 1 => {
                         return self.fail("a stream was opened, and nothing was to come");
                     }
-                    (Opened::Now, _) => {}
-                    (Opened::NotYet, Some(quiet)) if quiet <= left => matching.passed(patience),
-                    (Opened::NotYet, _) => {
-                        return self.late(format!("no stream was opened in time; {} was expected", matching.wanted()));
-                    }
-                    (Opened::Never(_), Some(quiet)) => matching.passed(quiet),
+                    (Opened::Now, _) => continue,
+                    (Opened::NotYet, _) => Came::Nothing,
+                    (Opened::Never(_), Some(_)) => Came::Over,
                     (Opened::Never(status), None) => return self.unopened(status).await,
-                }
-                continue;
-            }
-            let ended = self.streams.get(name).is_some_and(|live| live.ended);
-            match self.next(name, patience).await? {
-                Some(heard) => {
-                    if let Err(why) = matching.heard(&heard, &()) {
-                        return self.fail(format!("`{heard}` came, and that is wrong: {why}"));
+                },
+            };
+            if let Err(mismatch) = matching.take(&came, patience, &()) {
+                return match mismatch {
+                    Mismatch::Wrong { heard, why } => self.fail(format!("`{heard}` came, and that is wrong: {why}")),
+                    Mismatch::Over { .. } => self.fail("nothing more comes: the stream has ended"),
+                    Mismatch::Late { wanted } => {
+                        let what = if is_open { "nothing came" } else { "no stream was opened" };
+                        self.late(format!("{what} in time; {wanted} was expected"))
                     }
-                }
-                None if ended && quiet.is_none() => return self.fail("nothing more comes: the stream has ended"),
-                // What is over is quiet.
-                None if ended => matching.passed(quiet.unwrap_or_default()),
-                None if quiet.is_some_and(|quiet| quiet <= left) => matching.passed(patience),
-                None => return self.late(format!("nothing came in time; {} was expected", matching.wanted())),
+                };
             }
         }
     }
@@ -530,30 +523,26 @@ impl<'a> Scene<'a> {
                 self.choices.extend(done.choice.clone());
                 return Ok(());
             }
-            if let Some(event) = self.reported.get_mut(session).and_then(VecDeque::pop_front) {
-                if let Err(why) = matching.heard(&event, &()) {
-                    return self.fail(format!("`{event}` was reported, and that is wrong: {why}"));
-                }
-                continue;
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            let quiet = matching.quiet();
-            let patience = quiet.map_or(left, |quiet| quiet.min(left));
-            if self.silent {
-                match quiet {
-                    Some(quiet) => matching.passed(quiet),
-                    None => {
-                        return self
-                            .fail(format!("the driver reports nothing more; {} was expected", matching.wanted()));
+            let patience = matching.patience(until);
+            let came = match self.reported.get_mut(session).and_then(VecDeque::pop_front) {
+                Some(event) => Came::Heard(event),
+                None if self.silent => Came::Over,
+                // It may be another session's, and it may be the end.
+                None if self.hear(patience).await? || self.silent => continue,
+                None => Came::Nothing,
+            };
+            if let Err(mismatch) = matching.take(&came, patience, &()) {
+                return match mismatch {
+                    Mismatch::Wrong { heard, why } => {
+                        self.fail(format!("`{heard}` was reported, and that is wrong: {why}"))
                     }
-                }
-            } else if !self.hear(patience).await? && !self.silent {
-                match quiet.is_some_and(|quiet| quiet <= left) {
-                    true => matching.passed(patience),
-                    false => {
-                        return self.late(format!("nothing was reported in time; {} was expected", matching.wanted()));
+                    Mismatch::Over { wanted } => {
+                        self.fail(format!("the driver reports nothing more; {wanted} was expected"))
                     }
-                }
+                    Mismatch::Late { wanted } => {
+                        self.late(format!("nothing was reported in time; {wanted} was expected"))
+                    }
+                };
             }
         }
     }

@@ -14,19 +14,14 @@ use super::{report, request};
 use crate::answer::{Status, code};
 use crate::capability::Capability;
 use crate::expect::{Alternative, alternatives};
-use crate::line::{Words, pair, text, uncommented};
+use crate::line::{Words, pair, text};
 use crate::message::Shape;
+use crate::step::{self, Block};
 use crate::value::Value;
 use crate::wire::Dial;
 
 /// One line of a script.
-#[derive(Clone, Debug)]
-pub(crate) struct Step {
-    /// Where it stands, from 1.
-    pub(crate) line: usize,
-    pub(crate) text: String,
-    pub(crate) act: Act,
-}
+pub(crate) type Step = step::Step<Act>;
 
 /// What a line asks for. Streams have names; the one without a name is `""`.
 #[derive(Clone, Debug)]
@@ -111,6 +106,26 @@ pub(crate) enum Act {
     },
 }
 
+impl Block for Act {
+    fn steps(&mut self) -> Option<&mut Vec<Step>> {
+        match self {
+            Act::Repeat { steps, .. } => Some(steps),
+            _ => None,
+        }
+    }
+}
+
+impl Act {
+    /// What an engine must have for it.
+    fn need(&self) -> Option<Capability> {
+        match self {
+            Act::Listen(_, true) => Some(Capability::Tcp),
+            Act::Asked { .. } => Some(Capability::Heartbeats),
+            _ => None,
+        }
+    }
+}
+
 /// A scenario, and the worker's part of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialogue {
@@ -125,43 +140,13 @@ impl Dialogue {
     /// # Errors
     /// What is wrong, and in which line.
     pub(crate) fn parse(scenario: &str, source: &str) -> Result<Self, String> {
-        let mut blocks: Vec<(Step, Vec<Step>)> = Vec::new();
-        let mut steps = Vec::new();
-        let mut dialogue = Dialogue { scenario: scenario.into(), steps: vec![], needs: needed(scenario)? };
-        for (number, line) in source.lines().enumerate() {
-            let (number, text) = (number + 1, uncommented(line));
-            if text.is_empty() {
-                continue;
-            }
-            let wrong = |why: String| format!("line {number}, `{text}`: {why}");
-            if text == "}" {
-                let (mut step, outer) = blocks.pop().ok_or_else(|| wrong("no block is open".into()))?;
-                let inner = std::mem::replace(&mut steps, outer);
-                if let Act::Repeat { steps, .. } = &mut step.act {
-                    *steps = inner;
-                }
-                steps.push(step);
-                continue;
-            }
-            let step = Step { line: number, text: text.into(), act: act(text).map_err(wrong)? };
-            match &step.act {
-                Act::Listen(_, true) => {
-                    dialogue.needs.insert(Capability::Tcp);
-                }
-                Act::Asked { .. } => {
-                    dialogue.needs.insert(Capability::Heartbeats);
-                }
-                _ => {}
-            }
-            match step.act {
-                Act::Repeat { .. } => blocks.push((step, std::mem::take(&mut steps))),
-                _ => steps.push(step),
-            }
-        }
-        match blocks.pop() {
-            Some((step, _)) => Err(format!("line {}, `{}`: the block is not closed", step.line, step.text)),
-            None => Ok(Dialogue { steps, ..dialogue }),
-        }
+        let mut needs = needed(scenario)?;
+        let steps = step::steps(source, |line| {
+            let act = act(line)?;
+            needs.extend(act.need());
+            Ok(act)
+        })?;
+        Ok(Dialogue { scenario: scenario.into(), steps, needs })
     }
 }
 

@@ -21,7 +21,7 @@ use anyudf_grpc::AnyAuthority;
 use anyudf_protocol::wire;
 
 use crate::answer::Status;
-use crate::budget::{Budget, Room};
+use crate::budget::{Budget, Said, Teller};
 use crate::frames::{Frames, Outgoing};
 use crate::message::Shape;
 use crate::wire::{Dial, EXECUTE, MANAGE, Place};
@@ -355,9 +355,6 @@ fn trailers(status: &Status) -> HeaderMap {
     trailers
 }
 
-/// What came and when, with the room that it takes while nobody has judged it.
-pub(crate) type Said = (Event, Instant, Room);
-
 /// What comes from the engine.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -382,7 +379,7 @@ impl Event {
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) answer: Answer,
-    pub(crate) heard: mpsc::UnboundedReceiver<Said>,
+    pub(crate) heard: mpsc::UnboundedReceiver<Said<Event>>,
     reading: watch::Sender<Reading>,
     reader: JoinHandle<()>,
 }
@@ -398,9 +395,9 @@ impl Drop for Stream {
 
 impl Stream {
     fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>, budget: Budget) -> Self {
-        let (tell, heard) = mpsc::unbounded_channel();
+        let (said, heard) = mpsc::unbounded_channel();
         let (reading, reads) = watch::channel(Reading::Credited);
-        let reader = tokio::spawn(listen(request.into_body(), tell, reads, budget));
+        let reader = tokio::spawn(listen(request.into_body(), Teller { said, budget }, reads));
         Stream { answer: Answer::new(respond), heard, reading, reader }
     }
 
@@ -411,17 +408,10 @@ impl Stream {
 }
 
 /// Reads a stream to its end.
-async fn listen(
-    mut body: RecvStream,
-    tell: mpsc::UnboundedSender<Said>,
-    mut reads: watch::Receiver<Reading>,
-    budget: Budget,
-) {
+async fn listen(mut body: RecvStream, teller: Teller<Event>, mut reads: watch::Receiver<Reading>) {
     let tell = async |event: Event| {
-        let at = Instant::now();
-        let room = budget.room(event.len()).await;
-        // Nobody listens when the case is over.
-        let _ = tell.send((event, at, room));
+        let bytes = event.len();
+        teller.tell(event, bytes).await;
     };
     let mut frames = Frames::inflating();
     // What was read without credit for it.
