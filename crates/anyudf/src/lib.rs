@@ -14,13 +14,18 @@
 //! use std::process::ExitCode;
 //! use anyudf::prelude::*;
 //!
+//! /// Degrees Celsius in degrees Fahrenheit.
+//! #[udf]
+//! fn fahrenheit(celsius: f64) -> f64 {
+//!     celsius * 1.8 + 32.0
+//! }
+//!
 //! fn main() -> ExitCode {
-//!     let echo = map("echo").returns_input().help("every batch as it came").over(|batch, out| out.emit(batch));
-//!     Worker::new().with(echo).run()
+//!     Worker::new().with(fahrenheit).run()
 //! }
 //! ```
 //! Any engine of the protocol can call it, and so can the command line, without an engine:
-//! `anyudf run --worker ./my-worker --function echo --input flights.parquet`.
+//! `anyudf run --worker ./my-worker --function fahrenheit --args celsius --input weather.parquet`.
 //!
 //! # An engine
 #![cfg_attr(feature = "engine", doc = "```no_run")]
@@ -58,7 +63,10 @@ pub use anyudf_worker as worker;
 /// What a worker's author needs, in one line: `use anyudf::prelude::*;`.
 #[cfg(feature = "worker")]
 pub mod prelude {
+    pub use anyudf_macros::{UdfStruct, udf};
+    pub use anyudf_worker::rows::{Decimal, Interval};
     pub use anyudf_worker::{
-        Definition, Error, Function, Invocation, Kind, Nulls, Output, Reason, Worker, map, scalar,
+        Definition, Error, Function, Invocation, Kind, Nulls, Output, Reason, UdfTester, Volatility, Worker, map,
+        scalar,
     };
 }

@@ -14,6 +14,10 @@
 //! | `aliases` | List of Utf8 | other names that a payload may call it by |
 //! | `volatility` | Utf8 | `immutable`, `stable` or `volatile`, see [`Volatility`] |
 //!
+//! # Types that will do as well
+//! The field of an argument may carry the metadata [`TAKES_ALIKE`]: the function takes columns that are alike, see
+//! [`takes`], as they are, and an engine need not cast them. One that never heard of it casts, and loses a little time.
+//!
 //! # What a reader puts up with
 //! Only `name` and `kind` must be there: a worker that is older, or somebody else's, may lack the rest. Without `arguments`
 //! a function takes any columns, without `volatility` it is volatile. Columns that are not in the table above, their order,
@@ -27,7 +31,7 @@ use std::sync::Arc;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
@@ -165,6 +169,79 @@ impl Entry {
     /// Whether a payload may call it so: by its name or by an alias.
     pub fn is_called(&self, name: &str) -> bool {
         self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
+}
+
+/// The key in the metadata of an argument's field which says that columns of alike types are taken too. Its value is
+/// `true`.
+pub const TAKES_ALIKE: &str = "anyudf.takes_alike";
+
+/// Whether a function takes a column of type `given` for `argument` as it is: it is of the argument's type; or the field
+/// has [`TAKES_ALIKE`], and both are text (Utf8, LargeUtf8, Utf8View), both are bytes (Binary, LargeBinary, BinaryView),
+/// both are timestamps of whatever unit, both with a time zone, whichever, or both without, or both are the same lists or
+/// structs, but for items that are never null where they might be.
+///
+/// ```
+/// use anyudf_arrow::catalog::{TAKES_ALIKE, takes};
+/// use arrow_schema::{DataType, Field};
+///
+/// let text = Field::new("text", DataType::Utf8, true);
+/// assert!(!takes(&text, &DataType::Utf8View));
+/// let text = text.with_metadata([(TAKES_ALIKE.into(), "true".into())].into());
+/// assert!(takes(&text, &DataType::Utf8View));
+/// assert!(!takes(&text, &DataType::Binary));
+/// ```
+pub fn takes(argument: &Field, given: &DataType) -> bool {
+    use DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, Timestamp, Utf8, Utf8View};
+    let wanted = argument.data_type();
+    if same(wanted, given) {
+        return true;
+    }
+    let alike = match (wanted, given) {
+        (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View) => true,
+        (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => true,
+        (Timestamp(_, wanted), Timestamp(_, given)) => wanted.is_some() == given.is_some(),
+        _ => fits(wanted, given),
+    };
+    alike && argument.metadata().get(TAKES_ALIKE).is_some_and(|value| value == "true")
+}
+
+/// Whether two types are equal, fields of structs by name as well: read by place, others would be mistaken for each other.
+fn same(wanted: &DataType, given: &DataType) -> bool {
+    use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView, Map, Struct};
+    let items = |wanted: &FieldRef, given: &FieldRef| same(wanted.data_type(), given.data_type());
+    wanted.equals_datatype(given)
+        && match (wanted, given) {
+            (Struct(wanted), Struct(given)) => {
+                wanted.iter().zip(given).all(|(wanted, given)| wanted.name() == given.name() && items(wanted, given))
+            }
+            (List(wanted), List(given))
+            | (LargeList(wanted), LargeList(given))
+            | (ListView(wanted), ListView(given))
+            | (LargeListView(wanted), LargeListView(given))
+            | (FixedSizeList(wanted, _), FixedSizeList(given, _)) => items(wanted, given),
+            // The names of a map's parts mean nothing.
+            (Map(wanted, _), Map(given, _)) => match (wanted.data_type(), given.data_type()) {
+                (Struct(wanted), Struct(given)) => wanted.iter().zip(given).all(|(wanted, given)| items(wanted, given)),
+                _ => false,
+            },
+            _ => true,
+        }
+}
+
+/// Whether a nested type differs only in that its items are never null where they might be.
+fn fits(wanted: &DataType, given: &DataType) -> bool {
+    use DataType::{List, Struct};
+    let field = |(wanted, given): (&FieldRef, &FieldRef)| {
+        wanted.is_nullable() >= given.is_nullable()
+            && (same(wanted.data_type(), given.data_type()) || fits(wanted.data_type(), given.data_type()))
+    };
+    match (wanted, given) {
+        (List(wanted), List(given)) => field((wanted, given)),
+        (Struct(wanted), Struct(given)) => {
+            wanted.len() == given.len() && wanted.iter().zip(given).all(|(a, b)| a.name() == b.name() && field((a, b)))
+        }
+        _ => false,
     }
 }
 
@@ -388,6 +465,33 @@ mod tests {
         let decoded = decode(&batch(&bare)).expect("enough of a catalog");
         assert_eq!(decoded.entries, [Entry::new("f", Kind::Map), Entry::new("g", Kind::Table)]);
         assert_eq!(decoded.entries[0].volatility, Volatility::Volatile);
+    }
+
+    #[test]
+    fn fields_of_structs_are_told_by_their_names() {
+        let point = |names: [&str; 2]| {
+            DataType::Struct(names.map(|name| Field::new(name, DataType::Float64, true)).into_iter().collect())
+        };
+        let wanted = |data_type| Field::new("x", data_type, true);
+        assert!(takes(&wanted(point(["lat", "lon"])), &point(["lat", "lon"])));
+        assert!(!takes(&wanted(point(["lat", "lon"])), &point(["lon", "lat"])), "they would be swapped");
+        let list = |item| DataType::new_list(item, true);
+        assert!(!takes(&wanted(list(point(["lat", "lon"]))), &list(point(["lon", "lat"]))));
+    }
+
+    #[test]
+    fn items_may_be_less_often_null() {
+        let list = |nullable| DataType::new_list(DataType::Int32, nullable);
+        let wanted = |data_type, alike: bool| {
+            let metadata = alike.then(|| (TAKES_ALIKE.to_owned(), "true".to_owned()));
+            Field::new("x", data_type, true).with_metadata(metadata.into_iter().collect())
+        };
+        assert!(takes(&wanted(list(true), true), &list(false)));
+        assert!(!takes(&wanted(list(true), false), &list(false)), "nobody said so");
+        assert!(!takes(&wanted(list(false), true), &list(true)), "more often");
+        let within = |name: &str, list| DataType::Struct(vec![Field::new(name, list, true)].into());
+        assert!(takes(&wanted(within("a", list(true)), true), &within("a", list(false))));
+        assert!(!takes(&wanted(within("a", list(true)), true), &within("b", list(false))));
     }
 
     /// R20: a kind that nobody knows yet hides one function; a volatility that nobody knows promises nothing.

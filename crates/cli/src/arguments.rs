@@ -10,6 +10,7 @@ use crate::bench::{self, BenchArguments, PeerArguments};
 use crate::conformance::{self, ConformanceArguments};
 use crate::engine::{self, EngineArguments};
 use crate::functions::{self, FunctionsArguments};
+use crate::new::{self, NewArguments};
 use crate::run::{self, RunArguments};
 use crate::spec::{self, SpecArguments};
 #[cfg(feature = "sql")]
@@ -37,6 +38,8 @@ enum Command {
     Sql(Box<SqlArguments>),
     /// List what a worker offers
     Functions(FunctionsArguments),
+    /// Write a crate with a worker of your own
+    New(NewArguments),
     /// Serve the bundled functions; this is what an engine starts
     #[command(name = worker::NAME, disable_help_flag = true)]
     Worker(WorkerArguments),
@@ -75,6 +78,10 @@ pub fn main() -> ExitCode {
         Command::Functions(arguments) => {
             log(verbose);
             functions::functions(&arguments)
+        }
+        Command::New(arguments) => {
+            log(verbose);
+            new::new(&arguments)
         }
         Command::Spec(arguments) => {
             log(verbose);

@@ -1,4 +1,4 @@
-//! The commands behind the binary `anyudf`: `worker`, `run`, `sql`, `functions`, `spec`, `conformance`, `engine`, `bench`.
+//! The commands behind the binary `anyudf`: `worker`, `run`, `sql`, `functions`, `new`, `spec`, `conformance`, `engine`, `bench`.
 //!
 //! This crate is *not* a library to build on: its one function is what the binary calls. What the commands do is done by
 //! `anyudf-engine` and `anyudf-worker`, which are.
@@ -17,6 +17,8 @@ mod run;
 mod sql;
 
 mod functions;
+
+mod new;
 
 mod spec;
 

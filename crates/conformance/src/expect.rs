@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::line::Words;
 
@@ -75,6 +75,25 @@ fn alternative<P: Expectation>(words: &mut Words<'_>) -> Result<Alternative<P>, 
     }
 }
 
+/// What waiting for the next thing has given.
+pub(crate) enum Came<H> {
+    Heard(H),
+    /// Nothing, in the time that there was.
+    Nothing,
+    /// Nothing, and there will be nothing more.
+    Over,
+}
+
+/// Why the alternatives are none.
+pub(crate) enum Mismatch {
+    /// Something else came.
+    Wrong { heard: String, why: String },
+    /// Nothing came in time.
+    Late { wanted: String },
+    /// Nothing more comes.
+    Over { wanted: String },
+}
+
 /// Which alternatives what has come still is.
 pub(crate) struct Matching<'a, P> {
     alternatives: &'a [Alternative<P>],
@@ -113,6 +132,33 @@ impl<'a, P: Expectation> Matching<'a, P> {
         done.map(|(at, _)| &self.alternatives[*at])
     }
 
+    /// How long to wait for the next thing: no longer than until an alternative that waits for silence has it.
+    pub(crate) fn patience(&self, until: Instant) -> Duration {
+        let left = until.saturating_duration_since(Instant::now());
+        self.quiet().map_or(left, |quiet| quiet.min(left))
+    }
+
+    /// Takes what waiting has given, which took so long if it was nothing; why that is none of the alternatives, if so.
+    pub(crate) fn take(
+        &mut self,
+        came: &Came<P::Heard>,
+        waited: Duration,
+        context: &P::Context,
+    ) -> Result<(), Mismatch> {
+        match (came, self.quiet()) {
+            (Came::Heard(heard), _) => {
+                let wrong = |why| Mismatch::Wrong { heard: heard.to_string(), why };
+                self.heard(heard, context).map_err(wrong)?;
+            }
+            // What is over is quiet.
+            (Came::Over, Some(quiet)) => self.passed(quiet),
+            (Came::Over, None) => return Err(Mismatch::Over { wanted: self.wanted() }),
+            (Came::Nothing, Some(quiet)) if quiet <= waited => self.passed(waited),
+            (Came::Nothing, _) => return Err(Mismatch::Late { wanted: self.wanted() }),
+        }
+        Ok(())
+    }
+
     /// How long nothing may come for an alternative that waits for that.
     pub(crate) fn quiet(&self) -> Option<Duration> {
         let quiet = self.alive.iter().filter_map(|state| match self.next(*state) {
@@ -123,7 +169,7 @@ impl<'a, P: Expectation> Matching<'a, P> {
     }
 
     /// Nothing has come for so long.
-    pub(crate) fn passed(&mut self, time: Duration) {
+    fn passed(&mut self, time: Duration) {
         for state in &mut self.alive {
             if let Some(Expected::Nothing(wanted)) = self.alternatives[state.0].then.get(state.1)
                 && *wanted <= time
@@ -135,7 +181,7 @@ impl<'a, P: Expectation> Matching<'a, P> {
     }
 
     /// Something has come; why it is none of the alternatives, if so.
-    pub(crate) fn heard(&mut self, heard: &P::Heard, context: &P::Context) -> Result<(), String> {
+    fn heard(&mut self, heard: &P::Heard, context: &P::Context) -> Result<(), String> {
         let mut after = VecDeque::new();
         let mut why = Vec::new();
         for &(at, step) in &self.alive {
@@ -164,7 +210,7 @@ impl<'a, P: Expectation> Matching<'a, P> {
         }
     }
 
-    pub(crate) fn wanted(&self) -> String {
+    fn wanted(&self) -> String {
         let mut wanted = String::new();
         for (number, &(at, step)) in self.alive.iter().filter(|state| self.next(**state).is_some()).enumerate() {
             let _ = write!(wanted, "{}`{}`", if number == 0 { "" } else { " or " }, self.shown(at, step));

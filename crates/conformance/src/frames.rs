@@ -60,7 +60,8 @@ impl Outgoing {
         sender.send_data(piece, false).map_err(|error| error.to_string())
     }
 
-    /// Waits for room for so many bytes; whether it came in time.
+    /// Waits for room for so many bytes; whether it came in time. If not, what there is of it goes back: other streams of the
+    /// connection may need it.
     pub(crate) async fn has_room(&mut self, bytes: usize, patience: Duration) -> bool {
         let Some(sender) = self.sender.as_mut() else { return false };
         sender.reserve_capacity(bytes);
@@ -73,14 +74,11 @@ impl Outgoing {
             }
             true
         };
-        tokio::time::timeout(patience, room).await.unwrap_or(false)
-    }
-
-    /// Gives back the room that was waited for: the connection's other streams need it.
-    pub(crate) fn claim_no_room(&mut self) {
-        if let Some(sender) = &mut self.sender {
+        let came = tokio::time::timeout(patience, room).await.unwrap_or(false);
+        if !came {
             sender.reserve_capacity(0);
         }
+        came
     }
 
     /// Keeps a framed message for the frame of the next.

@@ -28,6 +28,8 @@ mod script;
 
 mod line;
 
+mod step;
+
 mod message;
 
 mod expect;
@@ -44,9 +46,17 @@ mod play;
 
 mod frames;
 
+mod transcript;
+
+mod budget;
+
 mod wire;
 
 mod splice;
+
+mod lines;
+
+mod leader;
 
 mod process;
 

@@ -78,7 +78,8 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
         Some(digits) => (digits, 1),
         None => (text.strip_suffix('s').ok_or_else(wrong)?, 1000),
     };
-    digits.parse::<u64>().map(|count| Duration::from_millis(count * unit)).map_err(|_| wrong())
+    let count: u64 = digits.parse().map_err(|_| wrong())?;
+    count.checked_mul(unit).map(Duration::from_millis).ok_or_else(wrong)
 }
 
 pub(crate) fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
@@ -91,6 +92,20 @@ pub(crate) fn text(word: &str) -> Result<String, String> {
         Value::Text(bytes) => String::from_utf8(bytes.into()).map_err(|_| format!("{word} is no UTF-8")),
         _ => Err(format!("`{word}` is not in quotes")),
     }
+}
+
+/// A line without the comment behind it: what follows ` #` outside of quotes.
+pub(crate) fn uncommented(line: &str) -> &str {
+    let (mut quoted, mut escaped, mut before) = (false, false, ' ');
+    for (at, letter) in line.char_indices() {
+        if letter == '#' && !quoted && before.is_whitespace() {
+            return line[..at].trim();
+        }
+        quoted ^= letter == '"' && !escaped;
+        escaped = quoted && letter == '\\' && !escaped;
+        before = letter;
+    }
+    line.trim()
 }
 
 fn split(line: &str) -> Result<Vec<&str>, String> {
@@ -129,7 +144,20 @@ mod tests {
     }
 
     #[test]
+    fn comments_end_outside_of_quotes() {
+        for (line, is) in [
+            ("tell  # now", "tell"),
+            ("# all of it", ""),
+            (r#"reports error says="item #3" # a comment"#, r#"reports error says="item #3""#),
+            ("> data#1", "> data#1"),
+        ] {
+            assert_eq!(uncommented(line), is);
+        }
+    }
+
+    #[test]
     fn times_have_units() {
+        assert!(time("99999999999999999s").is_err());
         assert_eq!(time("200ms"), Ok(Duration::from_millis(200)));
         assert_eq!(time("5s"), Ok(Duration::from_secs(5)));
         assert!(time("5").is_err() && time("s").is_err() && time("-1s").is_err());

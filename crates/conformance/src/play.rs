@@ -16,11 +16,12 @@ use anyudf_protocol::wire;
 
 use crate::answer::{Heard, MetricCheck, Pattern, Status};
 use crate::capability::Capabilities;
-use crate::expect::{Alternative, Matching};
+use crate::expect::{Alternative, Came, Matching, Mismatch};
 use crate::grammar::{Asked, Said};
 use crate::message::{Message, Shape};
 use crate::process::{Process, Subject, gone, kill_stranger};
 use crate::script::{Act, Script, Step};
+use crate::transcript::Transcript;
 use crate::wire::{Call, Dial, EXECUTE, Link, MANAGE, Metadata, Place, Stream};
 
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
@@ -85,7 +86,7 @@ pub(crate) async fn play(stage: &Stage<'_>, script: &Script, worker: Option<&Pro
         // A launcher that was killed has left its worker to itself.
         process.launched().into_iter().for_each(kill_stranger);
     }
-    Played { transcript: scene.transcript, choices: scene.choices, failure }
+    Played { transcript: scene.transcript.into_lines(), choices: scene.choices, failure }
 }
 
 /// The time of a case. It stands still while a worker is started, which has a bound of its own: on a busy machine that
@@ -162,7 +163,7 @@ struct Scene<'a> {
     streams: BTreeMap<String, Live>,
     shutdown: Option<JoinHandle<Result<bool, Status>>>,
     resident: Option<u64>,
-    transcript: Vec<(Duration, String)>,
+    transcript: Transcript,
     choices: Vec<String>,
     at: Option<(usize, String)>,
 }
@@ -178,14 +179,14 @@ impl<'a> Scene<'a> {
             streams: BTreeMap::new(),
             shutdown: None,
             resident: None,
-            transcript: Vec::new(),
+            transcript: Transcript::default(),
             choices: Vec::new(),
             at: None,
         }
     }
 
     fn note(&mut self, text: impl Into<String>) {
-        self.transcript.push((self.clock.began.elapsed(), text.into()));
+        self.transcript.note(self.clock.began.elapsed(), text.into());
     }
 
     fn fail<T>(&self, what: impl Into<String>) -> Result<T, Failure> {
@@ -474,7 +475,7 @@ impl<'a> Scene<'a> {
             return Ok(None);
         }
         let heard = match timeout(patience, live.stream.heard.recv()).await {
-            Ok(Some((event, _))) => Heard::from(event),
+            Ok(Some((event, ..))) => Heard::from(event),
             Ok(None) => Heard::Cut("the stream is gone".into()),
             Err(_) => return Ok(None),
         };
@@ -506,27 +507,16 @@ impl<'a> Scene<'a> {
                 self.choices.extend(done.choice.clone());
                 return Ok(());
             }
-            let left = until.saturating_duration_since(Instant::now());
-            let quiet = matching.quiet();
-            let patience = quiet.map_or(left, |quiet| quiet.min(left));
+            let patience = matching.patience(until);
             let ended = self.live(name).await?.ended;
-            match self.next(name, patience).await? {
-                Some(heard) => {
-                    if let Err(why) = matching.heard(&heard, self.stage.capabilities) {
-                        return self.fail(format!("`{heard}` came, and that is wrong: {why}"));
-                    }
-                }
-                None if ended && quiet.is_none() => return self.fail("nothing more comes: the stream has ended"),
-                None => {
-                    if ended {
-                        // What is over is quiet.
-                        matching.passed(quiet.unwrap_or_default());
-                    } else if quiet.is_some_and(|quiet| quiet <= left) {
-                        matching.passed(patience);
-                    } else {
-                        return self.late(format!("nothing came in time; {} was expected", matching.wanted()));
-                    }
-                }
+            let next = self.next(name, patience).await?;
+            let came = next.map_or(if ended { Came::Over } else { Came::Nothing }, Came::Heard);
+            if let Err(mismatch) = matching.take(&came, patience, self.stage.capabilities) {
+                return match mismatch {
+                    Mismatch::Wrong { heard, why } => self.fail(format!("`{heard}` came, and that is wrong: {why}")),
+                    Mismatch::Over { .. } => self.fail("nothing more comes: the stream has ended"),
+                    Mismatch::Late { wanted } => self.late(format!("nothing came in time; {wanted} was expected")),
+                };
             }
         }
     }
@@ -537,7 +527,7 @@ impl<'a> Scene<'a> {
         let mut notes = Vec::new();
         let mut wrong = None;
         for (name, live) in self.streams.iter_mut().filter(|(name, _)| !but.contains(name)) {
-            while let Ok((event, _)) = live.stream.heard.try_recv() {
+            while let Ok((event, ..)) = live.stream.heard.try_recv() {
                 let heard = Heard::from(event);
                 notes.push(format!("{name}< {heard}"));
                 if let Err(rule) = live.said.say(&heard, live.asked) {
@@ -564,7 +554,7 @@ impl<'a> Scene<'a> {
             let outcome = outcome.and_then(|()| scene.leftovers(&[]));
             self.choices.extend(std::mem::take(&mut scene.choices));
             if let (Err(failure), None) = (outcome, &first) {
-                self.transcript.extend(std::mem::take(&mut scene.transcript));
+                self.transcript.append(std::mem::take(&mut scene.transcript).into_lines());
                 first = Some(failure);
             }
         }

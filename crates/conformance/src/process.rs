@@ -15,13 +15,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncRead, BufReader};
+use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::leader::Leader;
+use crate::lines::next_line;
 use crate::wire::{Call, Dial, Link, MANAGE, Place};
 
 /// Lines of output that are kept.
@@ -66,8 +68,7 @@ pub(crate) struct Subject {
 /// A worker that runs, or has ended. Dropping it kills its process group.
 #[derive(Debug)]
 pub(crate) struct Process {
-    child: Child,
-    group: Option<Pid>,
+    leader: Leader,
     pub(crate) place: Place,
     tail: Tail,
     /// What reads its output, until that ends.
@@ -89,14 +90,13 @@ impl Tail {
     pub(crate) fn keep(&self, output: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<()> {
         let tail = self.clone();
         tokio::spawn(async move {
-            let mut lines = BufReader::new(output).split(b'\n');
-            while let Ok(Some(line)) = lines.next_segment().await {
+            let mut output = BufReader::new(output);
+            while let Ok(Some(line)) = next_line(&mut output).await {
                 let mut tail = tail.0.lock().unwrap_or_else(PoisonError::into_inner);
                 if tail.len() == TAIL {
                     tail.pop_front();
                 }
-                let line: String = String::from_utf8_lossy(&line).chars().take(400).collect();
-                tail.push_back(line);
+                tail.push_back(line.chars().take(400).collect());
             }
         })
     }
@@ -138,8 +138,7 @@ impl Subject {
         let outputs = (child.stdout.take(), child.stderr.take());
         let readers = outputs.0.into_iter().map(|output| tail.keep(output));
         let readers = readers.chain(outputs.1.into_iter().map(|output| tail.keep(output))).collect();
-        let group = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        Ok(Process { child, group, place, tail, readers, _dir: dir, _in_use: in_use })
+        Ok(Process { leader: Leader::new(child), place, tail, readers, _dir: dir, _in_use: in_use })
     }
 
     /// Starts the worker and waits until it answers a call, with whatever status (D6).
@@ -164,7 +163,7 @@ impl Process {
             }
         };
         tokio::select! {
-            exit = self.child.wait() => Err(format!("it ended before it answered ({})", shown(exit))),
+            exit = self.leader.exit() => Err(format!("it ended before it answered ({})", shown(exit))),
             answered = timeout(patience, answers) => answered.map_err(|_| {
                 format!("it did not answer a call at `{}` within {patience:?} (D6)", self.place)
             }),
@@ -188,7 +187,7 @@ impl Process {
     }
 
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.id()
+        self.leader.pid()
     }
 
     /// The process that is the worker, when a launcher has started it and said so.
@@ -197,22 +196,17 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        if let (Some(_), Some(pid)) = (self.child.id(), self.group) {
-            let _ = kill_process(pid, signal);
-        }
+        self.leader.signal(signal);
     }
 
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<String> {
-        self.child.try_wait().transpose().map(shown)
+        self.leader.ended().map(shown)
     }
 
     /// Waits for its end: its exit status, or that it did not come.
     pub(crate) async fn exit(&mut self, patience: Duration) -> Result<ExitStatus, String> {
-        match timeout(patience, self.child.wait()).await {
-            Ok(exit) => exit.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("it still runs after {patience:?}")),
-        }
+        self.leader.exit_within(patience).await.ok_or_else(|| format!("it still runs after {patience:?}"))
     }
 
     /// Waits until all is read that it has printed, once it has ended; not for those that it has started and left behind.
@@ -259,26 +253,12 @@ impl Process {
 
     /// Its resident memory in bytes, where there is procfs.
     pub(crate) fn resident(&self) -> Option<u64> {
-        resident(self.child.id()?)
+        resident(self.leader.pid()?)
     }
 
     /// Kills it and all that it has started, and waits until the process is reaped.
     pub(crate) async fn kill(&mut self) {
-        self.kill_group();
-        let _ = timeout(Duration::from_secs(5), self.child.wait()).await;
-    }
-
-    fn kill_group(&self) {
-        // Once it is reaped its number may be a stranger's.
-        if let (Some(_), Some(group)) = (self.child.id(), self.group) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill_group();
+        self.leader.kill().await;
     }
 }
 
@@ -340,13 +320,10 @@ pub(crate) async fn gone(pid: u32, patience: Duration) -> bool {
 }
 
 /// How a process ended.
-pub(crate) fn shown(exit: io::Result<ExitStatus>) -> String {
-    match exit {
-        Ok(status) => match status.signal() {
-            Some(signal) => format!("signal {signal}"),
-            None => status.to_string(),
-        },
-        Err(error) => error.to_string(),
+pub(crate) fn shown(exit: ExitStatus) -> String {
+    match exit.signal() {
+        Some(signal) => format!("signal {signal}"),
+        None => exit.to_string(),
     }
 }
 

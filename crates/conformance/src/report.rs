@@ -97,7 +97,7 @@ pub fn for_machines(report: &Report) -> String {
 pub fn summary(reports: &[Report]) -> String {
     let count = |wanted: &dyn Fn(&Report) -> bool| reports.iter().filter(|report| wanted(report)).count();
     let outcome = |outcome: Outcome| count(&|report: &Report| report.outcome == outcome);
-    let failing = count(&Report::counts);
+    let failing = count(&|report: &Report| report.counts() && report.outcome == Outcome::Fail);
     let mut text = format!(
         "{} cases: {} hold, {} fail ({failing} of them musts), {} choices, {} skipped",
         reports.len(),

@@ -13,16 +13,11 @@ use crate::expect::{Alternative, alternatives};
 use crate::line::{Words, number, pair, text, time};
 use crate::message::{Message, Shape};
 use crate::process::{Socket, Start};
+use crate::step::{self, Block};
 use crate::wire::{Call, Dial, EXECUTE, Metadata, Reading};
 
 /// One line of a script.
-#[derive(Clone, Debug)]
-pub(crate) struct Step {
-    /// Where it stands, from 1.
-    pub(crate) line: usize,
-    pub(crate) text: String,
-    pub(crate) act: Act,
-}
+pub(crate) type Step = step::Step<Act>;
 
 /// What a line asks for. Streams have names; the one without a name is `""`.
 #[derive(Clone, Debug)]
@@ -145,6 +140,15 @@ pub(crate) enum Act {
     },
 }
 
+impl Block for Act {
+    fn steps(&mut self) -> Option<&mut Vec<Step>> {
+        match self {
+            Act::Repeat { steps, .. } => Some(steps),
+            _ => None,
+        }
+    }
+}
+
 /// A whole script.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
@@ -166,8 +170,6 @@ impl Script {
     /// # Errors
     /// What is wrong, and in which line.
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
-        let mut blocks: Vec<(Step, Vec<Step>)> = Vec::new();
-        let mut steps = Vec::new();
         let mut script = Script {
             steps: vec![],
             roles: BTreeSet::new(),
@@ -176,32 +178,12 @@ impl Script {
             ipv6: false,
             full_log: false,
         };
-        for (number, line) in source.lines().enumerate() {
-            let (number, text) = (number + 1, line.split(" #").next().unwrap_or(line).trim());
-            if text.is_empty() || text.starts_with('#') {
-                continue;
-            }
-            let wrong = |why: String| format!("line {number}, `{text}`: {why}");
-            if text == "}" {
-                let (mut step, outer) = blocks.pop().ok_or_else(|| wrong("no block is open".into()))?;
-                let inner = std::mem::replace(&mut steps, outer);
-                if let Act::Repeat { steps, .. } = &mut step.act {
-                    *steps = inner;
-                }
-                steps.push(step);
-                continue;
-            }
-            let step = Step { line: number, text: text.into(), act: act(text).map_err(wrong)? };
-            script.note(&step.act);
-            match step.act {
-                Act::Repeat { .. } => blocks.push((step, std::mem::take(&mut steps))),
-                _ => steps.push(step),
-            }
-        }
-        match blocks.pop() {
-            Some((step, _)) => Err(format!("line {}, `{}`: the block is not closed", step.line, step.text)),
-            None => Ok(Script { steps, ..script }),
-        }
+        let steps = step::steps(source, |line| {
+            let act = act(line)?;
+            script.note(&act);
+            Ok(act)
+        })?;
+        Ok(Script { steps, ..script })
     }
 
     /// What a step needs.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::answer::{Heard, Status};
+use crate::budget::{Budget, Said, Teller};
 use crate::frames::{Frames, Outgoing};
 use crate::splice::{PLACEHOLDER, Splice};
 
@@ -72,6 +73,8 @@ pub(crate) struct Link {
     task: JoinHandle<()>,
     /// Requests have the placeholder of an authority.
     spliced: bool,
+    /// For what the worker sends.
+    pub(crate) budget: Budget,
 }
 
 impl Drop for Link {
@@ -111,7 +114,7 @@ impl Link {
             // How it ended is seen by its streams.
             let _ = connection.await;
         });
-        Ok(Link { requests, task, spliced: dial.authority.is_some() })
+        Ok(Link { requests, task, spliced: dial.authority.is_some(), budget: Budget::default() })
     }
 
     /// Opens a stream.
@@ -119,9 +122,10 @@ impl Link {
         let mut requests = self.requests.clone().ready().await?;
         let spliced = self.spliced.then(|| Call { authority: PLACEHOLDER.into(), ..call.clone() });
         let (response, sender) = requests.send_request(spliced.as_ref().unwrap_or(call).request(), false)?;
-        let (tell, heard) = mpsc::unbounded_channel();
+        let (said, heard) = mpsc::unbounded_channel();
         let (reading, reads) = watch::channel(Reading::On);
-        let reader = tokio::spawn(listen(response, tell, reads));
+        let teller = Teller { said, budget: self.budget.clone() };
+        let reader = tokio::spawn(listen(response, teller, reads));
         Ok(Stream { out: Outgoing::new(sender), heard, reading, reader })
     }
 
@@ -133,7 +137,7 @@ impl Link {
         let sent = stream.out.send(frame(&message), None).await;
         stream.out.half_close();
         let mut answer = None;
-        while let Some((event, _)) = stream.heard.recv().await {
+        while let Some((event, ..)) = stream.heard.recv().await {
             match event {
                 Event::Message(message) => answer = Some(message),
                 Event::End(status) if status.code == 0 => {
@@ -243,7 +247,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) out: Outgoing,
-    pub(crate) heard: mpsc::UnboundedReceiver<(Event, Instant)>,
+    pub(crate) heard: mpsc::UnboundedReceiver<Said<Event>>,
     reading: watch::Sender<Reading>,
     reader: JoinHandle<()>,
 }
@@ -257,7 +261,7 @@ impl Drop for Stream {
 
 impl Stream {
     /// What the peer says, apart from the stream, so that one can listen while one waits to send.
-    pub(crate) fn take_heard(&mut self) -> mpsc::UnboundedReceiver<(Event, Instant)> {
+    pub(crate) fn take_heard(&mut self) -> mpsc::UnboundedReceiver<Said<Event>> {
         std::mem::replace(&mut self.heard, mpsc::unbounded_channel().1)
     }
 
@@ -268,33 +272,28 @@ impl Stream {
 }
 
 /// Reads a stream to its end.
-async fn listen(
-    response: h2::client::ResponseFuture,
-    tell: mpsc::UnboundedSender<(Event, Instant)>,
-    mut reads: watch::Receiver<Reading>,
-) {
-    let tell = |event| {
-        // Nobody listens when the case is over.
-        let _ = tell.send((event, Instant::now()));
-    };
+async fn listen(response: h2::client::ResponseFuture, teller: Teller<Event>, mut reads: watch::Receiver<Reading>) {
     let response = match response.await {
         Ok(response) => response,
-        Err(error) => return tell(Event::Cut(error.to_string())),
+        Err(error) => return teller.tell(Event::Cut(error.to_string()), 0).await,
     };
     let (head, stream) = response.into_parts();
     if let Some(status) = status(&head.headers) {
-        return tell(Event::End(status));
+        return teller.tell(Event::End(status), 0).await;
     }
     let content_type = head.headers.get("content-type").map_or(&b""[..], HeaderValue::as_bytes);
     if head.status != 200 || !content_type.starts_with(b"application/grpc") {
         let shown = content_type.escape_ascii();
-        return tell(Event::Cut(format!("HTTP status {}, content type `{shown}`: that is no gRPC", head.status)));
+        return teller
+            .tell(Event::Cut(format!("HTTP status {}, content type `{shown}`: that is no gRPC", head.status)), 0)
+            .await;
     }
-    tell(messages(stream, &tell, &mut reads).await);
+    let last = messages(stream, &teller, &mut reads).await;
+    teller.tell(last, 0).await;
 }
 
 /// Tells each message; returns how it ended.
-async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut watch::Receiver<Reading>) -> Event {
+async fn messages(mut stream: RecvStream, teller: &Teller<Event>, reads: &mut watch::Receiver<Reading>) -> Event {
     let mut frames = Frames::default();
     loop {
         let Ok(reading) = reads.wait_for(|reading| *reading != Reading::Off).await.map(|reading| *reading) else {
@@ -312,7 +311,10 @@ async fn messages(mut stream: RecvStream, tell: &impl Fn(Event), reads: &mut wat
         let _ = stream.flow_control().release_capacity(piece.len());
         for message in frames.take(piece) {
             match message {
-                Ok(message) => tell(Event::Message(message)),
+                Ok(message) => {
+                    let bytes = message.len();
+                    teller.tell(Event::Message(message), bytes).await;
+                }
                 Err(why) => return Event::Wrong(why),
             }
         }

@@ -1,20 +1,21 @@
-//! A worker in twenty lines: one scalar function, ready for any engine that speaks the protocol.
+//! A worker in twenty lines: one function of each kind that is easily written, ready for any engine of the protocol.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyudf_worker::{Worker, scalar};
-use arrow::array::{AsArray, Float64Array};
-use arrow::datatypes::{DataType, Float64Type};
+use anyudf_worker::{Worker, udf};
+
+/// Degrees Celsius in degrees Fahrenheit.
+#[udf(volatility = "immutable")]
+fn fahrenheit(celsius: f64) -> f64 {
+    celsius * 1.8 + 32.0
+}
+
+/// The words of a text, one in each row.
+#[udf(map, volatility = "immutable")]
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split_whitespace()
+}
 
 fn main() -> ExitCode {
-    let fahrenheit = scalar("fahrenheit")
-        .argument("celsius", DataType::Float64)
-        .returns(DataType::Float64)
-        .help("degrees Celsius in degrees Fahrenheit")
-        .over(|columns| {
-            let celsius = columns[0].as_primitive::<Float64Type>();
-            Ok(Arc::new(Float64Array::from_iter_values(celsius.values().iter().map(|c| c * 1.8 + 32.0))))
-        });
-    Worker::bundled().with(fahrenheit).run()
+    Worker::bundled().with(fahrenheit).with(words).run()
 }

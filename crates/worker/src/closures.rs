@@ -184,11 +184,7 @@ where
 
     fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<()> {
         let mut column = (self.closure)(batch.columns())?;
-        let (rows, results) = (batch.num_rows(), column.len());
-        if results != rows {
-            let text = format!("a scalar function was given {rows} rows and returned {results}");
-            return Err(Error::user(text).with_class("WRONG_RESULT_LENGTH"));
-        }
+        check_length(batch.num_rows(), column.len())?;
         if self.nulls == Nulls::GiveNull {
             column = with_nulls_of(column, batch.columns())?;
         }
@@ -201,8 +197,17 @@ where
     }
 }
 
+/// Whether a scalar function returned as many rows as it was given.
+pub(crate) fn check_length(rows: usize, results: usize) -> Result<()> {
+    if results == rows {
+        return Ok(());
+    }
+    let text = format!("a scalar function was given {rows} rows and returned {results}");
+    Err(Error::user(text).with_class("WRONG_RESULT_LENGTH"))
+}
+
 /// The column with a null in every row in which an argument has one.
-fn with_nulls_of(column: ArrayRef, arguments: &[ArrayRef]) -> Result<ArrayRef> {
+pub(crate) fn with_nulls_of(column: ArrayRef, arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let of_arguments = arguments.iter().fold(None, |nulls: Option<NullBuffer>, argument| {
         NullBuffer::union(nulls.as_ref(), argument.logical_nulls().as_ref())
     });

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use anyudf_arrow::catalog::Entry;
+use anyudf_arrow::catalog::{Entry, takes};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::adapter::adapt;
@@ -48,6 +48,13 @@ impl Definition {
     /// The same with these columns as result. Unset, the result depends on the input.
     pub fn returns<N: Into<String>>(mut self, columns: impl IntoIterator<Item = (N, DataType)>) -> Self {
         self.entry.result = Some(schema_of(columns));
+        self
+    }
+
+    /// The same with what is known of its arguments and its result.
+    pub(crate) fn fields(mut self, arguments: Option<Vec<Field>>, result: Option<SchemaRef>) -> Self {
+        self.entry.arguments = arguments.map(|arguments| Arc::new(Schema::new(arguments)) as SchemaRef);
+        self.entry.result = result;
         self
     }
 
@@ -131,7 +138,7 @@ impl Definition {
             return Err(Error::user(text).with_class("WRONG_ARGUMENT_COUNT"));
         }
         for (position, (given, wanted)) in given.iter().zip(wanted).enumerate() {
-            if !given.data_type().equals_datatype(wanted.data_type()) {
+            if !takes(wanted, given.data_type()) {
                 let text = format!(
                     "argument {} (`{}`) of `{}` must be {}, but column `{}` is {}; cast the column",
                     position + 1,

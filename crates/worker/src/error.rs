@@ -5,6 +5,8 @@ use std::fmt;
 
 use anyudf_protocol::{Blame, ExecutionError};
 
+use crate::panics::Row;
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -109,6 +111,14 @@ impl Error {
     pub fn at_row(mut self, row: u64) -> Self {
         self.0.message = format!("row {row}: {}", self.0.message);
         self
+    }
+
+    /// The same error, about a row of which more is known.
+    pub(crate) fn at(self, row: Row) -> Self {
+        match self.kind() {
+            ErrorKind::User => self.within(row),
+            _ => self,
+        }
     }
 
     /// The same error with what it follows from.

@@ -11,18 +11,25 @@
 //!                                    one thread an execution: your function
 //! ```
 //!
-//! The smallest worker:
+//! A worker:
 //!
 //! ```no_run
 //! use std::process::ExitCode;
-//! use anyudf_worker::{Worker, map};
+//! use anyudf_worker::{Worker, udf};
+//!
+//! /// Degrees Celsius in degrees Fahrenheit.
+//! #[udf]
+//! fn fahrenheit(celsius: f64) -> f64 {
+//!     celsius * 1.8 + 32.0
+//! }
 //!
 //! fn main() -> ExitCode {
-//!     Worker::new().with(map("echo").returns_input().over(|batch, out| out.emit(batch))).run()
+//!     Worker::new().with(fahrenheit).run()
 //! }
 //! ```
 //!
-//! # Three ways to write a function
+//! # Four ways to write a function
+//! - [`#[udf]`](udf) makes one of an ordinary function; [`rows`] has the types that it can take and return.
 //! - [`scalar`] and [`map`] make one from a closure over Arrow arrays.
 //! - [`Function`] is full control: it sees everything in Init, emits when it likes, is told when it is cancelled.
 //! - [`RawFunction`] sees bytes, for data that is not Arrow.
@@ -34,6 +41,8 @@
 //! - A limit on the time of each call can be set by the engine (C11); waiting in `emit` or for input does not count.
 //!
 //! Rule numbers such as R12 are those of `docs/protocol.md`.
+
+extern crate self as anyudf_worker;
 
 mod worker;
 
@@ -73,10 +82,83 @@ mod adapter;
 
 mod catalog;
 
+mod tester;
+
 pub mod bundled;
+
+pub mod rows;
+
+/// The version of Arrow that functions are written against.
+pub use arrow;
+/// The version of `chrono` whose dates and times functions take.
+pub use chrono;
 
 pub use anyudf_arrow::catalog::Entry;
 pub use anyudf_grpc::{Endpoint, EndpointError};
+/// Makes an argument and a result of a struct, all of whose fields are such: a column of structs. With one lifetime it may
+/// borrow from the batch. A table or map whose rows are such structs has a column for each field.
+///
+/// ```
+/// use anyudf_worker::{UdfStruct, udf};
+///
+/// #[derive(UdfStruct)]
+/// struct Place<'a> {
+///     name: &'a str,
+///     height: Option<f64>,
+/// }
+///
+/// #[udf]
+/// fn is_high(place: Place<'_>, than: f64) -> Option<bool> {
+///     Some(place.height? > than)
+/// }
+///
+/// assert_eq!(is_high(Place { name: "Zugspitze", height: Some(2962.0) }, 2000.0), Some(true));
+/// ```
+pub use anyudf_macros::WorkerUdfStruct as UdfStruct;
+/// Makes a function for a worker of an ordinary one. It can still be called, and is what [`Worker::with`] takes.
+///
+/// ```
+/// use anyudf_worker::{UdfTester, Worker, udf};
+/// use arrow::array::{Array, StringArray};
+///
+/// /// How many characters a text has.
+/// #[udf(volatility = "immutable")]
+/// fn characters(text: &str) -> i64 {
+///     text.chars().count() as i64
+/// }
+///
+/// assert_eq!(characters("Zürich"), 6);
+/// let column = StringArray::from(vec![Some("Zürich"), None]);
+/// assert_eq!(UdfTester::new(characters).call([column])?.null_count(), 1);
+/// let worker = Worker::new().with(characters);
+/// # Ok::<(), anyudf_worker::Error>(())
+/// ```
+/// The name becomes that of a unit struct, so no variable beside it can have it.
+///
+/// # Kinds
+/// | attribute | the function |
+/// |---|---|
+/// | `#[udf]` | is called for each row; [`rows`] has the types it takes and returns |
+/// | `#[udf(batch)]` | is called for each batch with whole arrays, `&Float64Array`, and returns one |
+/// | `#[udf(table)]` | has no input and returns an iterator of rows: values, structs with [`UdfStruct`], `Result`s of these |
+/// | `#[udf(map)]` | is called for each row and returns an iterator of rows, or takes a `RecordBatch` and returns some |
+/// | `#[udf(aggregate)]` | is an `impl` with `new`, `update`, `merge` and `finish`, see [`aggregate`] |
+///
+/// # What else can be said
+/// | attribute | what it says | without it |
+/// |---|---|---|
+/// | `name = "…"` | what callers call it | its own name |
+/// | `aliases = ["…"]` | other names | none |
+/// | `volatility = "immutable"`, `"stable"`, `"volatile"` | what may be assumed of its results, see [`Volatility`] | `volatile` |
+/// | `version = "…"` | its version | the crate's |
+/// | `help = "…"` | a line of help | the first paragraph of its doc comment |
+/// | `on_error = "fail"`, `"null"` | what becomes of a row for which it returns an error; a panic always fails | `fail` |
+/// | `returns = DataType::…` | the result of a `batch`, or the schema of batches, where the type does not say it | |
+/// | `nulls = "values"` | a `batch` decides about nulls itself | null in gives null out |
+///
+/// An argument `#[options] options: &Options`, whose type is a `serde::Deserialize`, is no column, but the options of the
+/// call. An argument of a `batch` whose type does not say which column it is has `#[data_type(DataType::…)]`.
+pub use anyudf_macros::worker_udf as udf;
 pub use closures::{MapBuilder, MapResult, NoResult, Nulls, ScalarBuilder, map, scalar};
 pub use definition::{Definition, IntoDefinition, Kind, Volatility};
 pub use error::{Error, ErrorKind, Result};
@@ -85,7 +167,9 @@ pub use invocation::Invocation;
 pub use link::Reason;
 pub use options::{Asked, Parent, ServeOptions, USAGE};
 pub use raw::{Opened, RawFunction, RawOutput};
+pub use rows::aggregate;
 pub use serve::{Bound, Control};
+pub use tester::{ColumnOf, Tested, UdfTester};
 pub use worker::Worker;
 
 /// The examples of the README compile.

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 
@@ -14,6 +15,24 @@ use std::sync::Once;
 struct Seen {
     place: Option<String>,
     backtrace: Option<String>,
+    row: Option<Row>,
+}
+
+/// The row that a function was called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// Within its batch, counted from 0.
+    pub(crate) of_batch: u64,
+    /// Within the execution, counted from 0.
+    pub(crate) of_execution: u64,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Row { of_batch, of_execution } = self;
+        write!(f, "row {of_batch}")?;
+        if of_batch == of_execution { Ok(()) } else { write!(f, " (row {of_execution} of the execution)") }
+    }
 }
 
 thread_local! {
@@ -30,6 +49,8 @@ pub(crate) struct Caught {
     pub(crate) place: Option<String>,
     /// The stack at the panic.
     pub(crate) backtrace: Option<String>,
+    /// The row that was worked on, where one was.
+    pub(crate) row: Option<Row>,
 }
 
 /// Runs user code and catches its panic.
@@ -47,7 +68,24 @@ pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Caught> {
     // What the call leaves half done is dropped by the caller and never called again.
     let result = catch_unwind(AssertUnwindSafe(call));
     let seen = WATCHED.take().unwrap_or_default();
-    result.map_err(|payload| Caught { message: text(&*payload), place: seen.place, backtrace: seen.backtrace })
+    result.map_err(|payload| Caught {
+        message: text(&*payload),
+        place: seen.place,
+        backtrace: seen.backtrace,
+        row: seen.row,
+    })
+}
+
+/// Says at which row the panic was that is unwinding this thread.
+pub(crate) fn at_row(row: Row) {
+    // Nobody watches in a function's own tests.
+    let _ = WATCHED.try_with(|watched| {
+        if let Ok(mut watched) = watched.try_borrow_mut()
+            && let Some(seen) = watched.as_mut()
+        {
+            seen.row = Some(row);
+        }
+    });
 }
 
 /// Keeps what the hook is told, on threads that run user code. Says whether it did.

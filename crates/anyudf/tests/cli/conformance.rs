@@ -74,6 +74,16 @@ fn what_is_no_engine_fails_with_its_last_words() {
         assert!(says.iter().all(|part| ran.out.contains(part)), "{}", ran.out);
         ran.fails();
     }
+    // What it leaves behind is ended, and no way to pass.
+    let script = r#"sleep 600 & exec "$0" engine "$@""#;
+    let ran = place.anyudf(case.into_iter().chain(["/bin/sh", "-c", script, ANYUDF]));
+    assert!(ran.out.contains("left processes behind: sleep ("), "{}", ran.out);
+    let (_, left) = ran.out.split_once("behind: sleep (").expect("it was seen just now");
+    let pid = left.split(')').next().expect("a split has a first part");
+    // Who reaps it is not ours to say.
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    assert!(state.is_empty() || state.contains(") Z "), "{left} {state}");
+    ran.fails();
     let ran = place.anyudf(case.into_iter().chain(["/nowhere/at/all"]));
     assert!(ran.out.contains("is it installed"), "{}", ran.out);
     ran.fails();

@@ -37,6 +37,7 @@ fn the_worker_that_tests_start() {
         .with(Definition::new("fickle_map", Kind::Map, |_| Ok(Fickle::new(&[DataType::Int64, DataType::Utf8]))))
         .with(Definition::new("holds", Kind::Map, |_| Ok(Holds { stubborn: false })))
         .with(Definition::new("stubborn", Kind::Map, |_| Ok(Holds { stubborn: true })));
+    let worker = crate::new::functions().into_iter().fold(worker, Worker::with);
     let worker = match mode.as_str() {
         "odd" => worker,
         "plain" => worker.with_format("catalog", |_: &mut Invocation| -> Result<Opened> {

@@ -16,6 +16,7 @@ use anyudf_conformance::{
 use clap::Args;
 
 use crate::failure::{Failure, Result};
+use crate::io::Io;
 use crate::units;
 use bench::BenchFlags;
 
@@ -165,7 +166,6 @@ pub(crate) fn conformance(arguments: &ConformanceArguments) -> Result {
 }
 
 impl ConformanceArguments {
-    /// The program of the worker, and its arguments.
     /// What starts the implementation: its program, and its arguments.
     fn command(&self) -> Result<(&OsString, &[OsString])> {
         Ok(self.command.split_first().context("clap requires a command")?)
@@ -188,11 +188,12 @@ impl ConformanceArguments {
     }
 
     fn run(&self, config: Config) -> Result<Vec<Report>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+        let io = Io::start()?;
         let mut out = io::stdout().lock();
         let colours = if out.is_terminal() { Colours::On } else { Colours::Off };
         let mut said = Ok(());
-        let reports = runtime.block_on(run(config, |report| {
+        // Dropped after a signal, it ends what it has started.
+        let reports = io.wait_or_interrupt(run(config, |report| {
             let text = match (self.json, report.outcome) {
                 (true, _) => for_machines(report) + "\n",
                 // They are counted at the end.
@@ -202,7 +203,7 @@ impl ConformanceArguments {
             if said.is_ok() {
                 said = out.write_all(text.as_bytes()).and_then(|()| out.flush());
             }
-        }))?;
+        }))??;
         said?;
         if !self.json {
             out.write_all(summary(&reports).as_bytes())?;

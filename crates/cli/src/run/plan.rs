@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use anyudf_arrow::catalog::takes;
 use anyudf_engine::Init;
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -199,6 +200,8 @@ fn convert(
     for (&place, parameter) in places.iter().zip(wanted) {
         let column = &input.fields()[place];
         let (from, to) = (column.data_type(), parameter.data_type());
+        // What the function takes as it is needs no cast.
+        let to = if !from.equals_datatype(to) && takes(parameter, from) { from } else { to };
         if !is_implicit(from, to) {
             return Err(Failure::usage(format_args!(
                 "column `{}` is {from}, argument `{}` of function `{name}` is {to}, and {from} does not become {to} by \
@@ -208,7 +211,8 @@ fn convert(
                 advice(from),
             )));
         }
-        fields.push(Arc::new(parameter.as_ref().clone().with_name(column.name())));
+        let field = parameter.as_ref().clone().with_name(column.name());
+        fields.push(Arc::new(field.with_data_type(to.clone())));
         arguments.push(Argument { place, parameter: Some(parameter.name().clone()) });
     }
     Ok((fields, arguments))
@@ -240,7 +244,7 @@ fn payload(call: &Call<'_>) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{AsArray, Float64Array, Int16Array, Int64Array, StringArray};
+    use arrow::array::{AsArray, Float64Array, Int16Array, Int64Array, StringArray, StringViewArray};
     use arrow::datatypes::Float64Type;
     use expect_test::{Expect, expect};
 
@@ -290,6 +294,23 @@ mod tests {
         assert_eq!(sent.schema().field(0).name(), "lat");
         let lat: Vec<_> = sent.column(0).as_primitive::<Float64Type>().iter().collect();
         assert_eq!(lat, [Some(1.0), None]);
+    }
+
+    #[test]
+    fn what_a_function_takes_as_it_is_is_not_cast() {
+        let text = Arc::new(StringViewArray::from(vec!["a"])) as ArrayRef;
+        let input = RecordBatch::try_from_iter([("text", text)]).expect("a column");
+        let sent = |metadata: &[(&str, &str)]| {
+            let mut function = Entry::new("f", Kind::Scalar);
+            let metadata = metadata.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+            let parameter = Field::new("t", DataType::Utf8, true).with_metadata(metadata);
+            function.arguments = Some(Arc::new(Schema::new(vec![parameter])));
+            let columns = columns("text");
+            let plan = Plan::new(&call(Some(&columns), None), &function, input.schema_ref()).expect("it fits");
+            plan.arguments(&input, 0).expect("it fits").column(0).data_type().clone()
+        };
+        assert_eq!(sent(&[(anyudf_arrow::catalog::TAKES_ALIKE, "true")]), DataType::Utf8View);
+        assert_eq!(sent(&[]), DataType::Utf8);
     }
 
     #[test]

@@ -152,7 +152,7 @@ async fn measure(config: &BenchConfig, subject: Subject, mut tell: impl FnMut(Fi
 async fn last_words(worker: &mut Process, why: String) -> String {
     // A stream is cut off a moment before its process is gone.
     let ended = match worker.exit(Duration::from_millis(250)).await {
-        Ok(exit) => format!("; the worker has ended ({})", shown(Ok(exit))),
+        Ok(exit) => format!("; the worker has ended ({})", shown(exit)),
         Err(_) => String::new(),
     };
     worker.last_words(why + &ended).await

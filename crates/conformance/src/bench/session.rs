@@ -7,6 +7,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
 use crate::answer::Heard;
+use crate::budget::Said as Told;
 use crate::capability::Capabilities;
 use crate::grammar::{Asked, Said};
 use crate::line::Words;
@@ -46,7 +47,7 @@ pub(super) fn told(heard: &Heard) -> String {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) stream: Stream,
-    pub(super) heard: UnboundedReceiver<(Event, Instant)>,
+    pub(super) heard: UnboundedReceiver<Told<Event>>,
     said: Said,
     asked: Asked,
     /// How long the worker may be silent.
@@ -106,8 +107,9 @@ impl Session {
     ///
     /// # Errors
     /// The rule that it breaks, or how the stream was cut off.
-    pub(super) fn judge(&mut self, event: Option<(Event, Instant)>) -> Result<(Heard, Instant), String> {
-        let (event, at) = event.unwrap_or_else(|| (Event::Cut("the stream is gone".into()), Instant::now()));
+    pub(super) fn judge(&mut self, event: Option<Told<Event>>) -> Result<(Heard, Instant), String> {
+        let gone = || (Event::Cut("the stream is gone".into()), Instant::now());
+        let (event, at) = event.map_or_else(gone, |(event, at, _)| (event, at));
         let heard = Heard::from(event);
         if let Heard::Cut(why) = &heard {
             return Err(format!("the stream was cut off: {why}"));

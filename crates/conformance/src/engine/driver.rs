@@ -4,25 +4,30 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdin, Command};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::report::Reported;
+use crate::leader::Leader;
+use crate::lines::next_line;
 use crate::process::{Subject, Tail};
 use crate::wire::Place;
+
+/// Reports that wait for a step; a driver that goes on has to wait itself.
+const WAITING: usize = 16_384;
 
 /// A driver that runs, or has ended. Dropping it kills its process group.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    child: Child,
-    group: Option<Pid>,
+    leader: Leader,
     told: Option<ChildStdin>,
     /// What it reports; ends with its standard output.
-    pub(crate) reports: mpsc::UnboundedReceiver<(Reported, Instant)>,
+    pub(crate) reports: mpsc::Receiver<(Reported, Instant)>,
     tail: Tail,
+    errors: Option<JoinHandle<()>>,
 }
 
 impl Driver {
@@ -33,25 +38,22 @@ impl Driver {
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let tail = Tail::default();
-        if let Some(errors) = child.stderr.take() {
-            tail.keep(errors);
-        }
-        let (tell, reports) = mpsc::unbounded_channel();
+        let errors = child.stderr.take().map(|errors| tail.keep(errors));
+        let (tell, reports) = mpsc::channel(WAITING);
         if let Some(output) = child.stdout.take() {
             tokio::spawn(async move {
-                let mut lines = BufReader::new(output).lines();
-                while let Ok(Some(line)) = lines.next_line().await {
+                let mut output = BufReader::new(output);
+                while let Ok(Some(line)) = next_line(&mut output).await {
                     if line.trim().is_empty() {
                         continue;
                     }
-                    if tell.send((Reported::read(&line), Instant::now())).is_err() {
+                    if tell.send((Reported::read(&line), Instant::now())).await.is_err() {
                         break;
                     }
                 }
             });
         }
-        let group = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        Ok(Driver { told: child.stdin.take(), child, group, reports, tail })
+        Ok(Driver { told: child.stdin.take(), leader: Leader::new(child), reports, tail, errors })
     }
 
     /// Tells it to act.
@@ -64,24 +66,36 @@ impl Driver {
     }
 
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.id()
+        self.leader.pid()
+    }
+
+    /// The script is over: nobody is told any more.
+    pub(crate) fn tell_no_more(&mut self) {
+        self.told = None;
     }
 
     /// Waits for its end: its exit status, or that it did not come.
     pub(crate) async fn exit(&mut self, patience: Duration) -> Result<ExitStatus, String> {
-        match timeout(patience, self.child.wait()).await {
-            Ok(exit) => exit.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("the driver still runs {patience:?} after its scenario")),
-        }
+        let late = || format!("the driver still runs {:.1} s after its scenario", patience.as_secs_f64());
+        self.leader.exit_within(patience).await.ok_or_else(late)
     }
 
     /// How it ended, if it has.
-    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+    pub(crate) fn ended(&self) -> Option<ExitStatus> {
+        self.leader.ended()
     }
 
-    /// Adds the end of what it wrote to standard error.
-    pub(crate) fn explain(&self, what: String) -> String {
+    /// What it has started and left behind, by name, once it has ended.
+    pub(crate) async fn left_behind(&self) -> Vec<String> {
+        self.leader.left_behind().await
+    }
+
+    /// Adds the end of what it wrote to standard error; all of it, if it has ended.
+    pub(crate) async fn explain(&mut self, what: String) -> String {
+        if let (Some(_), Some(errors)) = (self.ended(), self.errors.take()) {
+            // Those that it has left behind may hold it open.
+            let _ = timeout(Duration::from_millis(500), errors).await;
+        }
         let lines = self.tail.lines();
         match lines.is_empty() {
             true => what,
@@ -91,20 +105,6 @@ impl Driver {
 
     /// Kills it and all that it has started, and waits until it is reaped.
     pub(crate) async fn kill(&mut self) {
-        self.kill_group();
-        let _ = timeout(Duration::from_secs(5), self.child.wait()).await;
-    }
-
-    fn kill_group(&self) {
-        // Once it is reaped its number may be a stranger's.
-        if let (Some(_), Some(group)) = (self.child.id(), self.group) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.kill_group();
+        self.leader.kill().await;
     }
 }

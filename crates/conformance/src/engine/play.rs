@@ -17,10 +17,11 @@ use super::report::{self, Event};
 use super::request::{self, Heard};
 use super::script::{Act, Dialogue, Step};
 use super::server::{Server, Stream};
-use crate::expect::{Alternative, Matching};
+use crate::expect::{Alternative, Came, Matching, Mismatch};
 use crate::message::Shape;
 use crate::play::{Failure, Played};
 use crate::process::{Subject, free_port, resident};
+use crate::transcript::Transcript;
 use crate::value::{Value, show};
 use crate::wire::{Dial, Place};
 
@@ -45,7 +46,11 @@ pub(crate) async fn play(stage: &Stage<'_>, dialogue: &Dialogue) -> Played {
     });
     let failure = match played.await {
         Ok(played) => played.err(),
-        Err(_) => Some(Failure { what: format!("it took longer than {all:?}"), step: scene.at.clone(), late: true }),
+        Err(_) => Some(Failure {
+            what: format!("it took longer than {:.1} s", all.as_secs_f64()),
+            step: scene.at.clone(),
+            late: true,
+        }),
     };
     let failure = match failure {
         None => None,
@@ -54,7 +59,8 @@ pub(crate) async fn play(stage: &Stage<'_>, dialogue: &Dialogue) -> Played {
     if let Some(driver) = &mut scene.driver {
         driver.kill().await;
     }
-    Played { transcript: scene.transcript, choices: scene.choices, failure }
+    scene.note_connections();
+    Played { transcript: scene.transcript.into_lines(), choices: scene.choices, failure }
 }
 
 /// A stream and what was said on it.
@@ -94,7 +100,7 @@ struct Scene<'a> {
     memory: Option<u64>,
     /// The engine may end its half without having seen a terminator.
     given_up: bool,
-    transcript: Vec<(Duration, String)>,
+    transcript: Transcript,
     choices: Vec<String>,
     at: Option<(usize, String)>,
 }
@@ -117,7 +123,7 @@ impl<'a> Scene<'a> {
             silent: false,
             memory: None,
             given_up: false,
-            transcript: Vec::new(),
+            transcript: Transcript::default(),
             choices: Vec::new(),
             at: None,
         }
@@ -129,7 +135,19 @@ impl<'a> Scene<'a> {
 
     /// Takes note of what happened at a moment, which may be before what was noted last.
     fn noted(&mut self, at: Instant, text: impl Into<String>) {
-        self.transcript.push((at.saturating_duration_since(self.began), text.into()));
+        self.transcript.note(at.saturating_duration_since(self.began), text.into());
+    }
+
+    /// What the server has seen besides streams.
+    fn note_connections(&mut self) {
+        let Some(server) = &self.server else { return };
+        let (seen, unjudged) = (server.shared.seen(), server.shared.budget.note());
+        for (at, what) in seen {
+            self.noted(at, what);
+        }
+        if let Some(unjudged) = unjudged {
+            self.note(format!("-- {unjudged}"));
+        }
     }
 
     fn fail<T>(&self, what: impl Into<String>) -> Result<T, Failure> {
@@ -379,20 +397,16 @@ impl<'a> Scene<'a> {
         let mut sent = 0;
         if let Some(out) = live.stream.answer.out() {
             let mut rest = Bytes::new();
-            while sent < below {
+            while sent < below && out.has_room(1, FULL).await {
                 if rest.is_empty() {
                     rest = framed.clone();
                 }
                 let before = rest.len();
-                match timeout(FULL, out.send_some(&mut rest, 64 << 10)).await {
-                    Ok(Ok(())) => sent += before - rest.len(),
-                    // The stream is over: what comes back is judged.
-                    Ok(Err(_)) => break,
-                    Err(_) => {
-                        out.claim_no_room();
-                        break;
-                    }
+                // A stream that is over takes no more, and what comes back is judged.
+                if out.send_some(&mut rest, 64 << 10).await.is_err() {
+                    break;
                 }
+                sent += before - rest.len();
             }
             // What is missing of the last message goes before whatever is said next.
             out.hold(&rest);
@@ -417,7 +431,7 @@ impl<'a> Scene<'a> {
             sleep(Duration::ZERO).await;
             return Ok(None);
         }
-        let Ok(Some((event, at))) = timeout(patience, live.stream.heard.recv()).await else { return Ok(None) };
+        let Ok(Some((event, at, _room))) = timeout(patience, live.stream.heard.recv()).await else { return Ok(None) };
         let bytes = event.len();
         let heard = Heard::from(event);
         live.ended = heard.is_end();
@@ -442,36 +456,33 @@ impl<'a> Scene<'a> {
                 self.choices.extend(done.choice.clone());
                 return Ok(());
             }
-            let left = until.saturating_duration_since(Instant::now());
-            let quiet = matching.quiet();
-            let patience = quiet.map_or(left, |quiet| quiet.min(left));
-            if !self.streams.contains_key(name) {
-                match (self.accept(name, patience).await?, quiet) {
+            let patience = matching.patience(until);
+            let is_open = self.streams.contains_key(name);
+            let came = match is_open {
+                true => {
+                    let ended = self.streams.get(name).is_some_and(|live| live.ended);
+                    let next = self.next(name, patience).await?;
+                    next.map_or(if ended { Came::Over } else { Came::Nothing }, Came::Heard)
+                }
+                false => match (self.accept(name, patience).await?, matching.quiet()) {
                     (Opened::Now, Some(_)) if alternatives.len() == 1 => {
                         return self.fail("a stream was opened, and nothing was to come");
                     }
-                    (Opened::Now, _) => {}
-                    (Opened::NotYet, Some(quiet)) if quiet <= left => matching.passed(patience),
-                    (Opened::NotYet, _) => {
-                        return self.late(format!("no stream was opened in time; {} was expected", matching.wanted()));
-                    }
-                    (Opened::Never(_), Some(quiet)) => matching.passed(quiet),
+                    (Opened::Now, _) => continue,
+                    (Opened::NotYet, _) => Came::Nothing,
+                    (Opened::Never(_), Some(_)) => Came::Over,
                     (Opened::Never(status), None) => return self.unopened(status).await,
-                }
-                continue;
-            }
-            let ended = self.streams.get(name).is_some_and(|live| live.ended);
-            match self.next(name, patience).await? {
-                Some(heard) => {
-                    if let Err(why) = matching.heard(&heard, &()) {
-                        return self.fail(format!("`{heard}` came, and that is wrong: {why}"));
+                },
+            };
+            if let Err(mismatch) = matching.take(&came, patience, &()) {
+                return match mismatch {
+                    Mismatch::Wrong { heard, why } => self.fail(format!("`{heard}` came, and that is wrong: {why}")),
+                    Mismatch::Over { .. } => self.fail("nothing more comes: the stream has ended"),
+                    Mismatch::Late { wanted } => {
+                        let what = if is_open { "nothing came" } else { "no stream was opened" };
+                        self.late(format!("{what} in time; {wanted} was expected"))
                     }
-                }
-                None if ended && quiet.is_none() => return self.fail("nothing more comes: the stream has ended"),
-                // What is over is quiet.
-                None if ended => matching.passed(quiet.unwrap_or_default()),
-                None if quiet.is_some_and(|quiet| quiet <= left) => matching.passed(patience),
-                None => return self.late(format!("nothing came in time; {} was expected", matching.wanted())),
+                };
             }
         }
     }
@@ -512,30 +523,26 @@ impl<'a> Scene<'a> {
                 self.choices.extend(done.choice.clone());
                 return Ok(());
             }
-            if let Some(event) = self.reported.get_mut(session).and_then(VecDeque::pop_front) {
-                if let Err(why) = matching.heard(&event, &()) {
-                    return self.fail(format!("`{event}` was reported, and that is wrong: {why}"));
-                }
-                continue;
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            let quiet = matching.quiet();
-            let patience = quiet.map_or(left, |quiet| quiet.min(left));
-            if self.silent {
-                match quiet {
-                    Some(quiet) => matching.passed(quiet),
-                    None => {
-                        return self
-                            .fail(format!("the driver reports nothing more; {} was expected", matching.wanted()));
+            let patience = matching.patience(until);
+            let came = match self.reported.get_mut(session).and_then(VecDeque::pop_front) {
+                Some(event) => Came::Heard(event),
+                None if self.silent => Came::Over,
+                // It may be another session's, and it may be the end.
+                None if self.hear(patience).await? || self.silent => continue,
+                None => Came::Nothing,
+            };
+            if let Err(mismatch) = matching.take(&came, patience, &()) {
+                return match mismatch {
+                    Mismatch::Wrong { heard, why } => {
+                        self.fail(format!("`{heard}` was reported, and that is wrong: {why}"))
                     }
-                }
-            } else if !self.hear(patience).await? && !self.silent {
-                match quiet.is_some_and(|quiet| quiet <= left) {
-                    true => matching.passed(patience),
-                    false => {
-                        return self.late(format!("nothing was reported in time; {} was expected", matching.wanted()));
+                    Mismatch::Over { wanted } => {
+                        self.fail(format!("the driver reports nothing more; {wanted} was expected"))
                     }
-                }
+                    Mismatch::Late { wanted } => {
+                        self.late(format!("nothing was reported in time; {wanted} was expected"))
+                    }
+                };
             }
         }
     }
@@ -567,8 +574,16 @@ impl<'a> Scene<'a> {
     /// The scenario is over: the driver ends by itself, and nothing is left that no step has asked for.
     async fn end(&mut self) -> Result<(), Failure> {
         self.at = None;
-        let patience = self.deadline(None).saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
-        while self.hear(patience).await? {}
+        let until = self.deadline(None).max(Instant::now() + Duration::from_secs(1));
+        self.driver.as_mut().expect("it was started").tell_no_more();
+        // What a driver has left behind may hold its output open: it is over with the driver.
+        while !self.silent && Instant::now() < until {
+            let heard = self.hear(Duration::from_millis(50)).await?;
+            if !heard && self.driver.as_ref().is_some_and(|driver| driver.ended().is_some()) {
+                break;
+            }
+        }
+        let patience = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(10));
         if let Some((session, event)) = self.left() {
             let whose = if session.is_empty() { String::new() } else { format!(" of session {session}") };
             return self.fail(format!("`{event}`{whose} was reported, and no step expects it"));
@@ -579,6 +594,10 @@ impl<'a> Scene<'a> {
         };
         if !exit.success() {
             return self.fail(format!("the driver has ended with {exit}; whatever came of a scenario, it ends with 0"));
+        }
+        let left = self.driver.as_ref().expect("it was started").left_behind().await;
+        if !left.is_empty() {
+            return self.fail(format!("the driver has ended and left processes behind: {}", left.join(", ")));
         }
         for name in self.streams.keys().cloned().collect::<Vec<_>>() {
             while self.next(&name, Duration::from_millis(1)).await?.is_some() {}
@@ -596,24 +615,34 @@ impl<'a> Scene<'a> {
     /// Adds what else is known: what has come in the meantime, and the driver's last words.
     async fn explain(&mut self, failure: Failure) -> Failure {
         let step = self.at.clone();
-        // Judged or not: it is read for the transcript alone.
-        while matches!(self.driver.as_ref().map(|_| ()), Some(())) && !self.silent {
+        let mut besides = String::new();
+        // Some never stop.
+        let until = Instant::now() + Duration::from_millis(500);
+        // For the transcript; but a line that is no report says more than that something did not come.
+        while self.driver.is_some() && !self.silent && Instant::now() < until {
             match self.hear(Duration::from_millis(20)).await {
                 Ok(true) => {}
-                Ok(false) | Err(_) => break,
+                Ok(false) => break,
+                Err(wrong) if wrong.what == failure.what => break,
+                Err(wrong) => {
+                    besides = format!("; besides, {}", wrong.what);
+                    break;
+                }
             }
         }
         let names: Vec<_> = self.streams.keys().cloned().collect();
         for name in names {
-            while matches!(self.next(&name, Duration::from_millis(1)).await, Ok(Some(_))) {}
+            while matches!(self.next(&name, Duration::from_millis(1)).await, Ok(Some(_))) && Instant::now() < until {}
         }
         self.at = step;
+        let unjudged = self.server.as_ref().and_then(|server| server.shared.budget.note());
+        besides.extend(unjudged.map(|unjudged| format!("; besides, {unjudged}")));
         let Some(driver) = &mut self.driver else { return failure };
         let ended = match driver.ended() {
             Some(how) if !failure.what.contains("has ended") => format!("; the driver has ended ({how})"),
             _ => String::new(),
         };
-        let what = driver.explain(format!("{}{ended}", failure.what));
+        let what = driver.explain(format!("{}{besides}{ended}", failure.what)).await;
         Failure { what, ..failure }
     }
 }

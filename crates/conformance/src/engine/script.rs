@@ -3,6 +3,7 @@
 //! The reader's guide is docs/conformance-engine.md; this file is what it describes.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,17 +16,12 @@ use crate::capability::Capability;
 use crate::expect::{Alternative, alternatives};
 use crate::line::{Words, pair, text};
 use crate::message::Shape;
+use crate::step::{self, Block};
 use crate::value::Value;
 use crate::wire::Dial;
 
 /// One line of a script.
-#[derive(Clone, Debug)]
-pub(crate) struct Step {
-    /// Where it stands, from 1.
-    pub(crate) line: usize,
-    pub(crate) text: String,
-    pub(crate) act: Act,
-}
+pub(crate) type Step = step::Step<Act>;
 
 /// What a line asks for. Streams have names; the one without a name is `""`.
 #[derive(Clone, Debug)]
@@ -110,6 +106,26 @@ pub(crate) enum Act {
     },
 }
 
+impl Block for Act {
+    fn steps(&mut self) -> Option<&mut Vec<Step>> {
+        match self {
+            Act::Repeat { steps, .. } => Some(steps),
+            _ => None,
+        }
+    }
+}
+
+impl Act {
+    /// What an engine must have for it.
+    fn need(&self) -> Option<Capability> {
+        match self {
+            Act::Listen(_, true) => Some(Capability::Tcp),
+            Act::Asked { .. } => Some(Capability::Heartbeats),
+            _ => None,
+        }
+    }
+}
+
 /// A scenario, and the worker's part of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialogue {
@@ -124,43 +140,13 @@ impl Dialogue {
     /// # Errors
     /// What is wrong, and in which line.
     pub(crate) fn parse(scenario: &str, source: &str) -> Result<Self, String> {
-        let mut blocks: Vec<(Step, Vec<Step>)> = Vec::new();
-        let mut steps = Vec::new();
-        let mut dialogue = Dialogue { scenario: scenario.into(), steps: vec![], needs: needed(scenario)? };
-        for (number, line) in source.lines().enumerate() {
-            let (number, text) = (number + 1, line.split(" #").next().unwrap_or(line).trim());
-            if text.is_empty() || text.starts_with('#') {
-                continue;
-            }
-            let wrong = |why: String| format!("line {number}, `{text}`: {why}");
-            if text == "}" {
-                let (mut step, outer) = blocks.pop().ok_or_else(|| wrong("no block is open".into()))?;
-                let inner = std::mem::replace(&mut steps, outer);
-                if let Act::Repeat { steps, .. } = &mut step.act {
-                    *steps = inner;
-                }
-                steps.push(step);
-                continue;
-            }
-            let step = Step { line: number, text: text.into(), act: act(text).map_err(wrong)? };
-            match &step.act {
-                Act::Listen(_, true) => {
-                    dialogue.needs.insert(Capability::Tcp);
-                }
-                Act::Asked { .. } => {
-                    dialogue.needs.insert(Capability::Heartbeats);
-                }
-                _ => {}
-            }
-            match step.act {
-                Act::Repeat { .. } => blocks.push((step, std::mem::take(&mut steps))),
-                _ => steps.push(step),
-            }
-        }
-        match blocks.pop() {
-            Some((step, _)) => Err(format!("line {}, `{}`: the block is not closed", step.line, step.text)),
-            None => Ok(Dialogue { steps, ..dialogue }),
-        }
+        let mut needs = needed(scenario)?;
+        let steps = step::steps(source, |line| {
+            let act = act(line)?;
+            needs.extend(act.need());
+            Ok(act)
+        })?;
+        Ok(Dialogue { scenario: scenario.into(), steps, needs })
     }
 }
 
@@ -325,13 +311,23 @@ fn listen(words: &mut Words<'_>) -> Result<Act, String> {
     while let Some(word) = words.next() {
         match pair(word) {
             ("tcp", None) => tcp = true,
-            ("window", Some(value)) => dial.window = bytes(value)?,
-            ("connection-window", Some(value)) => dial.connection_window = bytes(value)?,
-            ("max-frame", Some(value)) => dial.max_frame = bytes(value)?,
+            ("window", Some(value)) => dial.window = within_http2(bytes(value)?, 0..=i32::MAX as u32)?,
+            ("connection-window", Some(value)) => {
+                dial.connection_window = within_http2(bytes(value)?, 65_535..=i32::MAX as u32)?;
+            }
+            ("max-frame", Some(value)) => dial.max_frame = within_http2(bytes(value)?, 16_384..=(1 << 24) - 1)?,
             _ => return Err(format!("a worker does not listen with `{word}`")),
         }
     }
     Ok(Act::Listen(dial, tcp))
+}
+
+/// A number of bytes, if HTTP/2 can have it.
+fn within_http2(bytes: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
+    match range.contains(&bytes) {
+        true => Ok(bytes),
+        false => Err(format!("HTTP/2 has from {} to {} bytes there, not {bytes}", range.start(), range.end())),
+    }
 }
 
 fn size(word: &str) -> Result<usize, String> {
@@ -396,6 +392,7 @@ mod tests {
             ("echo", "repeat 2 {\n< data 1", "the block is not closed"),
             ("echo", "reports done now", "what is `now` of Done?"),
             ("echo", "dance", "no step begins with `dance`"),
+            ("echo", "listen max-frame=1Ki", "HTTP/2 has from 16384 to 16777215 bytes there, not 1024"),
             ("echo", "> gone ; finish", "nothing comes after `gone`"),
             ("echo/drop", "", "no scenario `echo/drop`"),
             ("payload/many", "", "no scenario `payload/many`"),

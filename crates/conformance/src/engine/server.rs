@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -14,14 +15,25 @@ use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
+use anyudf_grpc::AnyAuthority;
 use anyudf_protocol::wire;
 
 use crate::answer::Status;
+use crate::budget::{Budget, Said, Teller};
 use crate::frames::{Frames, Outgoing};
 use crate::message::Shape;
 use crate::wire::{Dial, EXECUTE, MANAGE, Place};
+
+/// So much of that is kept.
+const MOST_SEEN: usize = 100;
+
+/// Streams that an engine may have at once on a connection.
+const MOST_STREAMS: u32 = 1_024;
+
+/// What of an unknown path or an error is kept.
+const LONGEST_NOTE: usize = 300;
 
 /// Listens as a worker does. Dropping it cuts all its connections.
 #[derive(Debug)]
@@ -37,8 +49,10 @@ pub(crate) struct Server {
 pub(crate) struct Shared {
     manage: Mutex<Manage>,
     connections: Mutex<Vec<AbortHandle>>,
-    /// How many connections were made.
-    pub(crate) connected: watch::Sender<usize>,
+    /// Connections, their ends, and calls that no worker has.
+    seen: Mutex<Vec<(Instant, String)>>,
+    /// For what engines send.
+    pub(crate) budget: Budget,
     /// How many heartbeats were asked for.
     pub(crate) heartbeats: watch::Sender<usize>,
 }
@@ -91,6 +105,18 @@ impl Shared {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was seen besides streams, and is not told again.
+    pub(crate) fn seen(&self) -> Vec<(Instant, String)> {
+        std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn see(&self, what: impl Into<String>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() < MOST_SEEN {
+            seen.push((Instant::now(), what.into().chars().take(LONGEST_NOTE).collect()));
+        }
+    }
+
     /// Cuts every connection: no GOAWAY, no RST_STREAM.
     pub(crate) fn cut(&self) {
         self.connections().drain(..).for_each(|connection| connection.abort());
@@ -110,15 +136,23 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 enum Listener {
     Unix(UnixListener),
-    Tcp(TcpListener),
+    /// On the loopback addresses, of which there may be one (P2).
+    Tcp(TcpListener, Option<TcpListener>),
 }
 
 impl Listener {
     async fn accept(&self) -> io::Result<Box<dyn Io>> {
         Ok(match self {
             Listener::Unix(listener) => Box::new(listener.accept().await?.0),
-            Listener::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+            Listener::Tcp(listener, other) => {
+                let other = async {
+                    match other {
+                        Some(other) => other.accept().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                let (stream, _) =
+                    tokio::select! { accepted = listener.accept() => accepted, accepted = other => accepted }?;
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
@@ -131,15 +165,25 @@ impl Server {
     pub(crate) async fn listen(place: &Place, dial: Dial) -> io::Result<Self> {
         let listener = match place {
             Place::Unix(path) => Listener::Unix(UnixListener::bind(path)?),
-            Place::Tcp(port) => Listener::Tcp(TcpListener::bind(("127.0.0.1", *port)).await?),
+            Place::Tcp(port) => {
+                let first = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).await?;
+                Listener::Tcp(first, TcpListener::bind((Ipv6Addr::LOCALHOST, *port)).await.ok())
+            }
         };
         let shared = Arc::new(Shared::default());
         let (accepted, streams) = mpsc::unbounded_channel();
         let accepting = tokio::spawn({
             let shared = Arc::clone(&shared);
             async move {
-                while let Ok(io) = listener.accept().await {
-                    shared.connected.send_modify(|count| *count += 1);
+                loop {
+                    let io = match listener.accept().await {
+                        Ok(io) => io,
+                        Err(error) => {
+                            shared.see(format!("-- a connection was not accepted: {error}"));
+                            tokio::time::sleep(Duration::from_millis(50)).await;
+                            continue;
+                        }
+                    };
                     let serving = serve(io, dial.clone(), Arc::clone(&shared), accepted.clone());
                     let connection = tokio::spawn(serving);
                     shared.connections().push(connection.abort_handle());
@@ -157,20 +201,35 @@ async fn serve(io: Box<dyn Io>, dial: Dial, shared: Arc<Shared>, accepted: mpsc:
         .initial_window_size(dial.window)
         .initial_connection_window_size(dial.connection_window)
         .max_frame_size(dial.max_frame)
+        .max_concurrent_streams(MOST_STREAMS)
         // More than any window: only the peer is to hold us back.
         .max_send_buffer_size(256 << 20);
-    let Ok(mut connection) = builder.handshake::<_, Bytes>(io).await else { return };
-    while let Some(Ok((request, respond))) = connection.accept().await {
+    // Some libraries send a socket's path as `:authority`, which h2 refuses (P8).
+    let mut connection = match builder.handshake::<_, Bytes>(AnyAuthority::new(io)).await {
+        Ok(connection) => connection,
+        Err(error) => return shared.see(format!("-- a connection that is no HTTP/2: {error}")),
+    };
+    // They end with the connection.
+    let mut calls = JoinSet::new();
+    loop {
+        let (request, respond) = match connection.accept().await {
+            Some(Ok(call)) => call,
+            Some(Err(error)) if error.is_io() => return,
+            Some(Err(error)) => return shared.see(format!("-- a connection has ended: {error}")),
+            None => return,
+        };
         match request.uri().path() {
             EXECUTE => {
                 // Nobody waits for it when the case is over.
-                let _ = accepted.send(Stream::new(request, respond));
+                let _ = accepted.send(Stream::new(request, respond, shared.budget.clone()));
             }
             MANAGE => {
-                tokio::spawn(manage(request.into_body(), respond, Arc::clone(&shared)));
+                while calls.try_join_next().is_some() {}
+                calls.spawn(manage(request.into_body(), respond, Arc::clone(&shared)));
             }
             path => {
                 let why = format!("there is no {path}");
+                shared.see(format!("-- a call of {path}, which no worker has: UNIMPLEMENTED"));
                 let mut answer = Answer::new(respond);
                 answer.end(Some(Status { code: 12, message: why }));
             }
@@ -181,12 +240,12 @@ async fn serve(io: Box<dyn Io>, dial: Dial, shared: Arc<Shared>, accepted: mpsc:
 /// Answers one call of Manage.
 async fn manage(mut body: RecvStream, respond: SendResponse<Bytes>, shared: Arc<Shared>) {
     let mut frames = Frames::default();
-    let mut messages = Vec::new();
+    let mut first = None;
     while let Some(Ok(piece)) = body.data().await {
         let _ = body.flow_control().release_capacity(piece.len());
-        messages.extend(frames.take(piece));
+        first = first.or(frames.take(piece).into_iter().next());
     }
-    let asked = match messages.into_iter().next() {
+    let asked = match first {
         Some(Ok(message)) => wire::WorkerRequest::decode(message).ok().and_then(|request| request.manage),
         _ => None,
     };
@@ -320,7 +379,7 @@ impl Event {
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) answer: Answer,
-    pub(crate) heard: mpsc::UnboundedReceiver<(Event, Instant)>,
+    pub(crate) heard: mpsc::UnboundedReceiver<Said<Event>>,
     reading: watch::Sender<Reading>,
     reader: JoinHandle<()>,
 }
@@ -335,10 +394,10 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Self {
-        let (tell, heard) = mpsc::unbounded_channel();
+    fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>, budget: Budget) -> Self {
+        let (said, heard) = mpsc::unbounded_channel();
         let (reading, reads) = watch::channel(Reading::Credited);
-        let reader = tokio::spawn(listen(request.into_body(), tell, reads));
+        let reader = tokio::spawn(listen(request.into_body(), Teller { said, budget }, reads));
         Stream { answer: Answer::new(respond), heard, reading, reader }
     }
 
@@ -349,14 +408,10 @@ impl Stream {
 }
 
 /// Reads a stream to its end.
-async fn listen(
-    mut body: RecvStream,
-    tell: mpsc::UnboundedSender<(Event, Instant)>,
-    mut reads: watch::Receiver<Reading>,
-) {
-    let tell = |event| {
-        // Nobody listens when the case is over.
-        let _ = tell.send((event, Instant::now()));
+async fn listen(mut body: RecvStream, teller: Teller<Event>, mut reads: watch::Receiver<Reading>) {
+    let tell = async |event: Event| {
+        let bytes = event.len();
+        teller.tell(event, bytes).await;
     };
     let mut frames = Frames::inflating();
     // What was read without credit for it.
@@ -378,7 +433,7 @@ async fn listen(
         };
         match came {
             None => break,
-            Some(Err(error)) => return tell(Event::Cut(error.to_string())),
+            Some(Err(error)) => return tell(Event::Cut(error.to_string())).await,
             Some(Ok(piece)) => {
                 owed += piece.len();
                 if reading == Reading::Credited {
@@ -386,13 +441,33 @@ async fn listen(
                     owed = 0;
                 }
                 for message in frames.take(piece) {
-                    tell(message.map_or_else(Event::Wrong, Event::Message));
+                    tell(message.map_or_else(Event::Wrong, Event::Message)).await;
                 }
             }
         }
     }
-    tell(match frames.end() {
-        Ok(()) => Event::HalfClose,
-        Err(why) => Event::Wrong(why),
-    });
+    if let Err(why) = frames.end() {
+        tell(Event::Wrong(why)).await;
+    }
+    tell(Event::HalfClose).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Call, Link};
+
+    /// P8: gRPC's C core has the path of a Unix socket there, unless it is told otherwise; h2 alone refuses it.
+    #[tokio::test]
+    async fn p8_any_authority_is_taken() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = Place::Unix(dir.path().join("w.sock"));
+        let server = Server::listen(&place, Dial::default()).await.expect("it listens");
+        let authority = Some("tmp%2Fkit%2Fw.sock".to_owned());
+        let link = Link::dial(&place, &Dial { authority, ..Dial::default() }).await.expect("it connects");
+        let heartbeat = Bytes::from_static(b"\x0a\x00");
+        let call = Call { authority: "tmp%2Fkit%2Fw.sock".into(), ..Call::to(MANAGE) };
+        link.unary(&call, heartbeat).await.expect("it is answered");
+        assert_eq!(*server.shared.heartbeats.borrow(), 1);
+    }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyudf_conformance::{BenchConfig, Capabilities, Error, ErrorKind, Figure, bench};
 
 use super::mutant::Mutation as M;
-use super::{RIGHT, ROLE, worker_with};
+use super::worker_with;
+use crate::mutation::{Mistake as _, RIGHT, ROLE};
 
 /// A bench that is as short as can be.
 fn brief(role: &str) -> BenchConfig {

@@ -7,27 +7,19 @@
 
 mod bench;
 mod mutant;
+#[path = "../mutation/mod.rs"]
+mod mutation;
 mod worker;
 
-use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyudf_conformance::{Capabilities, Case, Config, Outcome, Report, read_cases, run};
-use futures::StreamExt as _;
-use futures::stream;
+use anyudf_conformance::{Capabilities, Case, Config, Report, read_cases, run};
 
 use mutant::{Mutant, Mutation};
-
-/// Set for a process that the test starts: the name of its mutation, or that it makes no mistake.
-const ROLE: &str = "TEST_MUTANT";
-const RIGHT: &str = "right";
-
-/// Mutations that are tried at the same time: most of the time is spent waiting.
-const SIDE_BY_SIDE: usize = 16;
+use mutation::{ROLE, Trial, every_rule_is_broken};
 
 /// Not a test when started by the test: the worker.
 #[test]
@@ -60,100 +52,18 @@ fn cases() -> Vec<Case> {
     read_cases(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/cases/worker"))).expect("they can be read")
 }
 
-/// The first case that cites the mutation's rule and refuses it.
-async fn refusal(mutation: Mutation, cases: &[Case], took: &BTreeMap<String, Duration>) -> Option<Report> {
-    let mut citing: Vec<_> =
-        cases.iter().filter(|case| case.rules.iter().any(|rule| rule == mutation.rule())).collect();
-    // What must hold first, and of that what is quick.
-    citing.sort_by_key(|case| (case.level, took.get(&case.name)));
-    for case in citing {
-        let fails = |report: &Report| report.outcome == Outcome::Fail;
-        let refused = play(mutation.name(), vec![case.clone()], 1).await.into_iter().find(fails);
-        // On a busy machine a case may fail for being late; then it refuses the right worker as well.
-        if refused.is_some() && !play(RIGHT, vec![case.clone()], 1).await.iter().any(fails) {
-            return refused;
-        }
-    }
-    None
-}
-
 #[test]
 fn every_mutant_is_refused_by_a_case_that_cites_its_rule_and_the_right_worker_passes() {
     if env::var_os(ROLE).is_some() {
         return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        let cases = cases();
-        let began = Instant::now();
-        let right = play(RIGHT, cases.clone(), 4).await;
-        if env::var_os("TEST_MUTANTS_WHY").is_some() {
-            println!("-- the right worker took {:?}", began.elapsed());
-            let mut slow: Vec<_> = right.iter().map(|report| (report.took, &report.case.name)).collect();
-            slow.sort();
-            for (took, name) in slow.iter().rev().take(40) {
-                println!("   {took:?} {name}");
-            }
-        }
-        let mut wrong = String::new();
-        for report in right.iter().filter(|report| matches!(report.outcome, Outcome::Fail | Outcome::NotRun)) {
-            let _ =
-                writeln!(wrong, "the right worker: {} ({}): {}", report.case.name, report.case.level, report.detail);
-        }
-        let took = right.iter().map(|report| (report.case.name.clone(), report.took)).collect();
-        // A case that refuses the right worker proves nothing of a wrong one.
-        let held = |case: &Case| {
-            let mut reports = right.iter().filter(|report| report.case.name == case.name);
-            reports.all(|report| matches!(report.outcome, Outcome::Pass | Outcome::Choice))
-        };
-        let cases: Vec<_> = cases.into_iter().filter(held).collect();
-        let only = env::var("TEST_MUTANTS_ONLY").unwrap_or_default();
-        let chosen = Mutation::ALL.iter().copied().filter(|mutation| mutation.name().starts_with(&only));
-        let refused = stream::iter(chosen).map(|mutation| {
-            let (cases, took) = (&cases, &took);
-            async move {
-                let began = Instant::now();
-                let report = refusal(mutation, cases, took).await;
-                (mutation as usize, mutation, report, began.elapsed())
-            }
-        });
-        let mut refused: Vec<_> = refused.buffer_unordered(SIDE_BY_SIDE).collect().await;
-        refused.sort_by_key(|(number, ..)| *number);
-        println!("{:<5}{:<48}case", "rule", "mutant");
-        for (_, mutation, report, took) in &refused {
-            let case = report.as_ref().map_or("NONE", |report| &report.case.name);
-            println!("{:<5}{:<48}{case}", mutation.rule(), mutation.name());
-            if let Some(report) = report
-                && env::var_os("TEST_MUTANTS_WHY").is_some()
-            {
-                println!("      {took:.1?} {}: {}", report.case.level, report.detail);
-            }
-            if report.is_none() {
-                let _ = writeln!(wrong, "{} is refused by no case that cites {}", mutation.name(), mutation.rule());
-            }
-        }
-        assert!(wrong.is_empty(), "\n{wrong}");
-    });
+    let trial = Trial { what: "worker", cases: cases(), side_by_side: 16, play };
+    runtime.expect("a runtime").block_on(trial.run(Mutation::ALL));
 }
 
-/// A rule without a mistake that breaks it would be proved by nothing. Groups E and D are the engine's.
+/// Groups E and D are the engine's.
 #[test]
 fn every_rule_of_a_worker_has_a_mutant() {
-    let protocol = include_str!("../../protocol.md").lines();
-    let rules = protocol.filter_map(|line| line.strip_prefix("**")?.split_once(".**")).map(|(rule, _)| rule);
-    let rules: Vec<_> = rules.filter(|rule| rule.starts_with(['R', 'C', 'M', 'P', 'S'])).collect();
-    assert!(rules.len() >= 55, "{} rules", rules.len());
-    let broken: Vec<_> = Mutation::ALL.iter().map(|mutation| mutation.rule()).collect();
-    for rule in rules {
-        assert!(broken.contains(&rule), "no mutation breaks {rule}");
-    }
-    assert!(broken.len() >= 180, "{} mutations", broken.len());
-    let mut names: Vec<_> = Mutation::ALL.iter().map(|mutation| mutation.name()).collect();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), broken.len(), "two mutations have one name");
-    for mutation in Mutation::ALL {
-        let named = mutation.name().starts_with(&format!("{}-", mutation.rule().to_lowercase()));
-        assert!(named, "{} breaks {}", mutation.name(), mutation.rule());
-    }
+    every_rule_is_broken(Mutation::ALL, &['R', 'C', 'M', 'P', 'S'], 55.., 180);
 }

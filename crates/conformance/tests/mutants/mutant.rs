@@ -1,25 +1,6 @@
 //! The ways in which the worker of this test can be wrong.
 
-macro_rules! mutations {
-    ($($rule:ident { $($variant:ident = $name:literal),* $(,)? })*) => {
-        /// One deliberate mistake. Its name begins with the rule that it breaks.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Mutation { $($($variant),*),* }
-
-        impl Mutation {
-            pub(crate) const ALL: &[Mutation] = &[$($(Mutation::$variant),*),*];
-
-            pub(crate) fn name(self) -> &'static str {
-                match self { $($(Mutation::$variant => $name),*),* }
-            }
-
-            /// The number of the rule in docs/protocol.md.
-            pub(crate) fn rule(self) -> &'static str {
-                match self { $($(Mutation::$variant => stringify!($rule)),*),* }
-            }
-        }
-    };
-}
+use crate::mutation::mutations;
 
 mutations! {
     R1 {
@@ -313,20 +294,5 @@ mutations! {
     S6 {
         SlowIsQuick = "s6-slow-is-quick",
         HangReturns = "s6-hang-returns",
-    }
-}
-
-/// Which mistake the worker makes, if any.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mutant(pub(crate) Option<Mutation>);
-
-impl Mutant {
-    /// By the name of the mutation; any other is the right worker.
-    pub(crate) fn named(name: &str) -> Self {
-        Mutant(Mutation::ALL.iter().copied().find(|mutation| mutation.name() == name))
-    }
-
-    pub(crate) fn is(self, mutation: Mutation) -> bool {
-        self.0 == Some(mutation)
     }
 }

@@ -1,39 +1,20 @@
-//! `distance_miles(lat1, lon1, lat2, lon2)`: an example of a scalar function from a closure over Arrow arrays.
+//! `distance_miles(lat1, lon1, lat2, lon2)`: an example of a scalar function over rows.
 
-use std::sync::Arc;
-
-use arrow::array::{AsArray, Float64Array};
-use arrow::datatypes::{DataType, Float64Type};
-
-use crate::closures::scalar;
-use crate::definition::{Definition, Volatility};
+use crate::definition::{Definition, IntoDefinition};
+use crate::udf;
 
 /// The mean radius of the earth in miles.
 const EARTH_RADIUS: f64 = 3958.7613;
 
-/// The function: great-circle distance in miles between two points in degrees. A null in gives a null out.
+/// The function as a worker serves it.
 pub fn definition() -> Definition {
-    scalar("distance_miles")
-        .argument("lat1", DataType::Float64)
-        .argument("lon1", DataType::Float64)
-        .argument("lat2", DataType::Float64)
-        .argument("lon2", DataType::Float64)
-        .returns(DataType::Float64)
-        .help("great-circle distance in miles between two points given in degrees")
-        .version(env!("CARGO_PKG_VERSION"))
-        .over(|columns| {
-            let degrees = |column: usize| &columns[column].as_primitive::<Float64Type>().values()[..];
-            let from = degrees(0).iter().zip(degrees(1));
-            let to = degrees(2).iter().zip(degrees(3));
-            let miles = from.zip(to).map(|((lat1, lon1), (lat2, lon2))| distance(*lat1, *lon1, *lat2, *lon2));
-            // Rows with nulls are computed too, from whatever is there, and become null afterwards: cheaper than asking.
-            Ok(Arc::new(Float64Array::from_iter_values(miles)))
-        })
-        .volatility(Volatility::Immutable)
+    distance_miles.into_definition()
 }
 
-/// The haversine formula, which keeps its accuracy for points that are near each other.
-fn distance(lat1: f64, lon1: f64, lat2: f64, lon2: f64) -> f64 {
+/// Great-circle distance in miles between two points in degrees, by the haversine formula, which keeps its accuracy for
+/// points that are near each other. A null in gives a null out.
+#[udf(volatility = "immutable", help = "great-circle distance in miles between two points given in degrees")]
+pub fn distance_miles(lat1: f64, lon1: f64, lat2: f64, lon2: f64) -> f64 {
     let (lat1, lat2) = (lat1.to_radians(), lat2.to_radians());
     let half_lat = ((lat2 - lat1) / 2.0).sin();
     let half_lon = ((lon2 - lon1).to_radians() / 2.0).sin();
@@ -49,11 +30,11 @@ mod tests {
     /// The published distance from New York (JFK) to Los Angeles (LAX) is 2,475 miles.
     #[test]
     fn known_distances() {
-        let miles = distance(40.63975111, -73.77892556, 33.94253611, -118.4080744);
+        let miles = distance_miles(40.63975111, -73.77892556, 33.94253611, -118.4080744);
         assert!((miles - 2475.0).abs() < 2475.0 * 0.005, "{miles}");
-        assert_eq!(distance(10.0, 20.0, 10.0, 20.0), 0.0);
+        assert_eq!(distance_miles(10.0, 20.0, 10.0, 20.0), 0.0);
         let half_way_round = std::f64::consts::PI * EARTH_RADIUS;
-        assert!((distance(0.0, 0.0, 0.0, 180.0) - half_way_round).abs() < 1e-6);
-        assert!(distance(f64::NAN, 0.0, 0.0, 0.0).is_nan());
+        assert!((distance_miles(0.0, 0.0, 0.0, 180.0) - half_way_round).abs() < 1e-6);
+        assert!(distance_miles(f64::NAN, 0.0, 0.0, 0.0).is_nan());
     }
 }

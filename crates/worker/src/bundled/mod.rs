@@ -2,7 +2,7 @@
 //!
 //! | name | kind | what it is an example of |
 //! |---|---|---|
-//! | [`distance_miles`] | scalar | a closure over Arrow arrays; nulls in give nulls out |
+//! | [`distance_miles`] | scalar | an ordinary function over rows; nulls in give nulls out |
 //! | [`echo_batches`] | map | the smallest map: what comes in goes out, decoded and encoded again |
 //! | [`explode_words`] | map | another number of rows out than in |
 //! | [`generate_series`] | table | no input, options, output until it is cancelled |

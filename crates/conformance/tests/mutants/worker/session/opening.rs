@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyudf_protocol::wire;
 use anyudf_protocol::wire::udf_control_response::Control;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::sleep;
 
 use super::{Session, Stage};
 use crate::mutant::Mutation as M;
@@ -158,13 +157,14 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         self.waiting = Some(Box::pin(async move {
             loop {
-                if shared.counts.latest.load(Relaxed) == number
-                    && let Ok(place) = Arc::clone(&places).try_acquire_owned()
-                {
+                let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+                if shared.counts.latest.load(Relaxed) == number {
                     shared.counts.latest.fetch_sub(1, Relaxed);
                     return place;
                 }
-                sleep(Duration::from_millis(2)).await;
+                // It is for one that came later, and waits as well.
+                drop(place);
+                tokio::task::yield_now().await;
             }
         }));
     }

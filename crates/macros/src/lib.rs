@@ -1,0 +1,77 @@
+//! `#[udf]` and `#[derive(UdfStruct)]`: what an author writes instead of loops over Arrow arrays.
+//!
+//! This crate knows no Arrow and no worker, only names: what it writes is thin, and calls the traits in
+//! `anyudf_worker::rows`, which do the work. Types are told apart there, not here, so that a type of somebody else's can
+//! take part.
+//!
+//! ```text
+//!   attributes ── what stands in #[udf(…)]       signature ── the function, refused in our words where it can't be one
+//!                         ╲                      ╱
+//!                       scalar, table, aggregate: each kind of function     structs: the derive
+//! ```
+//!
+//! The macros are there twice: those named `worker_…` write paths that begin with `::anyudf_worker`, the others such as
+//! begin with `::anyudf::worker`. Each crate re-exports its own under the plain name.
+
+mod aggregate;
+mod attributes;
+mod scalar;
+mod signature;
+mod structs;
+mod table;
+mod written;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use attributes::Kind;
+
+/// Makes a function for a worker of an ordinary one, in a crate that depends on `anyudf`.
+#[proc_macro_attribute]
+pub fn udf(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    function(arguments.into(), item.into(), &quote!(::anyudf::worker)).into()
+}
+
+/// Makes a function for a worker of an ordinary one, in a crate that depends on `anyudf-worker`.
+#[proc_macro_attribute]
+pub fn worker_udf(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    function(arguments.into(), item.into(), &quote!(::anyudf_worker)).into()
+}
+
+/// Makes an argument and a result of a struct, in a crate that depends on `anyudf`.
+#[proc_macro_derive(UdfStruct)]
+pub fn udf_struct(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    structure(item.into(), &quote!(::anyudf::worker)).into()
+}
+
+/// Makes an argument and a result of a struct, in a crate that depends on `anyudf-worker`.
+#[proc_macro_derive(WorkerUdfStruct)]
+pub fn worker_udf_struct(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    structure(item.into(), &quote!(::anyudf_worker)).into()
+}
+
+/// `worker` is the path of the worker's crate.
+fn function(arguments: TokenStream, item: TokenStream, worker: &TokenStream) -> TokenStream {
+    expand_function(arguments, item, worker).unwrap_or_else(syn::Error::into_compile_error)
+}
+
+fn expand_function(arguments: TokenStream, item: TokenStream, worker: &TokenStream) -> syn::Result<TokenStream> {
+    let attributes = attributes::Attributes::parse(arguments)?;
+    if attributes.kind == Kind::Aggregate {
+        return aggregate::expand(&attributes, item, worker);
+    }
+    let function = signature::Function::parse(item)?;
+    match attributes.kind {
+        Kind::Scalar | Kind::Aggregate => scalar::of_rows(&attributes, &function, worker),
+        Kind::Batch => scalar::of_arrays(&attributes, &function, worker),
+        Kind::Table => table::table(&attributes, &function, worker),
+        Kind::Map => table::map(&attributes, &function, worker),
+    }
+}
+
+fn structure(item: TokenStream, worker: &TokenStream) -> TokenStream {
+    structs::expand(item, worker).unwrap_or_else(syn::Error::into_compile_error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! `#[udf]` on a function of rows, and `#[udf(batch)]` on one of arrays.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Error, Result, Type};
+
+use crate::attributes::{Attributes, OnError};
+use crate::signature::{Argument, Function};
+use crate::written::Written;
+
+/// A function that is called for each row.
+pub(crate) fn of_rows(attributes: &Attributes, function: &Function, worker: &TokenStream) -> Result<TokenStream> {
+    refuse_data_types(&function.arguments, "`#[data_type(…)]` is for `#[udf(batch)]`; here the type says it")?;
+    refuse_returns(attributes, "`returns` is for functions of arrays and batches; here the type says it")?;
+    let written = Written::new(attributes, function, worker);
+    let (result, call) = (&function.result, written.call());
+    let (result, call) = match attributes.on_error {
+        Some((OnError::Null, span)) => {
+            check_fallible(result, span)?;
+            (quote!(#worker::rows::OrNull<#result>), quote!(#worker::rows::OrNull(#call)))
+        }
+        _ => (quote!(#result), call),
+    };
+    let (types, names, bound) = (written.types(), written.names(), written.bound());
+    let (ident, name, options) = (function.ident(), written.name(), written.options());
+    // So that a type that can't be a column is underlined where it stands.
+    let checks = types.iter().map(|ty| quote_spanned!(ty.span()=> #worker::rows::is_argument::<#ty>();));
+    let checks = checks.chain([quote_spanned!(function.result.span()=> #worker::rows::is_result::<#result>();)]);
+    Ok(written.item(
+        &quote!(#worker::rows::define::<#ident>()),
+        &quote! {
+            impl #worker::rows::ScalarFunction for #ident {
+                type Options = #options;
+
+                fn signature() -> #worker::rows::Signature {
+                    #(#checks)*
+                    #worker::rows::Signature::new::<(#(#types,)*), #result>(#name, &[#(#names),*])
+                }
+
+                #[allow(unused_variables)]
+                fn evaluate(
+                    rows: &#worker::rows::Rows<'_>,
+                    options: &Self::Options,
+                ) -> #worker::Result<#worker::rows::ArrayRef> {
+                    rows.each::<(#(#types,)*), #result>(|(#(#bound,)*)| #call)
+                }
+            }
+        },
+    ))
+}
+
+/// A function that is called for each batch.
+pub(crate) fn of_arrays(attributes: &Attributes, function: &Function, worker: &TokenStream) -> Result<TokenStream> {
+    refuse_on_error(attributes)?;
+    let written = Written::new(attributes, function, worker);
+    let mut fields = Vec::new();
+    let mut arrays = Vec::new();
+    for (place, Argument { name, ty, data_type }) in function.arguments.iter().enumerate() {
+        let Type::Reference(reference) = ty else {
+            return Err(Error::new(ty.span(), "arrays are lent to a `#[udf(batch)]`: write `&Float64Array`"));
+        };
+        let array = &reference.elem;
+        fields.push(match data_type {
+            Some(data_type) => quote!((#name, #data_type)),
+            None => quote_spanned!(array.span()=> (#name, <#array as #worker::rows::TypedArray>::data_type())),
+        });
+        arrays.push(quote!(rows.array::<#array>(#place)?));
+    }
+    if arrays.is_empty() {
+        let text = "a `#[udf(batch)]` takes at least one array: without, it would not know how many rows to return";
+        return Err(Error::new(function.ident().span(), text));
+    }
+    let result = &function.result;
+    let returned = match &attributes.returns {
+        Some(data_type) => quote!(#data_type),
+        None => quote_spanned! {result.span()=>
+            <<#result as #worker::rows::ArrayReturn>::Array as #worker::rows::TypedArray>::data_type()
+        },
+    };
+    let nulls = if attributes.nulls_are_values { quote!(AreValues) } else { quote!(GiveNull) };
+    let call = written.call_with(&arrays);
+    let (ident, name, options) = (function.ident(), written.name(), written.options());
+    Ok(written.item(
+        &quote!(#worker::rows::define::<#ident>()),
+        &quote! {
+            impl #worker::rows::ScalarFunction for #ident {
+                type Options = #options;
+
+                fn signature() -> #worker::rows::Signature {
+                    #worker::rows::Signature::of_arrays(#name, ::std::vec![#(#fields),*], #returned)
+                }
+
+                #[allow(unused_variables)]
+                fn evaluate(
+                    rows: &#worker::rows::Rows<'_>,
+                    options: &Self::Options,
+                ) -> #worker::Result<#worker::rows::ArrayRef> {
+                    rows.whole(#call, #worker::Nulls::#nulls)
+                }
+            }
+        },
+    ))
+}
+
+/// Whether errors can become anything but errors.
+fn check_fallible(result: &Type, span: proc_macro2::Span) -> Result<()> {
+    let is_result = match result {
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident.to_string().contains("Result")),
+        _ => false,
+    };
+    let text = "`on_error` is for functions that return a `Result`; this one has no errors";
+    if is_result { Ok(()) } else { Err(Error::new(span, text)) }
+}
+
+pub(crate) fn refuse_on_error(attributes: &Attributes) -> Result<()> {
+    match attributes.on_error {
+        Some((_, span)) => Err(Error::new(span, "`on_error` is for scalar functions of rows, one result for each")),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn refuse_returns(attributes: &Attributes, text: &str) -> Result<()> {
+    attributes.returns.as_ref().map_or(Ok(()), |returns| Err(Error::new(returns.span(), text)))
+}
+
+pub(crate) fn refuse_data_types(arguments: &[Argument], text: &str) -> Result<()> {
+    let said = arguments.iter().find_map(|argument| argument.data_type.as_ref());
+    said.map_or(Ok(()), |data_type| Err(Error::new(data_type.span(), text)))
+}

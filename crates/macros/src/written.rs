@@ -1,0 +1,164 @@
+//! What is written for every kind of function.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote};
+use syn::{Attribute, FnArg, Ident, ReturnType, Type};
+
+use crate::attributes::Attributes;
+use crate::signature::{Function, doc};
+
+/// The parts of what is written.
+pub(crate) struct Written<'f> {
+    attributes: &'f Attributes,
+    function: &'f Function,
+    worker: &'f TokenStream,
+    bound: Vec<Ident>,
+}
+
+impl<'f> Written<'f> {
+    pub(crate) fn new(attributes: &'f Attributes, function: &'f Function, worker: &'f TokenStream) -> Self {
+        let bound = (0..function.arguments.len()).map(|place| format_ident!("a{place}", span = Span::mixed_site()));
+        Written { attributes, function, worker, bound: bound.collect() }
+    }
+
+    /// The types of the arguments.
+    pub(crate) fn types(&self) -> Vec<&Type> {
+        self.function.arguments.iter().map(|argument| &argument.ty).collect()
+    }
+
+    /// The names of the arguments.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.function.arguments.iter().map(|argument| &*argument.name).collect()
+    }
+
+    /// A variable for each argument.
+    pub(crate) fn bound(&self) -> &[Ident] {
+        &self.bound
+    }
+
+    /// What callers call it.
+    pub(crate) fn name(&self) -> String {
+        let ident = || self.function.ident().to_string().trim_start_matches("r#").to_owned();
+        self.attributes.name.as_ref().map_or_else(ident, syn::LitStr::value)
+    }
+
+    /// The type of its options.
+    pub(crate) fn options(&self) -> TokenStream {
+        let worker = self.worker;
+        match &self.function.options {
+            None => quote!(#worker::rows::NoOptions),
+            Some((_, ty)) => quote!(#ty),
+        }
+    }
+
+    /// A call with the variables, and `options` where they belong.
+    pub(crate) fn call(&self) -> TokenStream {
+        let bound: Vec<_> = self.bound.iter().map(|bound| quote!(#bound)).collect();
+        self.call_with(&bound)
+    }
+
+    /// A call with these arguments, and `options` where they belong.
+    pub(crate) fn call_with(&self, arguments: &[TokenStream]) -> TokenStream {
+        let mut given = arguments.to_vec();
+        if let Some((place, _)) = self.function.options {
+            given.insert(place, quote!(options));
+        }
+        let ident = self.function.ident();
+        quote!(#ident(#(#given),*))
+    }
+
+    /// A type of the function's name, which a worker takes for a definition and anybody else for the function.
+    ///
+    /// The function goes into a block of its own, where its name is its own again: it can call itself, and what is written
+    /// here can call it without a pointer in between. `define` makes the definition, `implementation` is what that needs.
+    pub(crate) fn item(&self, define: &TokenStream, implementation: &TokenStream) -> TokenStream {
+        let (item, ident, worker) = (&self.function.item, self.function.ident(), self.worker);
+        let visibility = &item.vis;
+        let outer = item.attrs.iter().filter(|attribute| doc(attribute).is_some() || is_of_both(attribute));
+        let mut inner = item.clone();
+        inner.vis = syn::Visibility::Inherited;
+        let deref = self.deref();
+        let said = said(self.attributes, &self.function.help(), worker);
+        quote! {
+            #(#outer)*
+            #[allow(non_camel_case_types)]
+            #[derive(Clone, Copy)]
+            #visibility struct #ident;
+
+            const _: () = {
+                #inner
+
+                #deref
+
+                #implementation
+
+                impl #worker::IntoDefinition for #ident {
+                    fn into_definition(self) -> #worker::Definition {
+                        #define #said
+                    }
+                }
+            };
+        }
+    }
+
+    /// How the type is called like the function. Not where it returns an `impl …`: a pointer to it has no type then.
+    fn deref(&self) -> Option<TokenStream> {
+        let (signature, ident) = (&self.function.item.sig, self.function.ident());
+        if let ReturnType::Type(_, ty) = &signature.output
+            && has_impl(ty)
+        {
+            return None;
+        }
+        let types = signature.inputs.iter().filter_map(|input| match input {
+            FnArg::Typed(input) => Some(&input.ty),
+            FnArg::Receiver(_) => None,
+        });
+        let (lifetimes, output) = (&signature.generics.params, &signature.output);
+        let lifetimes = (!lifetimes.is_empty()).then(|| quote!(for<#lifetimes>));
+        let pointer = quote!(#lifetimes fn(#(#types),*) #output);
+        Some(quote! {
+            impl ::core::ops::Deref for #ident {
+                type Target = #pointer;
+
+                fn deref(&self) -> &Self::Target {
+                    const FUNCTION: #pointer = #ident;
+                    &FUNCTION
+                }
+            }
+        })
+    }
+}
+
+/// Whether a type has an `impl …` in it.
+fn has_impl(ty: &Type) -> bool {
+    struct Finds(bool);
+    impl syn::visit_mut::VisitMut for Finds {
+        fn visit_type_impl_trait_mut(&mut self, _: &mut syn::TypeImplTrait) {
+            self.0 = true;
+        }
+    }
+    let mut finds = Finds(false);
+    syn::visit_mut::VisitMut::visit_type_mut(&mut finds, &mut ty.clone());
+    finds.0
+}
+
+/// Attributes that hold for whatever the function becomes.
+fn is_of_both(attribute: &Attribute) -> bool {
+    ["allow", "expect", "warn", "deny", "deprecated", "cfg"].iter().any(|name| attribute.path().is_ident(name))
+}
+
+/// What the catalogue is told beside the signature; `help` is what the doc comment says.
+pub(crate) fn said(attributes: &Attributes, help: &str, worker: &TokenStream) -> TokenStream {
+    let help = attributes.help.as_ref().map_or_else(|| help.to_owned(), syn::LitStr::value);
+    let version = match &attributes.version {
+        Some(version) => quote!(#version),
+        None => quote!(::core::env!("CARGO_PKG_VERSION")),
+    };
+    let aliases = (!attributes.aliases.is_empty()).then(|| {
+        let aliases = &attributes.aliases;
+        quote!(.aliases([#(#aliases),*]))
+    });
+    let volatility =
+        attributes.volatility.as_ref().map(|volatility| quote!(.volatility(#worker::Volatility::#volatility)));
+    quote!(.help(#help).version(#version) #aliases #volatility)
+}
