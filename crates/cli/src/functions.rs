@@ -27,7 +27,7 @@ pub(crate) fn functions(arguments: &FunctionsArguments) -> Result {
     let (program, io) = (start.program(), Io::start()?);
     let catalog = io.wait_or_interrupt(async {
         let dispatcher = start.dispatcher()?;
-        let catalog = Catalog::read(&dispatcher, 1).await;
+        let catalog = Catalog::read(&dispatcher).await;
         dispatcher.close().await;
         catalog
     })??;
@@ -90,7 +90,7 @@ fn json(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// One line of columns and, so that long arguments do not push them off the screen, the help and other names below.
-fn table(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn table(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
     let mut cells = vec![["NAME", "KIND", "VOLATILITY", "ARGUMENTS", "RESULT"].map(String::from)];
     for Entry { name, kind, volatility, arguments, result, .. } in &catalog.functions {
         let arguments = arguments.as_ref().map_or("any columns".into(), named);

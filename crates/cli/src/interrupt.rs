@@ -1,6 +1,7 @@
 //! Ctrl-C and SIGTERM: the first asks for a clean end, the second for one at once.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -16,10 +17,14 @@ const INTERRUPTED: i32 = 130;
 /// only when something is stuck, such as a write to a pipe that nobody reads.
 const TIDYING: Duration = Duration::from_millis(500);
 
+/// What is done before a signal ends the process while it does nothing but wait for its user.
+type LastRites = Box<dyn FnOnce() + Send>;
+
 /// How often a signal came. Clones see the same.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Interrupt {
-    signals: watch::Receiver<u32>,
+    signals: watch::Sender<u32>,
+    resting: Arc<Mutex<Option<LastRites>>>,
 }
 
 impl Interrupt {
@@ -28,27 +33,35 @@ impl Interrupt {
     /// # Errors
     /// When the system has no thread or descriptor left.
     pub(crate) fn listen() -> io::Result<Self> {
-        let (tell, signals) = watch::channel(0);
+        let interrupt = Interrupt { signals: watch::Sender::new(0), resting: Arc::default() };
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (mut interrupt, mut terminate) = {
+        let (mut keyboard, mut terminate) = {
             let _context = runtime.enter();
             // A file that may not grow further (`ulimit -f`) is an error of whoever writes it, and not the end of a process
             // that could not tidy up: once listened to, the signal does nothing by itself.
             drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
         };
+        let heard = interrupt.clone();
         let listen = move || {
             runtime.block_on(async {
-                for count in 1..=2 {
-                    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-                    tell.send_replace(count);
+                loop {
+                    tokio::select! { _ = keyboard.recv() => {}, _ = terminate.recv() => {} }
+                    if let Some(last_rites) = heard.rests() {
+                        last_rites();
+                        break;
+                    }
+                    heard.signals.send_modify(|count| *count += 1);
+                    if *heard.signals.borrow() > 1 {
+                        tokio::select! { _ = keyboard.recv() => {}, _ = terminate.recv() => {}, () = sleep(TIDYING) => {} }
+                        break;
+                    }
                 }
-                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, () = sleep(TIDYING) => {} }
                 std::process::exit(INTERRUPTED);
             });
         };
         std::thread::Builder::new().name("anyudf-signals".into()).spawn(listen)?;
-        Ok(Interrupt { signals })
+        Ok(interrupt)
     }
 
     /// Whether a signal came.
@@ -73,10 +86,50 @@ impl Interrupt {
     }
 
     async fn reached(&self, count: u32) {
-        let mut signals = self.signals.clone();
+        let mut signals = self.signals.subscribe();
         if signals.wait_for(|signals| *signals >= count).await.is_err() {
-            // The thread that listens only ends with the process.
+            // The sender is ours.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// For a prompt, whose signals end what it runs and not the prompt.
+#[cfg(feature = "sql")]
+impl Interrupt {
+    /// What was interrupted has ended: the next signal is the first one again.
+    pub(crate) fn forget(&self) {
+        self.signals.send_replace(0);
+    }
+
+    /// Until the guard is dropped nothing is under way that could be ended: a signal ends the process, once `last_rites` are
+    /// done, such as giving back the terminal.
+    pub(crate) fn rest(&self, last_rites: impl FnOnce() + Send + 'static) -> Resting<'_> {
+        *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(last_rites));
+        Resting(self)
+    }
+}
+
+impl Interrupt {
+    /// What is to be done before the process ends, if it rests.
+    fn rests(&self) -> Option<LastRites> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// While it lives, a signal ends the process.
+#[cfg(feature = "sql")]
+pub(crate) struct Resting<'a>(&'a Interrupt);
+
+#[cfg(feature = "sql")]
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.0.rests();
+    }
+}
+
+impl std::fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interrupt").field("signals", &self.signals).finish_non_exhaustive()
     }
 }

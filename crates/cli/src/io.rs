@@ -56,6 +56,12 @@ impl Io {
         &self.handle
     }
 
+    /// The signals that end what is waited for here.
+    #[cfg(feature = "sql")]
+    pub(crate) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
     /// Waits, whatever signals come.
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.handle.block_on(future)

@@ -86,7 +86,7 @@ mod error;
 
 pub use error::Error;
 #[cfg(feature = "files")]
-pub use files::{Rows, SqlError, SqlSession, Statement};
+pub use files::{Rows, SqlError, SqlNames, SqlSession, Statement};
 pub use lift::LiftWorkerCalls;
 pub use planner::WorkerPlanner;
 pub use register::{RegisterWorker, RegisteredWorker};

@@ -88,6 +88,11 @@ impl RegisteredWorker {
         &self.entries
     }
 
+    /// What SQL calls the function that its worker calls `name`.
+    pub fn called(&self, name: &str) -> String {
+        self.worker.qualified(name)
+    }
+
     /// The rows of a map function over these: as `FROM function((SELECT …), option => value)` gives them. Each partition has
     /// a session of its own, which sees a part of the rows.
     ///

@@ -170,8 +170,7 @@ async fn make_plan(arguments: &RunArguments, crew: &Crew, input: Option<&Input>)
         timeout: arguments.call_timeout,
         timezone: arguments.timezone.as_deref(),
     };
-    let attempts = if arguments.repeatable { ATTEMPTS } else { 1 };
-    let catalog = Catalog::read(crew.dispatcher(), attempts).await?;
+    let catalog = Catalog::read(crew.dispatcher()).await?;
     let function = match &catalog {
         Some(catalog) => Some(catalog.find(&arguments.function)?),
         None => None,

@@ -22,9 +22,11 @@ Examples:
   anyudf sql --worker geo='python3 my_worker.py' \"SELECT geo.area(shape) FROM 'shapes/*.csv'\" --output areas.parquet
   anyudf functions    # what the bundled worker has; its functions need no flag
 
+  anyudf sql         # a prompt, with history and completion
+
 FROM takes the path of a file in quotes, a directory, a pattern, or a name that --table has given.")]
 pub(crate) struct SqlArguments {
-    /// Statements, with `;` between; `-` or nothing for standard input
+    /// Statements, with `;` between; `-` for standard input. Without it, there is a prompt, or what comes through a pipe
     #[arg(value_name = "QUERY")]
     pub(super) query: Option<String>,
 
@@ -83,6 +85,11 @@ pub(super) struct NamedWorker {
 impl SqlArguments {
     pub(super) fn output_options(&self) -> OutputOptions {
         OutputOptions { path: self.output.clone(), format: self.output_format, force: self.force }
+    }
+
+    /// Whether results go elsewhere than to a person.
+    pub(super) fn writes(&self) -> bool {
+        self.output.is_some() || self.output_format.is_some()
     }
 
     pub(super) fn jobs(&self) -> usize {

@@ -1,14 +1,17 @@
 //! The session of a run, and the workers that it can call.
 
+use std::io::Write;
 use std::time::Duration;
 
-use anyudf_datafusion::{SqlSession, WorkerOptions};
+use anyudf_datafusion::{RegisteredWorker, SqlNames, SqlSession, WorkerOptions};
 use anyudf_engine::{Dispatcher, DispatcherStats};
 use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::arguments::{NamedWorker, SqlArguments};
-use crate::failure::Result;
+use crate::catalog::Catalog;
+use crate::failure::{Result, unprinted};
+use crate::functions;
 
 /// How long workers may take to end by themselves when we are in a hurry.
 const HURRY: Duration = Duration::from_secs(1);
@@ -22,6 +25,8 @@ pub(super) struct Host {
     session: SqlSession,
     named: Vec<(Option<String>, Dispatcher)>,
     bundled: Dispatcher,
+    /// What could be registered so far.
+    registered: Vec<RegisteredWorker>,
 }
 
 impl Host {
@@ -33,7 +38,7 @@ impl Host {
         let session = SqlSession::new(arguments.jobs());
         let dispatcher = |NamedWorker { schema, start }| Ok((schema, start.dispatcher()?));
         let named = workers.into_iter().map(dispatcher).collect::<Result<Vec<_>>>()?;
-        Ok(Host { session, named, bundled: arguments.bundled()?.dispatcher()? })
+        Ok(Host { session, named, bundled: arguments.bundled()?.dispatcher()?, registered: Vec::new() })
     }
 
     /// Makes all functions callable, and the tables that have names.
@@ -43,7 +48,7 @@ impl Host {
     ///
     /// # Cancel safety
     /// Some may be registered when the future is dropped.
-    pub(super) async fn register(&self, arguments: &SqlArguments) -> Result {
+    pub(super) async fn register(&mut self, arguments: &SqlArguments) -> Result {
         let options = |schema: Option<&str>| {
             let mut options = WorkerOptions::default();
             options.call_timeout = arguments.call_timeout;
@@ -53,15 +58,17 @@ impl Host {
             }
         };
         for (schema, dispatcher) in &self.named {
-            self.session.register_worker(dispatcher.clone(), options(schema.as_deref())).await?;
+            let worker = self.session.register_worker(dispatcher.clone(), options(schema.as_deref())).await?;
+            self.registered.push(worker);
         }
         // A function of the user's goes before a bundled one of the same name.
-        let bundled = self.session.register_worker(self.bundled.clone(), options(None)).await;
-        if bundled.as_ref().is_err_and(|error| error.condition() == Some("FUNCTION_EXISTS")) {
-            self.session.register_worker(self.bundled.clone(), options(Some(BUNDLED))).await?;
-        } else {
-            bundled?;
-        }
+        let bundled = match self.session.register_worker(self.bundled.clone(), options(None)).await {
+            Err(error) if error.condition() == Some("FUNCTION_EXISTS") => {
+                self.session.register_worker(self.bundled.clone(), options(Some(BUNDLED))).await
+            }
+            registered => registered,
+        };
+        self.registered.push(bundled?);
         for (name, path) in &arguments.tables {
             self.session.register_table(name, path).await?;
         }
@@ -70,6 +77,41 @@ impl Host {
 
     pub(super) fn session(&self) -> &SqlSession {
         &self.session
+    }
+
+    /// All that a statement may name.
+    pub(super) async fn names(&self) -> SqlNames {
+        let mut names = self.session.names().await;
+        names.functions.extend(self.catalog().functions.into_iter().map(|function| function.name));
+        names
+    }
+
+    /// Prints the workers' functions, or one of them with all its help.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub(super) fn show_functions(&self, name: Option<&str>) -> Result {
+        let mut catalog = self.catalog();
+        let mut help = String::new();
+        if let Some(name) = name {
+            let function = catalog.find(name)?.clone();
+            help = function.help.lines().skip(1).map(|line| format!("    {line}\n")).collect();
+            catalog.functions = vec![function];
+        }
+        let mut out = std::io::stdout().lock();
+        functions::table(&catalog, &mut out).and_then(|()| out.write_all(help.as_bytes())).map_err(unprinted)
+    }
+
+    /// The workers' functions, called as SQL calls them.
+    fn catalog(&self) -> Catalog {
+        let called = |worker: &RegisteredWorker| -> Vec<_> {
+            let mut functions = worker.functions().to_vec();
+            for function in &mut functions {
+                function.name = worker.called(&function.name);
+            }
+            functions
+        };
+        Catalog { functions: self.registered.iter().flat_map(called).collect() }
     }
 
     fn dispatchers(&self) -> impl Iterator<Item = &Dispatcher> {

@@ -1,10 +1,13 @@
 //! `anyudf sql`: queries over files, with functions that live in workers.
 //!
 //! DataFusion plans and runs them, in this process; `anyudf-datafusion` is where it is known. All partitions run on one
-//! runtime, which also reads and writes the workers' sockets; the results are written on the main thread.
+//! runtime, which also reads and writes the workers' sockets; the results are written on the main thread, which is also the one
+//! that reads what is typed at the prompt.
 
 mod arguments;
+mod helper;
 mod host;
+mod prompt;
 
 use std::fs;
 use std::io::{self, IsTerminal, Read};
@@ -24,33 +27,18 @@ use crate::run::{Bar, Stats, show_dispatcher};
 
 /// Runs `anyudf sql`.
 pub(crate) fn sql(arguments: &SqlArguments) -> Result {
-    let output = arguments.output_options();
     // An early answer; it is looked at again when it is made.
-    output.check()?;
-    let statements = SqlSession::parse(&text(arguments)?)?;
-    if statements.is_empty() {
-        return Err(Failure::usage("there is no statement; try anyudf sql \"SELECT 1\""));
-    }
+    arguments.output_options().check()?;
+    let task = Task::of(arguments)?;
     let workers = arguments.workers()?;
     let io = Io::start_parallel(arguments.jobs())?;
-    let began = Instant::now();
-    let host = io.wait_or_interrupt(Host::new(workers, arguments))??;
-    let mut rows = 0;
-    let done = io.wait_or_interrupt(host.register(arguments)).and_then(|registered| registered).and_then(|()| {
-        statements.into_iter().try_for_each(|statement| {
-            rows += run(&io, &host, statement, &output)?;
-            Ok(())
-        })
+    let mut host = io.wait_or_interrupt(Host::new(workers, arguments))??;
+    let done = io.wait_or_interrupt(host.register(arguments)).flatten().and_then(|()| match task {
+        Task::Prompt => prompt::prompt(&io, &host, arguments),
+        Task::Run(statements) => all(&io, &host, statements, arguments),
     });
     match done {
         Ok(()) => {
-            if arguments.stats || io::stderr().is_terminal() {
-                let workers = io.wait(host.stats());
-                say(Stats::take(began, rows, rows, &workers));
-                if arguments.stats {
-                    say(show_dispatcher(&workers));
-                }
-            }
             io.wait(host.end());
             Ok(())
         }
@@ -61,19 +49,51 @@ pub(crate) fn sql(arguments: &SqlArguments) -> Result {
     }
 }
 
-/// What is to be run: the argument, a file, or standard input when that is no terminal.
-fn text(arguments: &SqlArguments) -> Result<String> {
-    let (query, file) = (arguments.query.as_deref(), arguments.file.as_deref());
-    match (query, file) {
-        (Some("-"), None) => standard_input(),
-        (Some(query), None) => Ok(query.to_owned()),
-        (None, Some(file)) if file == Path::new("-") => standard_input(),
-        (None, Some(file)) => fs::read_to_string(file)
-            .map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", file.display()))),
-        (None, None) if !io::stdin().is_terminal() => standard_input(),
-        (None, None) => Err(Failure::usage("give a query, as in anyudf sql \"SELECT 1\", or a file of them with --file")),
-        (Some(_), Some(_)) => Err(Failure::usage("a query and --file are one too many")),
+/// What there is to do.
+enum Task {
+    Run(Vec<Statement>),
+    /// Ask whoever sits at the terminal.
+    Prompt,
+}
+
+impl Task {
+    /// The argument, a file, standard input, or, when that is a terminal, what is typed there.
+    fn of(arguments: &SqlArguments) -> Result<Self> {
+        let text = match (arguments.query.as_deref(), arguments.file.as_deref()) {
+            (Some("-"), None) => standard_input()?,
+            (Some(query), None) => query.to_owned(),
+            (None, Some(file)) if file == Path::new("-") => standard_input()?,
+            (None, Some(file)) => fs::read_to_string(file)
+                .map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", file.display())))?,
+            (None, None) if !io::stdin().is_terminal() => standard_input()?,
+            // A result that goes to a file or a pipe has no place for a prompt.
+            (None, None) if io::stdout().is_terminal() && !arguments.writes() => return Ok(Task::Prompt),
+            (None, None) => {
+                return Err(Failure::usage("give a query, as in anyudf sql \"SELECT 1\", or a file of them with --file"));
+            }
+            (Some(_), Some(_)) => return Err(Failure::usage("a query and --file are one too many")),
+        };
+        match SqlSession::parse(&text)? {
+            none if none.is_empty() => Err(Failure::usage("there is no statement; try anyudf sql \"SELECT 1\"")),
+            statements => Ok(Task::Run(statements)),
+        }
     }
+}
+
+/// All statements, one after the other, and what they took.
+fn all(io: &Io, host: &Host, statements: Vec<Statement>, arguments: &SqlArguments) -> Result {
+    let (began, mut rows) = (Instant::now(), 0);
+    for statement in statements {
+        rows += run(io, host, statement, &arguments.output_options())?;
+    }
+    if arguments.stats || io::stderr().is_terminal() {
+        let workers = io.wait(host.stats());
+        say(Stats::take(began, rows, rows, &workers));
+        if arguments.stats {
+            say(show_dispatcher(&workers));
+        }
+    }
+    Ok(())
 }
 
 fn standard_input() -> Result<String> {

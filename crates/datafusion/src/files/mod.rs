@@ -1,5 +1,6 @@
 //! SQL over files, for a host that has no DataFusion program of its own.
 
+mod names;
 mod tables;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use futures::StreamExt as _;
 
 use crate::register::{RegisterWorker, RegisteredWorker};
 use crate::worker::WorkerOptions;
+pub use names::SqlNames;
 use tables::FileTables;
 
 /// A session whose tables are files: `FROM 'flights.parquet'`, `FROM 'dir/*.csv'`, or by a name that was given to one.
@@ -152,6 +154,14 @@ impl SqlSession {
     pub async fn register_table(&self, name: &str, path: &str) -> Result<(), SqlError> {
         let table = self.files.open(path).await.map_err(SqlError::of_rows)?;
         self.context.register_table(name, table).map(drop).map_err(SqlError::of_statement)
+    }
+
+    /// All that a statement may name.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn names(&self) -> SqlNames {
+        SqlNames::of(&self.context).await
     }
 
     /// The statements of a text, which `;` separates.

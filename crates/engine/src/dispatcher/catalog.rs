@@ -15,7 +15,7 @@ use crate::session::Init;
 const MOST: usize = 100_000;
 
 /// How many workers are asked when the one that was asked is gone.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 5;
 
 impl Dispatcher {
     /// The functions that its workers offer, in their order, as the payload format `catalog` tells them; `None` when they
