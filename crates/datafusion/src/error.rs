@@ -43,6 +43,16 @@ impl Error {
         Error { kind: error.kind(), condition: error.condition().to_owned().into(), text, source: Some(error) }
     }
 
+    /// Why a worker could not be asked what it offers.
+    pub(crate) fn of_worker(program: &str, error: anyudf_engine::Error) -> Self {
+        let text = match error.execution() {
+            Some(_) => format!("worker `{program}` can't tell what it offers: {error}"),
+            // It says which worker.
+            None => error.to_string(),
+        };
+        Error { kind: error.kind(), condition: error.condition().to_owned().into(), text, source: Some(error) }
+    }
+
     /// The error of this crate in one of DataFusion's, however deep, if there is one.
     pub fn of(error: &DataFusionError) -> Option<&Self> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);

@@ -123,13 +123,16 @@ impl ScalarUDFImpl for WorkerFunction {
         Ok(self.result()?.data_type().clone())
     }
 
-    fn return_field_from_args(&self, _: ReturnFieldArgs) -> Result<FieldRef> {
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        let given: Vec<_> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        coerce(&self.name, &self.entry, &given)?;
         let field: Field = self.result()?.as_ref().clone();
         Ok(Arc::new(field.with_name(&self.name)))
     }
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        coerce(&self.name, &self.entry, given)
+        // What can't be coerced is refused where the result is asked for: from here only the text of an error comes through.
+        Ok(coerce(&self.name, &self.entry, given).unwrap_or_else(|_| given.to_vec()))
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -79,6 +79,8 @@ mod exec;
 
 mod relation;
 
+mod totals;
+
 #[cfg(feature = "files")]
 mod files;
 
@@ -86,10 +88,11 @@ mod error;
 
 pub use error::Error;
 #[cfg(feature = "files")]
-pub use files::{Rows, SqlError, SqlNames, SqlSession, Statement};
+pub use files::{Rows, SqlError, SqlNames, SqlProgress, SqlSession, Statement};
 pub use lift::LiftWorkerCalls;
 pub use planner::WorkerPlanner;
 pub use register::{RegisterWorker, RegisteredWorker};
+pub use totals::CallTotals;
 pub use worker::WorkerOptions;
 
 /// The examples of the README compile.

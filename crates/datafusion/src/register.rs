@@ -53,7 +53,7 @@ pub trait RegisterWorker {
 #[async_trait]
 impl RegisterWorker for SessionContext {
     async fn register_worker_with(&self, dispatcher: Dispatcher, options: WorkerOptions) -> Result<RegisteredWorker> {
-        let asked = dispatcher.catalog().await.map_err(|error| Error::of_execution("catalog", "", error))?;
+        let asked = dispatcher.catalog().await.map_err(|error| Error::of_worker(dispatcher.program(), error))?;
         let Some(entries) = asked else {
             let text = format!(
                 "the worker `{}` does not tell its functions (it has no payload format `catalog`), so none of them can be \

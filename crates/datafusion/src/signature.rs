@@ -3,9 +3,11 @@
 use std::fmt;
 
 use anyudf_arrow::catalog::Entry;
+use anyudf_engine::ErrorKind;
 use arrow_schema::{DataType, Field, SchemaRef};
 use datafusion::arrow::compute::can_cast_types;
-use datafusion::common::{Result, plan_err};
+
+use crate::error::Error;
 
 /// A function as people read it: `distance_miles(lat1 Float64, …) -> Float64`.
 pub(crate) struct Shown<'a> {
@@ -32,25 +34,30 @@ impl fmt::Display for Shown<'_> {
 /// The types that arguments of these types are cast to.
 ///
 /// # Errors
-/// Too many, too few, or one that does not become what the function takes by itself; says the signature.
-pub(crate) fn coerce(name: &str, entry: &Entry, given: &[DataType]) -> Result<Vec<DataType>> {
+/// `WRONG_ARGUMENTS`: too many, too few, or one that does not become what the function takes by itself; says the signature.
+pub(crate) fn coerce(name: &str, entry: &Entry, given: &[DataType]) -> Result<Vec<DataType>, Error> {
+    let wrong = |text| Error::new(ErrorKind::Misuse, "WRONG_ARGUMENTS", text);
     let Some(arguments) = &entry.arguments else { return Ok(given.to_vec()) };
     let shown = Shown { name, entry };
     let wanted = arguments.fields();
     if wanted.len() != given.len() {
         let s = if wanted.len() == 1 { "" } else { "s" };
-        return plan_err!("`{name}` takes {} argument{s}, and {} are given; it is {shown}", wanted.len(), given.len());
+        let given = match given.len() {
+            1 => "1 is".into(),
+            many => format!("{many} are"),
+        };
+        return Err(wrong(format!("`{name}` takes {} argument{s}, and {given} given; it is {shown}", wanted.len())));
     }
     for (place, (wanted, given)) in wanted.iter().zip(given).enumerate() {
         if !is_implicit(given, wanted.data_type()) {
-            return plan_err!(
+            return Err(wrong(format!(
                 "argument {} (`{}`) of `{name}` is {}, and {given} does not become that by itself; cast it, as with \
                  arrow_cast(…, '{}'). It is {shown}",
                 place + 1,
                 wanted.name(),
                 wanted.data_type(),
                 wanted.data_type()
-            );
+            )));
         }
     }
     Ok(wanted.iter().map(|field| field.data_type().clone()).collect())
@@ -146,12 +153,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_said_with_the_signature() {
         let entry = entry(&[("x", DataType::Float64), ("y", DataType::Int32)]);
-        let refusal = |given: &[DataType]| coerce("f", &entry, given).expect_err("it does not fit").strip_backtrace();
+        let refusal = |given: &[DataType]| coerce("f", &entry, given).expect_err("it does not fit").to_string();
         let text = refusal(&[DataType::Float64]);
-        assert!(
-            text.ends_with("`f` takes 2 arguments, and 1 are given; it is f(x Float64, y Int32) -> Utf8"),
-            "{text}"
-        );
+        assert!(text == "`f` takes 2 arguments, and 1 is given; it is f(x Float64, y Int32) -> Utf8", "{text}");
         let text = refusal(&[DataType::Float64, DataType::Utf8]);
         assert!(text.contains("argument 2 (`y`) of `f` is Int32, and Utf8 does not become that by itself"), "{text}");
     }

@@ -41,6 +41,11 @@ impl OutputOptions {
         }
     }
 
+    /// Whether it is a table on the terminal, for people.
+    pub fn is_table(&self) -> bool {
+        self.path.is_none() && self.format.is_none()
+    }
+
     /// Opens the destination for batches of `schema`.
     ///
     /// # Errors

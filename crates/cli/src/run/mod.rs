@@ -37,6 +37,8 @@ use blame::blamed;
 use crew::Crew;
 use pipeline::{Pipe, Pipeline};
 use plan::{Call, Plan, widened};
+#[cfg(feature = "sql")]
+pub(crate) use progress::show_rows;
 pub(crate) use progress::{Bar, Stats, show_dispatcher};
 use repeater::ATTEMPTS;
 

@@ -34,17 +34,25 @@ enum Measure {
 impl Bar {
     /// A bar for this input, or for a function without one.
     pub(crate) fn new(input: Option<&files::Input>) -> Self {
-        let target = match io::stderr().is_terminal() {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
-        };
         let bytes = input.map(files::Input::progress);
         let total_rows = input.and_then(files::Input::total_rows);
         let total_bytes = bytes.as_ref().and_then(files::Progress::total_bytes);
-        let (measure, total) = match (total_rows, total_bytes) {
-            (Some(rows), _) => (Measure::Rows, Some(rows)),
-            (None, Some(bytes)) => (Measure::Bytes, Some(bytes)),
-            (None, None) => (Measure::Unknown, None),
+        match (total_rows, total_bytes) {
+            (None, Some(total)) => Self::of(Measure::Bytes, Some(total), bytes),
+            (rows, _) => Bar { bytes, ..Self::of_rows(rows) },
+        }
+    }
+
+    /// A bar for so many rows, or for as many as come.
+    pub(crate) fn of_rows(total: Option<u64>) -> Self {
+        let measure = if total.is_some() { Measure::Rows } else { Measure::Unknown };
+        Self::of(measure, total, None)
+    }
+
+    fn of(measure: Measure, total: Option<u64>, bytes: Option<files::Progress>) -> Self {
+        let target = match io::stderr().is_terminal() {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
         };
         let template = match measure {
             Measure::Rows | Measure::Bytes => "{bar:32} {percent:>3}%  {msg}  {eta} left",
@@ -127,14 +135,22 @@ impl Stats {
     }
 }
 
+/// `1 row`, `3,000,000 rows`.
+pub(crate) fn show_rows(count: u64) -> String {
+    match count {
+        1 => "1 row".into(),
+        count => format!("{} rows", show_count(count)),
+    }
+}
+
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.elapsed.as_secs_f64();
         let rows = self.rows_in.max(self.rows_out);
         match self.rows_in == self.rows_out {
-            true => write!(f, "{} rows", show_count(rows))?,
-            false if self.rows_in == 0 => write!(f, "{} rows out", show_count(rows))?,
-            false => write!(f, "{} rows in, {} rows out", show_count(self.rows_in), show_count(self.rows_out))?,
+            true => write!(f, "{}", show_rows(rows))?,
+            false if self.rows_in == 0 => write!(f, "{} out", show_rows(rows))?,
+            false => write!(f, "{} in, {} out", show_rows(self.rows_in), show_rows(self.rows_out))?,
         }
         write!(f, " in {seconds:.2} s, {} rows/s", show_count((rows as f64 / seconds.max(1e-9)) as u64))?;
         let memory = |bytes: Option<u64>| bytes.map_or("unknown".into(), show_bytes);

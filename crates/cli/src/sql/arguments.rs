@@ -87,11 +87,6 @@ impl SqlArguments {
         OutputOptions { path: self.output.clone(), format: self.output_format, force: self.force }
     }
 
-    /// Whether results go elsewhere than to a person.
-    pub(super) fn writes(&self) -> bool {
-        self.output.is_some() || self.output_format.is_some()
-    }
-
     pub(super) fn jobs(&self) -> usize {
         self.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get), NonZeroUsize::get)
     }

@@ -11,12 +11,66 @@ use rustyline::{Context, Result};
 
 /// The words of SQL that are worth a key.
 const WORDS: &[&str] = &[
-    "AND", "ASC", "BETWEEN", "BY", "CASE", "CAST", "COPY", "COUNT", "CREATE", "CROSS JOIN", "CURRENT ROW", "DESC", "DESCRIBE",
-    "DISTINCT", "DROP", "ELSE", "END", "EXCEPT", "EXISTS", "EXPLAIN", "EXPLAIN ANALYZE", "EXTERNAL TABLE", "FALSE", "FILTER",
-    "FROM", "FULL JOIN", "GROUP BY", "HAVING", "ILIKE", "INNER JOIN", "INTERSECT", "INTERVAL", "IS NOT NULL", "IS NULL", "JOIN",
-    "LEFT JOIN", "LIKE", "LIMIT", "NOT", "NULL", "OFFSET", "ORDER BY", "OVER", "PARTITION BY", "PRECEDING", "QUALIFY",
-    "RIGHT JOIN", "SELECT", "SHOW TABLES", "TABLE", "THEN", "TRUE", "UNION", "UNION ALL", "USING", "VALUES", "VIEW", "WHEN",
-    "WHERE", "WITH",
+    "AND",
+    "ASC",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "COPY",
+    "COUNT",
+    "CREATE",
+    "CROSS JOIN",
+    "CURRENT ROW",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "DROP",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "EXISTS",
+    "EXPLAIN",
+    "EXPLAIN ANALYZE",
+    "EXTERNAL TABLE",
+    "FALSE",
+    "FILTER",
+    "FROM",
+    "FULL JOIN",
+    "GROUP BY",
+    "HAVING",
+    "ILIKE",
+    "INNER JOIN",
+    "INTERSECT",
+    "INTERVAL",
+    "IS NOT NULL",
+    "IS NULL",
+    "JOIN",
+    "LEFT JOIN",
+    "LIKE",
+    "LIMIT",
+    "NOT",
+    "NULL",
+    "OFFSET",
+    "ORDER BY",
+    "OVER",
+    "PARTITION BY",
+    "PRECEDING",
+    "QUALIFY",
+    "RIGHT JOIN",
+    "SELECT",
+    "SHOW TABLES",
+    "TABLE",
+    "THEN",
+    "TRUE",
+    "UNION",
+    "UNION ALL",
+    "USING",
+    "VALUES",
+    "VIEW",
+    "WHEN",
+    "WHERE",
+    "WITH",
 ];
 
 /// What the editor asks while somebody types.
@@ -186,7 +240,10 @@ mod tests {
         assert_eq!(completed("SELECT dis"), (7, vec!["distance_miles(".into(), "distinct".into()]));
         assert_eq!(completed("SELECT DEL"), (7, vec!["delay".into(), "delays".into()]));
         assert_eq!(completed("SEL"), (0, vec!["SELECT".into()]));
-        assert_eq!(completed("SELECT f(é, de"), (13, vec!["delay".into(), "delays".into(), "desc".into(), "describe".into(), "dest".into()]));
+        assert_eq!(
+            completed("SELECT f(é, de"),
+            (13, vec!["delay".into(), "delays".into(), "desc".into(), "describe".into(), "dest".into()])
+        );
         assert_eq!(completed("SELECT ").1, Vec::<String>::new());
     }
 }

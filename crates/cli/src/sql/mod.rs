@@ -5,25 +5,28 @@
 //! that reads what is typed at the prompt.
 
 mod arguments;
+mod explain;
 mod helper;
 mod host;
 mod prompt;
+mod total;
+mod watch;
 
 use std::fs;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
-use std::time::Instant;
 
-use anyudf_datafusion::{SqlError, SqlSession, Statement};
 use anyhow::Context as _;
+use anyudf_datafusion::{SqlError, SqlSession, Statement};
 
 pub(crate) use arguments::SqlArguments;
 use host::Host;
+use total::Total;
+use watch::Watch;
 
-use crate::failure::{Failure, Result, say};
+use crate::failure::{Failure, Result};
 use crate::files::OutputOptions;
 use crate::io::Io;
-use crate::run::{Bar, Stats, show_dispatcher};
 
 /// Runs `anyudf sql`.
 pub(crate) fn sql(arguments: &SqlArguments) -> Result {
@@ -67,9 +70,13 @@ impl Task {
                 .map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", file.display())))?,
             (None, None) if !io::stdin().is_terminal() => standard_input()?,
             // A result that goes to a file or a pipe has no place for a prompt.
-            (None, None) if io::stdout().is_terminal() && !arguments.writes() => return Ok(Task::Prompt),
+            (None, None) if io::stdout().is_terminal() && arguments.output_options().is_table() => {
+                return Ok(Task::Prompt);
+            }
             (None, None) => {
-                return Err(Failure::usage("give a query, as in anyudf sql \"SELECT 1\", or a file of them with --file"));
+                return Err(Failure::usage(
+                    "give a query, as in anyudf sql \"SELECT 1\", or a file of them with --file",
+                ));
             }
             (Some(_), Some(_)) => return Err(Failure::usage("a query and --file are one too many")),
         };
@@ -82,16 +89,12 @@ impl Task {
 
 /// All statements, one after the other, and what they took.
 fn all(io: &Io, host: &Host, statements: Vec<Statement>, arguments: &SqlArguments) -> Result {
-    let (began, mut rows) = (Instant::now(), 0);
+    let mut total = Total::begin();
     for statement in statements {
-        rows += run(io, host, statement, &arguments.output_options())?;
+        run(io, host, statement, &arguments.output_options(), &mut total)?;
     }
     if arguments.stats || io::stderr().is_terminal() {
-        let workers = io.wait(host.stats());
-        say(Stats::take(began, rows, rows, &workers));
-        if arguments.stats {
-            say(show_dispatcher(&workers));
-        }
+        total.say(&io.wait(host.stats()), arguments.stats);
     }
     Ok(())
 }
@@ -102,33 +105,45 @@ fn standard_input() -> Result<String> {
     Ok(text)
 }
 
-/// One statement, to its end; how many rows it gave.
-fn run(io: &Io, host: &Host, statement: Statement, output: &OutputOptions) -> Result<u64> {
+/// One statement, to its end.
+fn run(io: &Io, host: &Host, statement: Statement, output: &OutputOptions, total: &mut Total) -> Result {
+    let is_explain = statement.is_explain() && output.is_table();
     let mut rows = io.wait_or_interrupt(host.session().run(statement))??;
-    if rows.schema().fields().is_empty() {
+    let mut watch = Watch::new(rows.progress());
+    let written = match rows.schema() {
         // What it does, it does while it is read.
-        while io.wait_or_interrupt(rows.next())??.is_some() {}
-        return Ok(0);
-    }
-    let mut output = output.create(std::sync::Arc::clone(rows.schema()))?;
-    let bar = Bar::new(None);
-    let written = (|| {
-        while let Some(batch) = io.wait_or_interrupt(rows.next())?? {
-            output.write(&batch)?;
-            bar.show(output.rows());
+        schema if schema.fields().is_empty() => {
+            while io.wait_or_interrupt(watch.next(&mut rows))??.is_some() {}
+            Ok(0)
         }
-        Ok::<_, Failure>(())
-    })();
-    bar.clear();
-    written?;
-    Ok(output.commit()?.rows)
+        _ if is_explain => {
+            let mut plans = Vec::new();
+            while let Some(batch) = io.wait_or_interrupt(watch.next(&mut rows))?? {
+                plans.push(batch);
+            }
+            explain::print(&plans).map(|()| 0)
+        }
+        schema => {
+            let mut output = output.create(schema)?;
+            while let Some(batch) = io.wait_or_interrupt(watch.next(&mut rows))?? {
+                output.write(&batch)?;
+            }
+            watch.clear();
+            Ok(output.commit()?.rows)
+        }
+    };
+    total.add(written?, watch.progress());
+    Ok(())
 }
 
 impl From<SqlError> for Failure {
     fn from(error: SqlError) -> Self {
-        match error.is_statement() {
-            true => Failure::usage(error),
-            false => Failure::failed(error),
+        match (error.is_statement(), error.condition()) {
+            (_, Some("TABLE_NOT_FOUND")) => {
+                Failure::usage(format_args!("{error}, and --table NAME=PATH gives one a name"))
+            }
+            (true, _) => Failure::usage(error),
+            (false, _) => Failure::failed(error),
         }
     }
 }

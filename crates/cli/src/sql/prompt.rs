@@ -17,15 +17,20 @@ use super::arguments::SqlArguments;
 use super::helper::{Helper, is_command};
 use super::host::Host;
 use super::run;
+use super::total::Total;
 use crate::failure::{Failure, Result, say};
+use crate::files::OutputOptions;
 use crate::io::Io;
-use crate::run::{Stats, show_dispatcher};
-use crate::units::show_count;
+use crate::run::show_rows;
 
 /// How many lines are remembered.
 const REMEMBERED: usize = 10_000;
 
 const GREETING: &str = "A statement ends with `;`. \\? for help, \\q or Ctrl-D to leave.";
+
+/// Without those that tell of others.
+const TABLES: &str = "SELECT table_name, table_type FROM information_schema.tables \
+                      WHERE table_schema <> 'information_schema' ORDER BY table_name";
 
 const HELP: &str = "\
 SELECT … ;    a statement, over as many lines as it takes; FROM takes names and 'paths of files'
@@ -110,13 +115,11 @@ fn history() -> Option<PathBuf> {
 
 fn statements(io: &Io, host: &Host, arguments: &SqlArguments, text: &str) -> Result {
     for statement in SqlSession::parse(text)? {
-        let began = Instant::now();
-        let rows = run(io, host, statement, &arguments.output_options())?;
-        say(format_args!("{} rows in {:.2} s", show_count(rows), began.elapsed().as_secs_f64()));
-        if arguments.stats {
-            let workers = io.wait(host.stats());
-            say(Stats::take(began, rows, rows, &workers));
-            say(show_dispatcher(&workers));
+        let (began, mut total) = (Instant::now(), Total::begin());
+        run(io, host, statement, &arguments.output_options(), &mut total)?;
+        match arguments.stats {
+            true => total.say(&io.wait(host.stats()), true),
+            false => say(format_args!("{} in {:.2} s", show_rows(total.rows()), began.elapsed().as_secs_f64())),
         }
     }
     Ok(())
@@ -133,7 +136,7 @@ fn command(io: &Io, host: &Host, text: &str) -> Result<Then> {
     match (words.next().unwrap_or_default(), words.next(), words.next()) {
         ("\\q" | "exit" | "quit", None, None) => return Ok(Then::Leave),
         ("\\?" | "\\h" | "help", None, None) => say(HELP),
-        ("\\d", None, None) => describe(io, host, "SHOW TABLES")?,
+        ("\\d", None, None) => describe(io, host, TABLES)?,
         ("\\d", Some(table), None) => describe(io, host, &format!("DESCRIBE {table}"))?,
         ("\\f" | "\\df", None, None) => host.show_functions(None)?,
         ("\\f" | "\\df", Some(name), None) => host.show_functions(Some(name))?,
@@ -144,7 +147,7 @@ fn command(io: &Io, host: &Host, text: &str) -> Result<Then> {
 
 fn describe(io: &Io, host: &Host, statement: &str) -> Result {
     for statement in SqlSession::parse(statement)? {
-        run(io, host, statement, &crate::files::OutputOptions::default())?;
+        run(io, host, statement, &OutputOptions::default(), &mut Total::begin())?;
     }
     Ok(())
 }

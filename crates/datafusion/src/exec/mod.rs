@@ -65,6 +65,11 @@ impl WorkerExec {
         );
         Ok(WorkerExec { invocation, input, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() })
     }
+
+    /// The call, for people.
+    pub(crate) fn call(&self) -> &str {
+        &self.invocation.shown
+    }
 }
 
 impl DisplayAs for WorkerExec {

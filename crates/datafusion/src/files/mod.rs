@@ -1,26 +1,25 @@
 //! SQL over files, for a host that has no DataFusion program of its own.
 
+mod error;
 mod names;
+mod rows;
+mod sized;
 mod tables;
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
 use datafusion::catalog::DynamicFileCatalog;
-use datafusion::common::Result;
-use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::{DFParser, Statement as Parsed};
-use futures::StreamExt as _;
 
 use crate::register::{RegisterWorker, RegisteredWorker};
 use crate::worker::WorkerOptions;
+pub use error::SqlError;
 pub use names::SqlNames;
+pub use rows::{Rows, SqlProgress};
 use tables::FileTables;
 
 /// A session whose tables are files: `FROM 'flights.parquet'`, `FROM 'dir/*.csv'`, or by a name that was given to one.
@@ -37,78 +36,16 @@ pub struct SqlSession {
 #[derive(Clone, Debug)]
 pub struct Statement(Parsed);
 
+impl Statement {
+    /// It asks for a plan: the rows are its parts, in a column of titles and one of text in lines.
+    pub fn is_explain(&self) -> bool {
+        matches!(self.0, Parsed::Explain(_))
+    }
+}
+
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// Why a statement gave no rows, and when it was found out.
-#[derive(Debug)]
-pub struct SqlError {
-    planned: bool,
-    error: DataFusionError,
-}
-
-impl SqlError {
-    /// It is the statement that can't be done, found before anything was; otherwise data, a file or a function failed.
-    pub fn is_statement(&self) -> bool {
-        !self.planned && !matches!(self.error.find_root(), DataFusionError::IoError(_) | DataFusionError::ObjectStore(_))
-    }
-
-    /// The stable name of what happened, when it was a worker or a function that it happened to.
-    pub fn condition(&self) -> Option<&str> {
-        crate::Error::of(&self.error).map(crate::Error::condition)
-    }
-
-    fn of_statement(error: DataFusionError) -> Self {
-        SqlError { planned: crate::Error::of(&error).is_some(), error }
-    }
-
-    fn of_rows(error: DataFusionError) -> Self {
-        SqlError { planned: true, error }
-    }
-}
-
-impl fmt::Display for SqlError {
-    /// What a worker or a function says stands by itself: DataFusion's words around it say where it was planned.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match crate::Error::of(&self.error) {
-            Some(error) => error.fmt(f),
-            None => f.write_str(&self.error.strip_backtrace()),
-        }
-    }
-}
-
-impl std::error::Error for SqlError {}
-
-/// The rows of a statement while they are made. Dropping it cancels what is under way.
-pub struct Rows {
-    schema: SchemaRef,
-    stream: SendableRecordBatchStream,
-}
-
-impl Rows {
-    /// Their columns; none for a statement that gives no rows, such as CREATE VIEW.
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    /// The next of them; `None` behind the last.
-    ///
-    /// # Errors
-    /// A function, a worker or a file failed: nothing more comes.
-    ///
-    /// # Cancel safety
-    /// Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Result<Option<RecordBatch>, SqlError> {
-        self.stream.next().await.transpose().map_err(SqlError::of_rows)
-    }
-}
-
-impl fmt::Debug for Rows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").field("schema", &self.schema).finish_non_exhaustive()
     }
 }
 
@@ -183,7 +120,8 @@ impl SqlSession {
     pub async fn run(&self, statement: Statement) -> Result<Rows, SqlError> {
         let plan = self.context.state().statement_to_plan(statement.0).await.map_err(SqlError::of_statement)?;
         let frame = self.context.execute_logical_plan(plan).await.map_err(SqlError::of_statement)?;
-        let stream = frame.execute_stream().await.map_err(SqlError::of_statement)?;
-        Ok(Rows { schema: stream.schema(), stream })
+        let context = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await.map_err(SqlError::of_statement)?;
+        Rows::begin(plan, context).map_err(SqlError::of_statement)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{TableProvider, UrlTableFactory};
+use datafusion::common::utils::datafusion_strsim::normalized_levenshtein;
 use datafusion::common::{Result, plan_err};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::arrow::ArrowFormat;
@@ -14,6 +15,8 @@ use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::execution::context::{SessionContext, SessionState};
+
+use super::sized::Sized;
 
 /// Opens files by their paths.
 #[derive(Debug)]
@@ -34,9 +37,9 @@ const ENDS: &[&str] = &["parquet", "csv", "tsv", "ndjson", "jsonl", "json", "arr
 fn format_of(end: &str) -> Option<Arc<dyn FileFormat>> {
     Some(match end {
         "parquet" => Arc::new(ParquetFormat::default()),
-        "csv" => Arc::new(CsvFormat::default().with_has_header(true)),
-        "tsv" => Arc::new(CsvFormat::default().with_has_header(true).with_delimiter(b'\t')),
-        "ndjson" | "jsonl" | "json" => Arc::new(JsonFormat::default()),
+        "csv" => Arc::new(Sized(Arc::new(CsvFormat::default().with_has_header(true)))),
+        "tsv" => Arc::new(Sized(Arc::new(CsvFormat::default().with_has_header(true).with_delimiter(b'\t')))),
+        "ndjson" | "jsonl" | "json" => Arc::new(Sized(Arc::new(JsonFormat::default()))),
         "arrow" | "arrows" => Arc::new(ArrowFormat),
         _ => return None,
     })
@@ -81,16 +84,18 @@ impl FileTables {
     }
 }
 
-/// A file beside it whose name is nearly the same.
+/// The file beside it whose name is most alike.
 fn nearest(path: &Path) -> String {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !directory.is_dir() {
         return format!(", nor a directory `{}`", directory.display());
     }
-    let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { return String::new() };
-    let files = fs::read_dir(directory).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let near = files.filter(|name| name.split('.').next() == Some(stem)).min();
-    near.map_or(String::new(), |name| format!("; there is `{}`", directory.join(name).display()))
+    let Some(wanted) = path.file_name().and_then(|name| name.to_str()) else { return String::new() };
+    let files =
+        fs::read_dir(directory).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let alike = files.map(|name| (normalized_levenshtein(wanted, &name), name));
+    let near = alike.filter(|(alike, _)| *alike > 0.5).max_by(|(one, _), (other, _)| one.total_cmp(other));
+    near.map_or(String::new(), |(_, name)| format!("; did you mean `{}`?", directory.join(name).display()))
 }
 
 #[async_trait]

@@ -54,6 +54,11 @@ impl RelationExec {
         Self::of(Arc::new(Call { function, options, taken, schema }), input)
     }
 
+    /// The function, for people.
+    pub(crate) fn call(&self) -> &str {
+        &self.call.function.name
+    }
+
     fn of(call: Arc<Call>, input: Option<Arc<dyn ExecutionPlan>>) -> Self {
         let partitions = input.as_ref().map_or(1, |input| input.output_partitioning().partition_count());
         let boundedness = input.as_ref().map_or(Boundedness::Bounded, |input| input.boundedness());

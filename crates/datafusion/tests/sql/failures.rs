@@ -17,7 +17,7 @@ fn ours(error: &DataFusionError) -> &Error {
 async fn wrong_arguments_are_told_with_the_signature() {
     let context = session().await;
     let text = error(&context, "SELECT add(n) FROM t").await.to_string();
-    assert!(text.contains("`add` takes 2 arguments, and 1 are given; it is add(a Int64, b Int64) -> Int64"), "{text}");
+    assert!(text.contains("`add` takes 2 arguments, and 1 is given; it is add(a Int64, b Int64) -> Int64"), "{text}");
     let text = error(&context, "SELECT double(s) FROM t").await.to_string();
     assert!(text.contains("argument 1 (`n`) of `double` is Int64, and Utf8"), "{text}");
     let text = error(&context, "SELECT dubble(n) FROM t").await.to_string();
