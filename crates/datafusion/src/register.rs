@@ -176,8 +176,7 @@ fn relations(
 
 fn exists(name: &str, worker: &Worker, owner: &str) -> Error {
     let text = format!(
-        "function `{name}` of worker `{}` is one of {owner} already; give this worker a schema of its own, with \
-         WorkerOptions::with_schema",
+        "function `{name}` of worker `{}` is one of {owner} already; give this worker a schema of its own",
         worker.label
     );
     Error::new(ErrorKind::Misuse, "FUNCTION_EXISTS", text)

@@ -8,8 +8,12 @@ mod interrupts;
 mod new;
 mod odd;
 mod others;
+#[cfg(feature = "sql")]
+mod prompt;
 mod refusals;
 mod repeatable;
 mod results;
 mod specification;
+#[cfg(feature = "sql")]
+mod sql;
 mod support;

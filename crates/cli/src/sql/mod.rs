@@ -142,6 +142,7 @@ impl From<SqlError> for Failure {
             (_, Some("TABLE_NOT_FOUND")) => {
                 Failure::usage(format_args!("{error}, and --table NAME=PATH gives one a name"))
             }
+            (_, Some("FUNCTION_EXISTS")) => Failure::failed(format_args!("{error}, with --worker NAME=…")),
             (true, _) => Failure::usage(error),
             (false, _) => Failure::failed(error),
         }
