@@ -92,6 +92,37 @@ pub trait Function: Sized + 'static {
     }
 }
 
+/// A [`Function`] whose type nobody needs to know any more.
+pub(crate) trait AnyFunction {
+    fn output_schema(&self) -> SchemaRef;
+    fn start(&mut self, out: &mut Output<'_>) -> Result<()>;
+    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<()>;
+    fn finish(self: Box<Self>, out: &mut Output<'_>) -> Result<()>;
+    fn cancel(self: Box<Self>, reason: &Reason) -> Result<()>;
+}
+
+impl<F: Function> AnyFunction for F {
+    fn output_schema(&self) -> SchemaRef {
+        Function::output_schema(self)
+    }
+
+    fn start(&mut self, out: &mut Output<'_>) -> Result<()> {
+        Function::start(self, out)
+    }
+
+    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<()> {
+        Function::process(self, batch, out)
+    }
+
+    fn finish(self: Box<Self>, out: &mut Output<'_>) -> Result<()> {
+        Function::finish(*self, out)
+    }
+
+    fn cancel(self: Box<Self>, reason: &Reason) -> Result<()> {
+        Function::cancel(*self, reason)
+    }
+}
+
 /// Where a function emits its batches, and what it can learn while it runs.
 #[derive(Debug)]
 pub struct Output<'a> {
