@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
 use crate::error::{Result, unencodable};
+use crate::expression::Kept;
 use crate::link::Reason;
 use crate::raw::RawOutput;
 
@@ -128,11 +129,18 @@ impl<F: Function> AnyFunction for F {
 pub struct Output<'a> {
     raw: RawOutput<'a>,
     encoder: &'a Encoder,
+    /// Where batches stay; without it they go to the engine.
+    kept: Option<&'a mut Kept>,
 }
 
 impl<'a> Output<'a> {
     pub(crate) fn new(raw: RawOutput<'a>, encoder: &'a Encoder) -> Self {
-        Output { raw, encoder }
+        Output { raw, encoder, kept: None }
+    }
+
+    /// The same output, but that batches, those of `encoder`'s schema, are kept.
+    pub(crate) fn keeping<'b>(&'b mut self, encoder: &'b Encoder, kept: &'b mut Kept) -> Output<'b> {
+        Output { raw: self.raw.reborrow(), encoder, kept: Some(kept) }
     }
 
     /// Sends a batch, in several messages if it is larger than one may be. Blocks while the engine is slow (E5).
@@ -142,6 +150,10 @@ impl<'a> Output<'a> {
     /// [`User`](crate::ErrorKind::User) when the batch has other columns than the output schema
     /// (`ARROW_SCHEMA_MISMATCH`) or a single row is larger than a message (`ARROW_ROW_TOO_LARGE`).
     pub fn emit(&mut self, batch: RecordBatch) -> Result<()> {
+        if let Some(kept) = &mut self.kept {
+            self.raw.check()?;
+            return kept.keep(batch, self.encoder);
+        }
         for message in self.encoder.encode(&batch) {
             let message = message.map_err(unencodable)?;
             self.raw.send_rows(message.parts, message.rows as u64)?;
