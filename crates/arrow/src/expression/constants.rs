@@ -17,8 +17,7 @@ use crate::schema::encode_schema;
 /// How many bytes the constants of an expression take at once, repeated for as many rows, about.
 const MOST_BYTES: usize = 64 << 20;
 
-/// How many rows are worked on at once, however little they take: a batch may claim any number of rows when it has no
-/// columns.
+/// How many rows are worked on at once, however little they take: a batch without columns may claim hundreds of millions.
 const MOST_ROWS: usize = 1 << 20;
 
 /// The constants of an expression as columns of any length, made once and cut as long as they are needed.
