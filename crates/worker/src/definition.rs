@@ -168,9 +168,14 @@ fn count(number: usize, what: &str) -> String {
     }
 }
 
+/// How many columns an error lists.
+const COLUMNS_SHOWN: usize = 16;
+
 fn list(fields: &arrow::datatypes::Fields) -> String {
-    let fields = fields.iter().map(|field| format!("{} {}", field.name(), field.data_type()));
-    format!("({})", fields.collect::<Vec<_>>().join(", "))
+    let shown = fields.iter().take(COLUMNS_SHOWN).map(|field| format!("{} {}", field.name(), field.data_type()));
+    let more = fields.len().saturating_sub(COLUMNS_SHOWN);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    format!("({})", shown.chain(more).collect::<Vec<_>>().join(", "))
 }
 
 fn schema_of<N: Into<String>>(columns: impl IntoIterator<Item = (N, DataType)>) -> SchemaRef {

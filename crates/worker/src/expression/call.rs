@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyudf_arrow::Encoder;
 use anyudf_arrow::expression::{Argument, Call as Called};
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use super::kept::Kept;
@@ -23,8 +23,6 @@ pub(super) struct Call {
     arguments: Vec<Argument>,
     /// Of its arguments.
     schema: SchemaRef,
-    /// The arguments that the function says are never null.
-    never_null: Vec<usize>,
     function: Box<dyn AnyFunction>,
     /// Of its value; it checks, and encodes nothing.
     encoder: Encoder,
@@ -91,8 +89,6 @@ impl Call {
             None => Arc::clone(field),
         });
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let never_null = known.into_iter().flatten().enumerate().filter(|(_, field)| !field.is_nullable());
-        let never_null = never_null.map(|(place, _)| place).collect();
         let name = Name { function, number, from: 0 };
         let invocation = invocation.of_call(Arc::clone(&schema), call.options.clone());
         let (function, value) = name.call(|| {
@@ -110,7 +106,7 @@ impl Call {
         match encoder {
             Ok(encoder) => {
                 let arguments = call.arguments.clone();
-                Ok(Call { name, arguments, schema, never_null, function, encoder })
+                Ok(Call { name, arguments, schema, function, encoder })
             }
             Err(error) => {
                 let _ = name.call(|| function.cancel(&Reason::Failed));
@@ -143,11 +139,8 @@ impl Call {
         out: &mut Output<'_>,
     ) -> Result<ArrayRef> {
         self.name.from = from;
-        let Call { name, schema, never_null, function, encoder, .. } = self;
+        let Call { name, schema, function, encoder, .. } = self;
         name.call(|| {
-            for &place in &*never_null {
-                refuse_nulls(schema.field(place).name(), &arguments[place])?;
-            }
             let options = RecordBatchOptions::new().with_row_count(Some(rows));
             let batch = RecordBatch::try_new_with_options(Arc::clone(schema), arguments, &options)?;
             let mut kept = Kept::new(rows);
@@ -178,11 +171,4 @@ fn without_rows(
     let mut kept = Kept::new(0);
     call(&mut out.keeping(encoder, &mut kept))?;
     kept.into_column(encoder).map(drop)
-}
-
-/// An engine looks at the columns that it sends; at what comes of another call only this can.
-fn refuse_nulls(name: &str, column: &ArrayRef) -> Result<()> {
-    let Some(nulls) = column.logical_nulls().filter(|nulls| nulls.null_count() > 0) else { return Ok(()) };
-    let row = nulls.iter().take_while(|is_valid| *is_valid).count();
-    Err(Error::user(format!("a null, where `{name}` takes none")).with_class("NULL_ARGUMENT").at_row(row as u64))
 }

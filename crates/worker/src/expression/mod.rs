@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use anyudf_arrow::expression::{Argument, Constants, Expression};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 
 use self::call::Call;
 use crate::definition::{Definition, Kind};
@@ -32,6 +32,10 @@ pub(crate) fn definition(functions: Functions) -> Definition {
     let open = move |invocation: &Invocation| Evaluation::open(&functions, invocation);
     Definition::new("expression", Kind::Scalar, open).help("several calls of scalar functions over the same rows")
 }
+
+/// How much the fields of all arguments take together, in bytes: each call has its own, of columns that an engine may name
+/// thousands of times.
+const MOST_FIELD_BYTES: usize = 64 << 20;
 
 /// An expression whose functions are open.
 struct Evaluation {
@@ -51,14 +55,25 @@ impl Evaluation {
         })?;
         expression.check_columns(input.fields().len()).map_err(undecodable)?;
         let mut calls: Vec<Call> = Vec::with_capacity(expression.calls().len());
+        let mut room = MOST_FIELD_BYTES;
         for (number, call) in expression.calls().iter().enumerate() {
-            let given = call.arguments.iter().map(|argument| match *argument {
-                Argument::Column(column) => Arc::clone(&input.fields()[column]),
-                Argument::Call(other) => renamed(calls[other].value(), "call", other),
-                Argument::Constant(constant) => renamed(&expression.constant_fields()[constant], "constant", constant),
+            let given = call.arguments.iter().map(|argument| {
+                let (field, name) = match *argument {
+                    Argument::Column(column) => (&input.fields()[column], None),
+                    Argument::Call(other) => (calls[other].value(), Some(format!("call {other}"))),
+                    Argument::Constant(constant) => {
+                        (&expression.constant_fields()[constant], Some(format!("constant {constant}")))
+                    }
+                };
+                room = room.checked_sub(weight(field)).ok_or_else(|| too_large(number))?;
+                Ok(match name {
+                    Some(name) => Arc::new(field.as_ref().clone().with_name(name)),
+                    None => Arc::clone(field),
+                })
             });
-            let given = Schema::new(given.collect::<Vec<_>>());
-            match Call::open(functions, number, call, &given, invocation) {
+            let given: Result<Vec<FieldRef>> = given.collect();
+            let opened = given.and_then(|given| Call::open(functions, number, call, &Schema::new(given), invocation));
+            match opened {
                 Ok(call) => calls.push(call),
                 Err(error) => {
                     abandon(calls, &Reason::Failed);
@@ -152,9 +167,16 @@ fn abandon(calls: impl IntoIterator<Item = Call>, reason: &Reason) {
     }
 }
 
-/// A field for errors to speak of.
-fn renamed(field: &FieldRef, what: &str, number: usize) -> FieldRef {
-    Arc::new(field.as_ref().clone().with_name(format!("{what} {number}")))
+/// Bytes of a field that a copy of it has for itself.
+fn weight(field: &Field) -> usize {
+    let metadata = field.metadata().iter().map(|(key, value)| key.len() + value.len());
+    size_of::<Field>() + field.name().len() + metadata.sum::<usize>()
+}
+
+fn too_large(call: usize) -> Error {
+    let text =
+        format!("the names and metadata of all arguments up to call {call} take more than {MOST_FIELD_BYTES} bytes");
+    Error::protocol("INVALID_PAYLOAD", text)
 }
 
 /// By the number of a call: the calls whose values nobody needs after it.

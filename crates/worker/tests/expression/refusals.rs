@@ -16,7 +16,12 @@ use crate::{Emits, asks, chain, ints, refused, says, worker};
 /// R18: what is wrong with a call is told when it is opened, as for the payload format `function`, with the call's number.
 #[tokio::test]
 async fn r18_wrong_calls_are_explained() {
-    let (_served, client) = served(worker()).await;
+    let two_columns = Definition::new("two_columns", Kind::Scalar, |_| {
+        let emit = |_: RecordBatch, _: &mut Output<'_>| Ok(());
+        let fields = ["a", "b"].map(|name| Field::new(name, DataType::Int32, true));
+        Ok(Emits { emit, schema: Arc::new(Schema::new(fields.to_vec())) })
+    });
+    let (_served, client) = served(worker().with(two_columns)).await;
     let fields = vec![Field::new("n", DataType::Int32, true), Field::new("t", DataType::Utf8, true)];
     let input = Schema::new(fields);
     let mut constant = chain([("doubled", vec![Column(0)])]);
@@ -58,6 +63,11 @@ async fn r18_wrong_calls_are_explained() {
             "`expression`: call 0: `explode_words` is of the kind map; an expression has scalar functions only",
         ),
         (
+            chain([("two_columns", vec![Column(0)])]),
+            "WRONG_RESULT_TYPE",
+            "`expression`: `two_columns` (call 0): a scalar function returns one column, not 2",
+        ),
+        (
             chain([("doubled", vec![Column(0)]), ("times", vec![Of(0)])]),
             "BAD_OPTIONS",
             "`expression`: `times` (call 1): the options do not fit: missing field `by`",
@@ -96,6 +106,13 @@ async fn r18_c10_malformed_payloads_are_protocol_errors() {
         assert!(error.message.contains(wanted), "`{wanted}` is missing: {}", error.message);
         dialogue.play("> cancel < cancel < end:Ok").await;
     }
+    // A name that is a message by itself, thousands of times.
+    let long = Schema::new(vec![Field::new("n".repeat(1 << 20), DataType::Int32, true)]);
+    let many = |count| chain([("doubled", vec![Column(0); count])]);
+    let text = refused(&client, asks(&many(60_000), &long), "INVALID_PAYLOAD").await;
+    assert!(text.contains("up to call 0 take more than 67108864 bytes"), "{text}");
+    let text = refused(&client, asks(&many(60_000), &input), "WRONG_ARGUMENT_COUNT").await;
+    assert!(text.ends_with("n Int32, and 59984 more)"), "{text}");
     let good = chain([("doubled", vec![Column(0)])]).encode().unwrap();
     let text = refused(&client, says(good, None), "MISSING_FIELD").await;
     assert!(text.contains("Init.input_schema is needed"), "{text}");
@@ -147,7 +164,6 @@ async fn r7_a_wrong_result_is_told_by_function() {
         let open = move |_: &Invocation| Ok(Emits { emit, schema: numbers("n", &[]).schema() });
         Definition::new(name, Kind::Scalar, open)
     };
-    let never_null = Definition::new("never_null", Kind::Scalar, |_| -> Result<Diarist> { Ok(Diarist::default()) });
     let worker = worker()
         .with(takes("short").over(|columns| Ok(columns[0].slice(0, 1))))
         .with(takes("other").over(|_| Ok(Arc::new(StringArray::from(vec!["x"; 2])))))
@@ -155,8 +171,7 @@ async fn r7_a_wrong_result_is_told_by_function() {
         .with(emits("wide", |batch| {
             vec![RecordBatch::try_from_iter([("n", batch.column(0).clone()), ("m", batch.column(0).clone())]).unwrap()]
         }))
-        .with(emits("by_row", |batch| (0..batch.num_rows()).map(|row| batch.slice(row, 1)).collect()))
-        .with(never_null);
+        .with(emits("by_row", |batch| (0..batch.num_rows()).map(|row| batch.slice(row, 1)).collect()));
     let (_served, client) = served(worker).await;
     let batch = numbers("n", &[1, 2]);
     for (function, condition, wanted) in [
