@@ -43,10 +43,34 @@ fn r18_the_payload_to_the_letter() {
         r#""results":[0,1],"constants":"/////"#,
     );
     assert!(text.starts_with(before), "{text}");
+    // The constants are a stream that any reader of Arrow takes.
+    let stream =
+        text.split('"').nth_back(1).and_then(|text| BASE64_STANDARD.decode(text).ok()).expect("constants are last");
+    let mut reader = arrow_ipc::reader::StreamReader::try_new(&*stream, None).unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().columns(), expression.constants());
+    assert!(reader.next().is_none());
     assert_eq!(Expression::decode(&payload).unwrap(), expression);
     let least = Expression::decode(br#"{"calls": [{"function": "now"}], "results": [0]}"#).unwrap();
     assert_eq!((least.calls(), least.results()), (&[Call::new("now", [])][..], &[0][..]));
     assert!(least.constants().is_empty() && least.encode().unwrap().ends_with(br#""results":[0]}"#));
+}
+
+/// R18: the example of the document is one, and it is what this crate writes.
+#[test]
+fn r18_the_documented_example_is_an_expression() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/payloads.md");
+    let page = std::fs::read_to_string(page).expect("the document of payload formats");
+    let example = page.split("## expression").nth(1).and_then(|page| page.split("```json").nth(1));
+    let example = example.and_then(|page| page.split("```").next()).expect("the section has an example");
+    let mut wanted = Expression::new();
+    let one = Field::new("one", DataType::Int32, false);
+    let one = Argument::Constant(wanted.constant(one, Arc::new(Int32Array::from(vec![1]))).unwrap());
+    let doubled = wanted.call(Call::new("doubled", [Argument::Column(0)])).unwrap();
+    let total = Call::new("total", [Argument::Call(doubled), Argument::Column(1), one]);
+    let total = wanted.call(total.with_options(serde_json::json!({}))).unwrap();
+    [doubled, total].into_iter().for_each(|call| wanted.result(call).unwrap());
+    let ours = String::from_utf8(wanted.encode().unwrap().into()).unwrap();
+    assert_eq!(Expression::decode(example.as_bytes()).expect(&ours), wanted, "{ours}");
 }
 
 /// R18: what is no expression is told with what is wrong and where.
