@@ -143,6 +143,11 @@ impl<'a> Output<'a> {
         Output { raw: self.raw.reborrow(), encoder, kept: Some(kept) }
     }
 
+    /// Another function is about to be called with this output: it has its own time (C11).
+    pub(crate) fn next_call(&self) {
+        self.raw.next_call();
+    }
+
     /// Sends a batch, in several messages if it is larger than one may be. Blocks while the engine is slow (E5).
     ///
     /// # Errors

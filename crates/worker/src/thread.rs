@@ -196,6 +196,11 @@ pub(crate) fn spawn(ends: Ends, format: Arc<PayloadFormat>, invocation: Invocati
 }
 
 impl RawOutput<'_> {
+    /// Another function is about to be called: it has its own time (C11).
+    pub(crate) fn next_call(&self) {
+        self.ends.shared.clock.again(Instant::now());
+    }
+
     /// Hands a message to the session's task; waits while the engine is slow, with the clock of C11 standing still.
     pub(crate) fn hand_over(&mut self, message: Outgoing, rows: Option<u64>) -> Result<()> {
         let bytes = message.data_len();

@@ -127,6 +127,7 @@ impl Call {
 
     pub(super) fn start(&mut self, out: &mut Output<'_>) -> Result<()> {
         let Call { name, function, encoder, .. } = self;
+        out.next_call();
         name.call(|| without_rows(encoder, out, |out| function.start(out)))
     }
 
@@ -140,6 +141,7 @@ impl Call {
     ) -> Result<ArrayRef> {
         self.name.from = from;
         let Call { name, schema, function, encoder, .. } = self;
+        out.next_call();
         name.call(|| {
             let options = RecordBatchOptions::new().with_row_count(Some(rows));
             let batch = RecordBatch::try_new_with_options(Arc::clone(schema), arguments, &options)?;
@@ -152,6 +154,7 @@ impl Call {
     pub(super) fn finish(self, out: &mut Output<'_>) -> Result<()> {
         let Call { mut name, function, encoder, .. } = self;
         name.from = 0;
+        out.next_call();
         name.call(|| without_rows(&encoder, out, |out| function.finish(out)))
     }
 

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! All calls are made on the thread of the execution, in the order of their numbers. What they emit stays in memory: nothing
-//! is encoded between them.
+//! is encoded between them. Each has its own time, but that all are opened, and cancelled, within one (C11).
 
 mod call;
 mod kept;
@@ -198,3 +198,6 @@ fn spent(expression: &Expression) -> Vec<Vec<usize>> {
     }
     spent
 }
+
+#[cfg(test)]
+mod tests;
