@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyudf_arrow::expression::{Argument, Call, Expression};
 use anyudf_arrow::{Encoder, encode_schema};
 use anyudf_protocol::{
     CancelResponse, Chunk, Counter, ExecutionError, FinishResponse, InitResponse, Metrics, Request, Response, wire,
@@ -65,6 +66,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
         "messages" => messages(),
         "batches" => batches(),
+        "expression" => expressions(),
         // HEADERS on stream 1, END_HEADERS: `:authority` by static name, raw, a path that no URI takes.
         "authority" => vec![b"\x07\x00\x00\x0a\x01\x04\x00\x00\x00\x01\x41\x08%2Ftmp%2".to_vec()],
         _ => vec![],
@@ -86,6 +88,30 @@ fn batches() -> Vec<Vec<u8>> {
         seeds.push([&[0], &described[..]].concat());
     }
     seeds
+}
+
+/// One of two calls, and one for each schema whose columns it takes as constants.
+fn expressions() -> Vec<Vec<u8>> {
+    let mut two = Expression::new();
+    let f = two.call(Call::new("f", [Argument::Column(0)])).expect("the first call");
+    let g = two.call(Call::new("g", [Argument::Call(f), Argument::Column(1)])).expect("f comes before it");
+    two.result(g).expect("it is there");
+    let of_constants = schemas().into_iter().map(|schema| {
+        let mut expression = Expression::new();
+        let mut arguments = Vec::new();
+        for field in schema.fields() {
+            // Run-end encoded ones are refused.
+            arguments.extend(expression.constant(field.clone(), new_null_array(field.data_type(), 1)));
+        }
+        let call = Call::new("f", arguments.into_iter().map(Argument::Constant));
+        let call = expression.call(call).expect("all arguments are there");
+        expression.result(call).expect("it is there");
+        expression
+    });
+    of_constants
+        .chain([two])
+        .map(|expression| expression.encode().expect("all types have an encoding").into())
+        .collect()
 }
 
 fn messages() -> Vec<Vec<u8>> {

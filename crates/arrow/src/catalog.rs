@@ -18,11 +18,16 @@
 //! The field of an argument may carry the metadata [`TAKES_ALIKE`]: the function takes columns that are alike, see
 //! [`takes`], as they are, and an engine need not cast them. One that never heard of it casts, and loses a little time.
 //!
+//! # Payload formats
+//! The metadata of the table's schema tells under [`FORMATS`] which payload formats the worker takes. See [`formats`].
+//!
 //! # What a reader puts up with
 //! Only `name` and `kind` must be there: a worker that is older, or somebody else's, may lack the rest. Without `arguments`
 //! a function takes any columns, without `volatility` it is volatile. Columns that are not in the table above, their order,
 //! and whether text is Utf8, LargeUtf8 or Utf8View make no difference. A kind that the reader does not know hides its
 //! function, and nothing else; a volatility that it does not know is [`Volatility::Volatile`].
+
+mod formats;
 
 use std::fmt;
 use std::str::FromStr;
@@ -36,6 +41,8 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::schema::{decode_schema, encode_schema};
+
+pub use formats::{FORMATS, formats, schema_with_formats};
 
 /// What a function does with rows. An engine tells by it how the function may be called.
 ///

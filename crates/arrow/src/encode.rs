@@ -77,7 +77,12 @@ impl Encoder {
         Messages { encoder: self, batch: batch.clone(), state }
     }
 
-    fn check(&self, batch: &RecordBatch) -> Result<()> {
+    /// Whether a batch is one of the schema, as [`encode`](Self::encode) finds out first.
+    ///
+    /// # Errors
+    /// [`Kind::SchemaMismatch`](crate::Kind::SchemaMismatch): its columns are of other types than the schema's, or hold nulls
+    /// where it allows none.
+    pub fn check(&self, batch: &RecordBatch) -> Result<()> {
         if std::sync::Arc::ptr_eq(&self.schema, batch.schema_ref()) {
             return Ok(());
         }

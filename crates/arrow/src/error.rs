@@ -68,6 +68,11 @@ impl Error {
         Error::new(Kind::Malformed, "CATALOG_MALFORMED", text)
     }
 
+    /// A payload that is none of its format.
+    pub(crate) fn payload(text: impl Into<String>) -> Self {
+        Error::new(Kind::Malformed, "INVALID_PAYLOAD", text)
+    }
+
     /// A panic of a library below us was caught; `payload` is what it panicked with.
     pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Self {
         let said = payload

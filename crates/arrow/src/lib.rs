@@ -15,7 +15,8 @@
 //! deltas, compressed bodies and an end-of-stream marker.
 //!
 //! # What a worker offers
-//! [`catalog`] is the table in which a worker lists its functions, and both ends of it.
+//! [`catalog`] is the table in which a worker lists its functions, and both ends of it. [`expression`] is the payload by
+//! which several of them are called in one execution, and both ends of that.
 //!
 //! # What it costs
 //! Out, nothing large is copied: a message is made of the batch's own buffers. In, nothing is copied if the message lies
@@ -39,6 +40,8 @@ mod schema;
 mod validate;
 
 pub mod catalog;
+
+pub mod expression;
 
 pub use decode::Decoder;
 pub use encode::{Encoded, Encoder, Messages};

@@ -18,6 +18,9 @@ pub const ALIGNMENT: usize = 64;
 const CONTINUATION: [u8; 4] = [0xff; 4];
 const PREFIX: usize = 8;
 
+/// A message without a flatbuffer: nothing follows it.
+pub(crate) const END_OF_STREAM: [u8; PREFIX] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
 /// What is next in a run of messages.
 pub(crate) enum Next {
     /// A message: its flatbuffer, not yet verified. Its body follows in the input.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::definition::{Definition, Kind};
 use crate::error::{Error, ErrorKind, Result, undecodable, unencodable};
-use crate::function::{Function, Output};
+use crate::function::{AnyFunction, Output};
 use crate::invocation::Invocation;
 use crate::link::Reason;
 use crate::raw::{Opened, RawFunction, RawOutput};
@@ -20,11 +20,7 @@ use crate::raw::{Opened, RawFunction, RawOutput};
 const USUAL_MESSAGE: usize = (1 << 20) + (384 << 10);
 
 /// Opens a function: checks its arguments against Init, and its output against what the engine asked for (C9).
-pub(crate) fn adapt<F: Function>(
-    definition: &Definition,
-    invocation: &Invocation,
-    open: &dyn Fn(&Invocation) -> Result<F>,
-) -> Result<Opened> {
+pub(crate) fn adapt(definition: &Definition, invocation: &Invocation) -> Result<Opened> {
     let input = invocation.input_schema()?;
     let arguments = match &input {
         // A table function takes no columns: its arguments are options.
@@ -39,7 +35,7 @@ pub(crate) fn adapt<F: Function>(
         Some(input) => Decoder::new(input, Limits::default()).map_err(undecodable)?,
         None => Decoder::learning(Limits::default()),
     };
-    let function = open(invocation).map_err(|error| place(definition, error))?;
+    let function = definition.function(invocation).map_err(|error| place(definition, error))?;
     let own = function.output_schema();
     let asked = invocation.output_schema()?;
     if let Some(asked) = &asked {
@@ -64,16 +60,16 @@ enum Arguments {
     Checked,
 }
 
-struct Adapter<F> {
+struct Adapter {
     definition: Definition,
-    function: F,
+    function: Box<dyn AnyFunction>,
     decoder: Decoder,
     encoder: Encoder,
     arguments: Arguments,
     batch: u64,
 }
 
-impl<F: Function> Adapter<F> {
+impl Adapter {
     /// The batches of a message, checked to the last byte (C10).
     fn decode(&mut self, data: Bytes) -> Result<Vec<RecordBatch>> {
         let message = self.batch + 1;
@@ -87,7 +83,7 @@ impl<F: Function> Adapter<F> {
     }
 }
 
-impl<F: Function> RawFunction for Adapter<F> {
+impl RawFunction for Adapter {
     fn start(&mut self, out: &mut RawOutput<'_>) -> Result<()> {
         out.count_rows();
         let mut out = Output::new(out.reborrow(), &self.encoder);

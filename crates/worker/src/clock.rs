@@ -113,6 +113,14 @@ impl CallClock {
         }
     }
 
+    /// Within the call another function is called: it has the whole time again.
+    pub(crate) fn again(&self, now: Instant) {
+        if let Some(budget) = self.budget {
+            self.left.store(nanos(budget), Ordering::Release);
+            self.resume(now);
+        }
+    }
+
     /// The call waits for something that is not its fault (C11).
     pub(crate) fn pause(&self, now: Instant) {
         if self.budget.is_some() {
@@ -189,6 +197,18 @@ mod tests {
         assert_eq!(clock.read(base + 100 * SECOND + SECOND / 2), Reading::Expired(call));
         clock.stop();
         assert_eq!(clock.read(base + 200 * SECOND), Reading::NotBefore(base + 201 * SECOND));
+    }
+
+    /// C11: of several functions in one call each has the whole time.
+    #[test]
+    fn c11_each_function_of_a_call_has_the_whole_time() {
+        let base = Instant::now();
+        let clock = CallClock::new(Some(SECOND), base);
+        let call = Call { phase: Phase::Process, batch: 3 };
+        clock.start(call, base);
+        clock.again(base + SECOND / 2);
+        assert_eq!(clock.read(base + SECOND), Reading::NotBefore(base + SECOND + SECOND / 2));
+        assert_eq!(clock.read(base + SECOND + SECOND / 2), Reading::Expired(call));
     }
 
     /// C11: there is no limit unless one was asked for.

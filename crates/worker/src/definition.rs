@@ -8,13 +8,13 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::adapter::adapt;
 use crate::error::{Error, Result};
-use crate::function::Function;
+use crate::function::{AnyFunction, Function};
 use crate::invocation::Invocation;
 use crate::raw::Opened;
 
 pub use anyudf_arrow::catalog::{Kind, Volatility};
 
-type Open = dyn Fn(&Definition, &Invocation) -> Result<Opened> + Send + Sync;
+type Open = dyn Fn(&Invocation) -> Result<Box<dyn AnyFunction>> + Send + Sync;
 
 /// A function under its name: what the catalog shows of it, and how an execution is opened.
 ///
@@ -35,7 +35,7 @@ impl Definition {
         kind: Kind,
         open: impl Fn(&Invocation) -> Result<F> + Send + Sync + 'static,
     ) -> Self {
-        let open = move |definition: &Definition, invocation: &Invocation| adapt(definition, invocation, &open);
+        let open = move |invocation: &Invocation| Ok(Box::new(open(invocation)?) as Box<dyn AnyFunction>);
         Definition { entry: Entry::new(name, kind), open: Arc::new(open) }
     }
 
@@ -117,9 +117,14 @@ impl Definition {
         &self.entry
     }
 
-    /// Opens an execution.
+    /// Opens an execution over bytes.
     pub(crate) fn open(&self, invocation: &Invocation) -> Result<Opened> {
-        (self.open)(self, invocation)
+        adapt(self, invocation)
+    }
+
+    /// Opens the function itself. Its arguments are the caller's to check.
+    pub(crate) fn function(&self, invocation: &Invocation) -> Result<Box<dyn AnyFunction>> {
+        (self.open)(invocation)
     }
 
     /// Whether columns are what the function takes: as many, and of the same types.
@@ -163,9 +168,14 @@ fn count(number: usize, what: &str) -> String {
     }
 }
 
+/// How many columns an error lists.
+const COLUMNS_SHOWN: usize = 16;
+
 fn list(fields: &arrow::datatypes::Fields) -> String {
-    let fields = fields.iter().map(|field| format!("{} {}", field.name(), field.data_type()));
-    format!("({})", fields.collect::<Vec<_>>().join(", "))
+    let shown = fields.iter().take(COLUMNS_SHOWN).map(|field| format!("{} {}", field.name(), field.data_type()));
+    let more = fields.len().saturating_sub(COLUMNS_SHOWN);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    format!("({})", shown.chain(more).collect::<Vec<_>>().join(", "))
 }
 
 fn schema_of<N: Into<String>>(columns: impl IntoIterator<Item = (N, DataType)>) -> SchemaRef {

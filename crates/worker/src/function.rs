@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
 use crate::error::{Result, unencodable};
+use crate::expression::Kept;
 use crate::link::Reason;
 use crate::raw::RawOutput;
 
@@ -92,16 +93,59 @@ pub trait Function: Sized + 'static {
     }
 }
 
+/// A [`Function`] whose type nobody needs to know any more.
+pub(crate) trait AnyFunction {
+    fn output_schema(&self) -> SchemaRef;
+    fn start(&mut self, out: &mut Output<'_>) -> Result<()>;
+    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<()>;
+    fn finish(self: Box<Self>, out: &mut Output<'_>) -> Result<()>;
+    fn cancel(self: Box<Self>, reason: &Reason) -> Result<()>;
+}
+
+impl<F: Function> AnyFunction for F {
+    fn output_schema(&self) -> SchemaRef {
+        Function::output_schema(self)
+    }
+
+    fn start(&mut self, out: &mut Output<'_>) -> Result<()> {
+        Function::start(self, out)
+    }
+
+    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<()> {
+        Function::process(self, batch, out)
+    }
+
+    fn finish(self: Box<Self>, out: &mut Output<'_>) -> Result<()> {
+        Function::finish(*self, out)
+    }
+
+    fn cancel(self: Box<Self>, reason: &Reason) -> Result<()> {
+        Function::cancel(*self, reason)
+    }
+}
+
 /// Where a function emits its batches, and what it can learn while it runs.
 #[derive(Debug)]
 pub struct Output<'a> {
     raw: RawOutput<'a>,
     encoder: &'a Encoder,
+    /// Where batches stay; without it they go to the engine.
+    kept: Option<&'a mut Kept>,
 }
 
 impl<'a> Output<'a> {
     pub(crate) fn new(raw: RawOutput<'a>, encoder: &'a Encoder) -> Self {
-        Output { raw, encoder }
+        Output { raw, encoder, kept: None }
+    }
+
+    /// The same output, but that batches, those of `encoder`'s schema, are kept.
+    pub(crate) fn keeping<'b>(&'b mut self, encoder: &'b Encoder, kept: &'b mut Kept) -> Output<'b> {
+        Output { raw: self.raw.reborrow(), encoder, kept: Some(kept) }
+    }
+
+    /// Another function is about to be called with this output: it has its own time (C11).
+    pub(crate) fn next_call(&self) {
+        self.raw.next_call();
     }
 
     /// Sends a batch, in several messages if it is larger than one may be. Blocks while the engine is slow (E5).
@@ -111,6 +155,10 @@ impl<'a> Output<'a> {
     /// [`User`](crate::ErrorKind::User) when the batch has other columns than the output schema
     /// (`ARROW_SCHEMA_MISMATCH`) or a single row is larger than a message (`ARROW_ROW_TOO_LARGE`).
     pub fn emit(&mut self, batch: RecordBatch) -> Result<()> {
+        if let Some(kept) = &mut self.kept {
+            self.raw.check()?;
+            return kept.keep(batch, self.encoder);
+        }
         for message in self.encoder.encode(&batch) {
             let message = message.map_err(unencodable)?;
             self.raw.send_rows(message.parts, message.rows as u64)?;

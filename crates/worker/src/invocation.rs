@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyudf_arrow::decode_schema;
 use anyudf_protocol::{ExecutionError, VerifiedPayload, wire};
@@ -30,16 +31,26 @@ pub(crate) const LEAST_MAX_MESSAGE: usize = 4 << 10;
 ///
 /// Debug output shows neither payload, parameters nor the values of the maps.
 pub struct Invocation {
-    init: wire::Init,
+    init: Arc<wire::Init>,
     payload: Bytes,
     options: Value,
     max_message: usize,
+    /// The columns of one call among several; without them they are those of Init.
+    columns: Option<SchemaRef>,
 }
 
 impl Invocation {
     /// `max_message` is the largest output in bytes of data.
     pub(crate) fn new(init: wire::Init, payload: VerifiedPayload, max_message: usize) -> Self {
-        Invocation { init, payload: payload.into_bytes(), options: Value::Null, max_message }
+        let (init, payload) = (Arc::new(init), payload.into_bytes());
+        Invocation { init, payload, options: Value::Null, max_message, columns: None }
+    }
+
+    /// That of one call among several, with columns and options of its own and an output that is nobody's but its own to
+    /// choose. All else is that of the execution.
+    pub(crate) fn of_call(&self, columns: SchemaRef, options: Value) -> Self {
+        let (init, payload) = (Arc::clone(&self.init), self.payload.clone());
+        Invocation { init, payload, options, max_message: self.max_message, columns: Some(columns) }
     }
 
     pub(crate) fn max_message(&self) -> usize {
@@ -75,7 +86,7 @@ impl Invocation {
         self.udf().eval_type.as_deref()
     }
 
-    /// The `options` of a `function` payload; null when there are none.
+    /// The `options` of a `function` payload, or of this call in an `expression` payload; null when there are none.
     pub fn options(&self) -> &Value {
         &self.options
     }
@@ -93,20 +104,27 @@ impl Invocation {
             .map_err(|error| Error::user(format!("the options do not fit: {error}")).with_class("BAD_OPTIONS"))
     }
 
-    /// The schema of the input, if the engine named one.
+    /// The schema of the input, if the engine named one. That of a call in an `expression` payload has its arguments, under
+    /// the names that the function gives them.
     ///
     /// # Errors
     /// Kind [`Protocol`](crate::ErrorKind::Protocol) when the bytes are no schema (C10).
     pub fn input_schema(&self) -> Result<Option<SchemaRef>> {
-        schema(self.init.input_schema.as_ref(), "Init.input_schema")
+        match &self.columns {
+            Some(columns) => Ok(Some(Arc::clone(columns))),
+            None => schema(self.init.input_schema.as_ref(), "Init.input_schema"),
+        }
     }
 
-    /// The schema that the engine wants back, if it named one (C9).
+    /// The schema that the engine wants back, if it named one (C9); never for a call in an `expression` payload.
     ///
     /// # Errors
     /// Kind [`Protocol`](crate::ErrorKind::Protocol) when the bytes are no schema (C10).
     pub fn output_schema(&self) -> Result<Option<SchemaRef>> {
-        schema(self.init.output_schema.as_ref(), "Init.output_schema")
+        match &self.columns {
+            Some(_) => Ok(None),
+            None => schema(self.init.output_schema.as_ref(), "Init.output_schema"),
+        }
     }
 
     /// Arguments of the call that are not columns, opaque to the protocol.

@@ -82,6 +82,8 @@ mod adapter;
 
 mod catalog;
 
+mod expression;
+
 mod tester;
 
 pub mod bundled;

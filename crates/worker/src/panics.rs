@@ -16,6 +16,7 @@ struct Seen {
     place: Option<String>,
     backtrace: Option<String>,
     row: Option<Row>,
+    function: Option<String>,
 }
 
 /// The row that a function was called for.
@@ -51,6 +52,8 @@ pub(crate) struct Caught {
     pub(crate) backtrace: Option<String>,
     /// The row that was worked on, where one was.
     pub(crate) row: Option<Row>,
+    /// Which function it was, where there are several.
+    pub(crate) function: Option<String>,
 }
 
 /// Runs user code and catches its panic.
@@ -73,17 +76,27 @@ pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Caught> {
         place: seen.place,
         backtrace: seen.backtrace,
         row: seen.row,
+        function: seen.function,
     })
 }
 
 /// Says at which row the panic was that is unwinding this thread.
 pub(crate) fn at_row(row: Row) {
+    note(|seen| seen.row = Some(row));
+}
+
+/// Says of which function the panic is that is unwinding this thread.
+pub(crate) fn in_function(function: impl fmt::Display) {
+    note(|seen| seen.function = Some(function.to_string()));
+}
+
+fn note(what: impl FnOnce(&mut Seen)) {
     // Nobody watches in a function's own tests.
     let _ = WATCHED.try_with(|watched| {
         if let Ok(mut watched) = watched.try_borrow_mut()
             && let Some(seen) = watched.as_mut()
         {
-            seen.row = Some(row);
+            what(seen);
         }
     });
 }

@@ -160,11 +160,11 @@ fn call<T>(
 
 /// A panic as the engine is told (R14).
 fn panicked(call: Call, caught: Caught) -> ExecutionError {
-    let Caught { message, place, backtrace, row } = caught;
+    let Caught { message, place, backtrace, row, function } = caught;
+    let function = function.unwrap_or_else(|| "the function".into());
     let row = row.map_or(String::new(), |row| format!(", {row}"));
     let at = place.map_or(String::new(), |place| format!(", at {place}"));
-    let error =
-        ExecutionError::user(format!("the function panicked in {call}{row}: {message}{at}")).with_class("PANIC");
+    let error = ExecutionError::user(format!("{function} panicked in {call}{row}: {message}{at}")).with_class("PANIC");
     match backtrace {
         Some(backtrace) => error.with_traceback(backtrace),
         None => error,
@@ -196,6 +196,11 @@ pub(crate) fn spawn(ends: Ends, format: Arc<PayloadFormat>, invocation: Invocati
 }
 
 impl RawOutput<'_> {
+    /// Another function is about to be called: it has its own time (C11).
+    pub(crate) fn next_call(&self) {
+        self.ends.shared.clock.again(Instant::now());
+    }
+
     /// Hands a message to the session's task; waits while the engine is slow, with the clock of C11 standing still.
     pub(crate) fn hand_over(&mut self, message: Outgoing, rows: Option<u64>) -> Result<()> {
         let bytes = message.data_len();

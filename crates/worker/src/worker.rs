@@ -7,18 +7,27 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
+use anyudf_arrow::expression::FORMAT as EXPRESSION;
+
 use crate::bundled;
 use crate::catalog;
 use crate::definition::{Definition, IntoDefinition};
 use crate::error::{Error, Result};
+use crate::expression;
 use crate::invocation::Invocation;
 use crate::raw::{Opened, PayloadFormat};
 
+/// Functions by their names.
+pub(crate) type Functions = Arc<BTreeMap<String, Definition>>;
+
 /// A worker under construction: which functions and which payload formats it serves.
 ///
-/// Every worker understands the payload formats `function`, UTF-8 JSON such as
-/// `{"function": "distance_miles", "options": {}}`, and `catalog`, which takes no payload and returns one table of all
-/// functions.
+/// Every worker understands three payload formats:
+/// - `function` calls one function. The payload is UTF-8 JSON such as `{"function": "distance_miles", "options": {}}`.
+/// - `expression` calls several scalar functions over the same rows, with columns, constants, and the values of each other as
+///   arguments; what is between them stays in the worker. [`anyudf_arrow::expression`] has the payload.
+/// - `catalog` takes no payload and returns one table of all functions. The metadata of its schema tells the payload formats,
+///   these and those that were added.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -57,7 +66,7 @@ impl Worker {
     /// Adds a payload format: what makes a function of the payload (R18). `open` runs on the thread of the execution,
     /// once the payload is whole and checked (R3); what it returns as an error is what InitResponse says (R4), of kind
     /// [`Protocol`](crate::ErrorKind::Protocol) when the payload is no such payload. A format of the same name is
-    /// replaced, `function` and `catalog` among them.
+    /// replaced, those that every worker understands among them.
     ///
     /// ```
     /// use anyudf_worker::{Opened, RawFunction, RawOutput, Result, Worker};
@@ -89,10 +98,12 @@ impl Worker {
     /// All payload formats by name, ready to serve.
     pub(crate) fn into_formats(self) -> BTreeMap<String, Arc<PayloadFormat>> {
         let mut formats: BTreeMap<String, Arc<PayloadFormat>> = BTreeMap::new();
-        let all: Vec<_> = self.functions.values().cloned().collect();
-        let catalog = catalog::definition(all);
+        let functions: Functions = Arc::new(self.functions);
+        let names = ["catalog", EXPRESSION, "function"].into_iter().chain(self.formats.keys().map(String::as_str));
+        let catalog = catalog::definition(Arc::clone(&functions), names);
         formats.insert("catalog".into(), Arc::new(move |invocation: &mut Invocation| catalog.open(invocation)));
-        let functions = self.functions;
+        let expression = expression::definition(Arc::clone(&functions));
+        formats.insert(EXPRESSION.into(), Arc::new(move |invocation: &mut Invocation| expression.open(invocation)));
         formats.insert("function".into(), Arc::new(move |invocation: &mut Invocation| open(&functions, invocation)));
         formats.extend(self.formats);
         formats
@@ -122,18 +133,22 @@ fn open(functions: &BTreeMap<String, Definition>, invocation: &mut Invocation) -
         let text = format!("the payload is no JSON like {{\"function\": \"name\", \"options\": {{}}}}: {error}");
         Error::protocol("INVALID_PAYLOAD", text)
     })?;
-    let Some(definition) = find(functions, &payload.function) else {
-        let aliases = functions.values().flat_map(|function| &function.entry().aliases);
-        let names: Vec<_> = functions.keys().chain(aliases).map(String::as_str).collect();
-        return Err(unknown(&payload.function, &names));
-    };
+    let definition = find(functions, &payload.function)?;
     invocation.set_options(payload.options);
     definition.open(invocation)
 }
 
 /// The function of this name, or else one that has it as an alias.
-fn find<'a>(functions: &'a BTreeMap<String, Definition>, name: &str) -> Option<&'a Definition> {
-    functions.get(name).or_else(|| functions.values().find(|function| function.entry().is_called(name)))
+///
+/// # Errors
+/// `UNKNOWN_FUNCTION`, with names that are near.
+pub(crate) fn find<'a>(functions: &'a BTreeMap<String, Definition>, name: &str) -> Result<&'a Definition> {
+    let named = functions.get(name);
+    named.or_else(|| functions.values().find(|function| function.entry().is_called(name))).ok_or_else(|| {
+        let aliases = functions.values().flat_map(|function| &function.entry().aliases);
+        let names: Vec<_> = functions.keys().chain(aliases).map(String::as_str).collect();
+        unknown(name, &names)
+    })
 }
 
 /// How many names an error lists when none is near.
