@@ -19,7 +19,7 @@ impl Catalog {
     /// # Errors
     /// Those of [`Dispatcher::catalog`].
     pub(crate) async fn read(worker: &Dispatcher) -> Result<Option<Self>> {
-        Ok(worker.catalog().await?.map(|entries| Catalog { functions: entries.to_vec() }))
+        Ok(worker.catalog().await?.map(|catalog| Catalog { functions: catalog.functions.clone() }))
     }
 
     /// The function of this name, or else the first that has it as an alias.

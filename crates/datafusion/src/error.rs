@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use anyudf_arrow::expression::FORMAT;
 use anyudf_engine::ErrorKind;
 use datafusion::error::DataFusionError;
 
@@ -33,7 +34,8 @@ impl Error {
             "CALL_TIMEOUT" => "; allow it more with WorkerOptions::call_timeout",
             _ => "",
         };
-        let said = told(function, place, &error);
+        let function = Said::of(&error).map_or(function, |said| said.function);
+        let said = told(place, &error);
         let text = match error.kind() {
             ErrorKind::User => format!("function `{function}` failed{place}: {said}{hint}"),
             ErrorKind::Worker => format!("the worker failed to run `{function}`{place}: {said}{hint}"),
@@ -87,8 +89,10 @@ impl Error {
     }
 }
 
-/// What a worker of ours says of an error, taken apart: where it was, and then what.
+/// What a worker of ours says of an error, taken apart: which function, where it was, and then what.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Said<'a> {
+    pub(crate) function: &'a str,
     /// The row of the batch, from zero.
     pub(crate) row: Option<u64>,
     what: &'a str,
@@ -96,26 +100,49 @@ pub(crate) struct Said<'a> {
 
 impl<'a> Said<'a> {
     /// `None` when nobody has said anything, or somebody who does not lead errors by the place.
-    pub(crate) fn of(function: &str, error: &'a anyudf_engine::Error) -> Option<Self> {
-        let what = error.execution()?.message.strip_prefix(&format!("`{function}`"))?;
-        let what = match what.strip_prefix(", batch ") {
+    pub(crate) fn of(error: &'a anyudf_engine::Error) -> Option<Self> {
+        Self::parse(&error.execution()?.message)
+    }
+
+    /// "`f`, batch 2: row 7: what", and of several calls "`expression`, batch 2: `f` (call 1) from row 512: row 7: what", where
+    /// all but the function and what it says may be missing.
+    fn parse(text: &'a str) -> Option<Self> {
+        let (function, rest) = text.strip_prefix('`')?.split_once('`')?;
+        let rest = match rest.strip_prefix(", batch ") {
             Some(batch) => batch.split_once(": ")?.1,
-            None => what.strip_prefix(": ")?,
+            None => rest.strip_prefix(": ")?,
+        };
+        let (function, first, what) = match (function, Self::call(rest)) {
+            (FORMAT, Some(call)) => call,
+            _ => (function, 0, rest),
         };
         let row = what.strip_prefix("row ").and_then(|row| row.split_once(": "));
-        match row.and_then(|(row, what)| Some((row.parse().ok()?, what))) {
-            Some((row, what)) => Some(Said { row: Some(row), what }),
-            None => Some(Said { row: None, what }),
+        Some(match row.and_then(|(row, what)| Some((row.parse::<u64>().ok()?.checked_add(first)?, what))) {
+            Some((row, what)) => Said { function, row: Some(row), what },
+            None => Said { function, row: None, what },
+        })
+    }
+
+    /// The function, the row that rows are counted from, and the rest.
+    fn call(text: &'a str) -> Option<(&'a str, u64, &'a str)> {
+        let (function, rest) = text.strip_prefix('`')?.split_once("` (call ")?;
+        let (_, rest) = rest.split_once(')')?;
+        match rest.strip_prefix(" from row ") {
+            Some(rest) => {
+                let (first, what) = rest.split_once(": ")?;
+                Some((function, first.parse().ok()?, what))
+            }
+            None => Some((function, 0, rest.strip_prefix(": ")?)),
         }
     }
 }
 
 /// The error's text, without what `place` says better: batches and their rows mean nothing to who wrote the query.
-fn told(function: &str, place: &str, error: &anyudf_engine::Error) -> String {
+fn told(place: &str, error: &anyudf_engine::Error) -> String {
     let class = error.execution().and_then(|error| error.error_class.as_ref());
     let class = class.map_or(String::new(), |class| format!("[{class}] "));
-    match Said::of(function, error) {
-        Some(Said { row: Some(row), what }) if !place.starts_with(" in row ") => {
+    match Said::of(error) {
+        Some(Said { row: Some(row), what, .. }) if !place.starts_with(" in row ") => {
             format!("{class}row {row} of a batch: {what}")
         }
         Some(Said { what, .. }) => format!("{class}{what}"),
@@ -135,5 +162,28 @@ impl std::error::Error for Error {}
 impl From<Error> for DataFusionError {
     fn from(error: Error) -> Self {
         DataFusionError::External(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_says_is_taken_apart() {
+        for (text, function, row, what) in [
+            ("`f`: no", "f", None, "no"),
+            ("`f`, batch 3: no: more", "f", None, "no: more"),
+            ("`f`, batch 3: row 7: no", "f", Some(7), "no"),
+            ("`expression`, batch 2: `g` (call 1): row 7: no", "g", Some(7), "no"),
+            ("`expression`, batch 2: `g` (call 1) from row 512: row 7: no", "g", Some(519), "no"),
+            ("`expression`, batch 2: `g` (call 1): no", "g", None, "no"),
+            ("`expression`, batch 2: it is tired", "expression", None, "it is tired"),
+        ] {
+            assert_eq!(Said::parse(text), Some(Said { function, row, what }), "{text}");
+        }
+        for text in ["", "no", "`f", "`f` panicked in process, batch 1, row 3: boo"] {
+            assert_eq!(Said::parse(text), None, "{text}");
+        }
     }
 }

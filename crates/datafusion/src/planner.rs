@@ -47,9 +47,9 @@ impl ExtensionPlanner for WorkerPlanner {
         let Some(node) = node.as_any().downcast_ref::<CallNode>() else { return Ok(None) };
         let input = Arc::clone(&inputs[0]);
         let evaluated = |expr| planner.create_physical_expr(expr, node.input.schema(), session, context);
-        let arguments = node.call.arguments.iter().map(evaluated).collect::<Result<Vec<_>>>()?;
-        let mask = node.call.mask.as_ref().map(evaluated).transpose()?;
-        let invocation = Invocation::new(node.call.worker_function()?, arguments, mask, &node.call, &input.schema())?;
+        let mut given = node.trip.given().map(evaluated).collect::<Result<Vec<_>>>()?;
+        let mask = node.trip.mask.as_ref().and_then(|_| given.pop());
+        let invocation = Invocation::new(&node.trip, given, mask, &input.schema())?;
         Ok(Some(Arc::new(WorkerExec::new(Arc::new(invocation), input)?)))
     }
 }

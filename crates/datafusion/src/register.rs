@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyudf_arrow::catalog::{Entry, Kind};
-use anyudf_engine::{Dispatcher, ErrorKind};
+use anyudf_engine::{Catalog, Dispatcher, ErrorKind};
 use async_trait::async_trait;
 use datafusion::common::{Result, plan_err};
 use datafusion::dataframe::DataFrame;
@@ -54,7 +54,7 @@ pub trait RegisterWorker {
 impl RegisterWorker for SessionContext {
     async fn register_worker_with(&self, dispatcher: Dispatcher, options: WorkerOptions) -> Result<RegisteredWorker> {
         let asked = dispatcher.catalog().await.map_err(|error| Error::of_worker(dispatcher.program(), error))?;
-        let Some(entries) = asked else {
+        let Some(catalog) = asked else {
             let text = format!(
                 "the worker `{}` does not tell its functions (it has no payload format `catalog`), so none of them can be \
                  called by name",
@@ -62,16 +62,16 @@ impl RegisterWorker for SessionContext {
             );
             return Err(Error::new(ErrorKind::Worker, "NO_CATALOG", text).into());
         };
-        let worker = Worker::new(dispatcher, options);
-        let functions = scalar_functions(&worker, &entries);
+        let worker = Worker::new(dispatcher, options, &catalog);
+        let functions = scalar_functions(&worker, &catalog.functions);
         check_names(self, &worker, &functions)?;
-        let relations = relations(self, &worker, &entries)?;
+        let relations = relations(self, &worker, &catalog.functions)?;
         let known = install(self);
         for function in functions {
             self.register_udf(ScalarUDF::new_from_impl(function));
         }
         known.add(relations);
-        Ok(RegisteredWorker { worker, entries })
+        Ok(RegisteredWorker { worker, catalog })
     }
 }
 
@@ -79,13 +79,13 @@ impl RegisterWorker for SessionContext {
 #[derive(Clone, Debug)]
 pub struct RegisteredWorker {
     worker: Worker,
-    entries: Arc<[Entry]>,
+    catalog: Arc<Catalog>,
 }
 
 impl RegisteredWorker {
     /// What it offers, as its catalog tells.
     pub fn functions(&self) -> &[Entry] {
-        &self.entries
+        &self.catalog.functions
     }
 
     /// What SQL calls the function that its worker calls `name`.
@@ -131,11 +131,12 @@ impl RegisteredWorker {
     }
 
     fn relation(&self, name: &str, kind: Kind) -> Result<RelationFunction> {
-        let found = self.entries.iter().find(|entry| entry.kind == kind && entry.is_called(name));
+        let found = self.catalog.functions.iter().find(|entry| entry.kind == kind && entry.is_called(name));
         match found {
             Some(entry) => Ok(RelationFunction::new(&self.worker, entry)),
             None => {
-                let known = self.entries.iter().filter(|entry| entry.kind == kind).map(|entry| entry.name.as_str());
+                let known =
+                    self.catalog.functions.iter().filter(|entry| entry.kind == kind).map(|entry| entry.name.as_str());
                 let known: Vec<_> = known.collect();
                 plan_err!(
                     "worker `{}` has no {kind} function `{name}`; it has [{}]",

@@ -6,7 +6,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyudf_engine::Dispatcher;
+use anyudf_arrow::expression::FORMAT;
+use anyudf_engine::{Catalog, Dispatcher};
 
 /// What a host may say of a worker when it registers it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,12 +43,15 @@ pub(crate) struct Registered {
     /// What plans call it.
     pub(crate) label: String,
     pub(crate) options: WorkerOptions,
+    /// Whether it takes several calls at once, with constants sent once: the payload format `expression`.
+    pub(crate) takes_expressions: bool,
 }
 
 impl Worker {
-    pub(crate) fn new(dispatcher: Dispatcher, options: WorkerOptions) -> Self {
+    pub(crate) fn new(dispatcher: Dispatcher, options: WorkerOptions, catalog: &Catalog) -> Self {
         let label = options.schema.clone().unwrap_or_else(|| dispatcher.program().to_owned());
-        Worker(Arc::new(Registered { dispatcher, label, options }))
+        let takes_expressions = catalog.formats.contains(FORMAT);
+        Worker(Arc::new(Registered { dispatcher, label, options, takes_expressions }))
     }
 
     /// What SQL calls one of its functions.

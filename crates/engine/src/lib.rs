@@ -45,7 +45,9 @@ pub mod blocking;
 pub use anyudf_grpc::{Endpoint, EndpointError, Settings, Status};
 pub use anyudf_protocol::{Blame, CancelResponse, Counter, ExecutionError, FinishResponse, Metrics, Rule, Violation};
 pub use child::Exit;
-pub use dispatcher::{Dispatcher, DispatcherConfig, DispatcherStats, Dispatchers, Replayed, WorkerState, WorkerStats};
+pub use dispatcher::{
+    Catalog, Dispatcher, DispatcherConfig, DispatcherStats, Dispatchers, Replayed, WorkerState, WorkerStats,
+};
 pub use error::{Error, ErrorKind};
 pub use launcher::{LaunchConfig, Launcher, Transport, WorkerCommand};
 pub use pool::{PoolConfig, Scope};

@@ -2,43 +2,57 @@
 
 use std::sync::Arc;
 
+use anyudf_arrow::expression::{Argument, Call, Expression, FORMAT};
 use anyudf_engine::{ErrorKind, Init};
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
-use datafusion::common::Result;
+use bytes::Bytes;
 use datafusion::common::cast::as_int64_array;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Result, internal_datafusion_err, internal_err};
+use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::PhysicalExpr;
 
 use crate::error::Error;
-use crate::function::WorkerFunction;
-use crate::node::Call;
+use crate::node::{self as trip, Trip, TripCall};
 use crate::worker::Worker;
 
-/// A call as it is made.
+/// Calls as they are made, together.
 #[derive(Debug)]
 pub(crate) struct Invocation {
     pub(super) worker: Worker,
-    /// What its worker calls the function.
+    /// What its worker calls the functions, for people.
     pub(super) function: String,
-    /// The call, for people.
+    /// The calls, for people.
     pub(super) shown: String,
-    /// The column of results.
-    pub(super) result: FieldRef,
-    /// How often it is called.
+    /// The columns of results.
+    pub(super) results: Vec<FieldRef>,
+    /// How often they are called.
     pub(super) times: Times,
     /// Of what is sent.
     pub(super) arguments_schema: SchemaRef,
     /// The columns of the input that arguments are made of.
     needed: Vec<usize>,
-    /// Over these columns.
-    arguments: Vec<Arc<dyn PhysicalExpr>>,
+    /// What is sent.
+    columns: Vec<Sent>,
     /// Over the whole input.
     mask: Option<Arc<dyn PhysicalExpr>>,
+    format: &'static str,
+    payload: Bytes,
+}
+
+/// A column that is sent.
+#[derive(Debug)]
+struct Sent {
+    /// Over the columns that are needed.
+    expr: Arc<dyn PhysicalExpr>,
+    /// The function that it is for, or the first of them.
+    function: String,
 }
 
 /// How often a function is called.
@@ -51,53 +65,89 @@ pub(super) enum Times {
 }
 
 impl Invocation {
+    /// `given` are the arguments of the trip that are given, in its order.
+    ///
+    /// # Errors
+    /// An argument that can't be had, or a constant null where a function takes none.
     pub(crate) fn new(
-        function: &WorkerFunction,
-        arguments: Vec<Arc<dyn PhysicalExpr>>,
+        trip: &Trip,
+        given: Vec<Arc<dyn PhysicalExpr>>,
         mask: Option<Arc<dyn PhysicalExpr>>,
-        call: &Call,
         input: &Schema,
     ) -> Result<Self> {
-        let fields = arguments.iter().enumerate().map(|(place, argument)| {
-            let field = argument.return_field(input)?;
-            // The name and the nulls that the function knows: its errors speak of them.
-            Ok(match &function.entry().arguments {
-                Some(known) => Field::clone(known.field(place)).with_data_type(field.data_type().clone()),
-                None => field.as_ref().clone().with_nullable(true),
-            })
-        });
-        let arguments_schema = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));
-        let mut needed: Vec<usize> = arguments.iter().flat_map(collect_columns).map(|column| column.index()).collect();
-        needed.sort_unstable();
-        needed.dedup();
-        let arguments = arguments.into_iter().map(|argument| over(argument, &needed)).collect::<Result<Vec<_>>>()?;
+        let functions = trip.calls.iter().map(TripCall::worker_function).collect::<Result<Vec<_>>>()?;
+        let Some(worker) = functions.first().map(|function| function.worker().clone()) else {
+            return internal_err!("a trip has a call");
+        };
         let is_constant = |argument: &Arc<dyn PhysicalExpr>| argument.downcast_ref::<Literal>().is_some();
-        let times = match !function.is_volatile() && arguments.iter().all(is_constant) {
+        let times = match given.iter().all(is_constant) && !functions.iter().any(|function| function.is_volatile()) {
             true => Times::Once,
             false => Times::EachRow,
         };
-        let result = function.result()?.as_ref().clone().with_name(&call.column);
+        let sends_constants = worker.takes_expressions && times == Times::EachRow;
+        let is_expression = trip.calls.len() > 1 || (sends_constants && given.iter().any(is_constant));
+        let mut parcel = Parcel::new(input, is_expression);
+        let (mut expression, mut given) = (Expression::new(), given.into_iter());
+        for (call, function) in trip.calls.iter().zip(&functions) {
+            let mut arguments = Vec::with_capacity(call.arguments.len());
+            for (place, argument) in call.arguments.iter().enumerate() {
+                let expr = match argument {
+                    trip::Argument::Result(call) => {
+                        arguments.push(Argument::Call(*call));
+                        continue;
+                    }
+                    trip::Argument::Given(_) => given.next(),
+                };
+                let Some(expr) = expr else { return internal_err!("an argument of a call is missing") };
+                let known = function.entry().arguments.as_ref().map(|known| known.field(place));
+                match expr.downcast_ref::<Literal>() {
+                    Some(literal) if sends_constants => {
+                        let field = field(known, &*expr, input)?;
+                        let value = literal.value().to_array()?;
+                        check_null(&function.entry().name, &field, &value)?;
+                        let constant = expression.constant(field, value).map_err(unencodable)?;
+                        arguments.push(Argument::Constant(constant));
+                    }
+                    _ => arguments.push(Argument::Column(parcel.add(expr, &function.entry().name, known)?)),
+                }
+            }
+            expression.call(Call::new(&function.entry().name, arguments)).map_err(unencodable)?;
+        }
+        let mut results = Vec::new();
+        for (place, (call, function)) in
+            trip.calls.iter().zip(&functions).enumerate().filter(|(_, (call, _))| call.returns)
+        {
+            expression.result(place).map_err(unencodable)?;
+            results.push(Arc::new(function.result()?.as_ref().clone().with_name(&call.column)));
+        }
+        let names: Vec<_> = functions.iter().map(|function| function.entry().name.as_str()).collect();
+        let (format, payload) = match is_expression {
+            true => (FORMAT, expression.encode().map_err(unencodable)?),
+            false => ("function", serde_json::json!({ "function": names[0] }).to_string().into()),
+        };
+        let Parcel { fields, columns, needed, .. } = parcel;
         Ok(Invocation {
-            worker: function.worker().clone(),
-            function: function.entry().name.clone(),
-            shown: call.to_string(),
-            result: Arc::new(result),
+            worker,
+            function: names.join("`, `"),
+            shown: trip.to_string(),
+            results,
             times,
-            arguments_schema,
+            arguments_schema: Arc::new(Schema::new(fields)),
+            columns: over_all(columns, &needed)?,
             needed,
-            arguments,
             mask,
+            format,
+            payload,
         })
     }
 
     pub(super) fn expressions(&self) -> impl Iterator<Item = Arc<dyn PhysicalExpr>> {
-        self.arguments.iter().chain(&self.mask).cloned()
+        self.columns.iter().map(|column| &column.expr).chain(&self.mask).cloned()
     }
 
     /// The first words to the worker.
     pub(super) fn init(&self, partition: usize, context: &TaskContext) -> Init {
-        let payload = serde_json::json!({ "function": self.function }).to_string();
-        let mut init = Init::new("function", payload)
+        let mut init = Init::new(self.format, self.payload.clone())
             .with_name(&self.function)
             .with_input_schema(Arc::clone(&self.arguments_schema));
         init.eval_type = Some("scalar".into());
@@ -112,12 +162,17 @@ impl Invocation {
     /// # Errors
     /// The function returns something else than its catalog promised.
     pub(super) fn check_result(&self, announced: &Schema) -> Result<()> {
-        let wanted = self.result.data_type();
-        let told = match &announced.fields()[..] {
-            [field] if field.data_type().equals_datatype(wanted) => return Ok(()),
-            [field] => field.data_type().to_string(),
-            fields => format!("{} columns", fields.len()),
+        let told = announced.fields();
+        let wanted = &self.results;
+        let is_kept = |(told, wanted): (&FieldRef, &FieldRef)| told.data_type().equals_datatype(wanted.data_type());
+        if told.len() == wanted.len() && told.iter().zip(wanted).all(is_kept) {
+            return Ok(());
+        }
+        let list = |fields: &[FieldRef]| match fields {
+            [] => "no column".to_owned(),
+            fields => fields.iter().map(|field| field.data_type().to_string()).collect::<Vec<_>>().join(", "),
         };
+        let (told, wanted) = (list(told), list(wanted));
         let text = format!("function `{}` returns {told}, and its worker's catalog says {wanted}", self.function);
         Err(Error::new(ErrorKind::Worker, "WRONG_RESULT_TYPE", text).into())
     }
@@ -150,18 +205,78 @@ impl Invocation {
     }
 
     fn evaluate(&self, needed: &RecordBatch) -> Result<RecordBatch> {
-        let evaluate = |argument: &Arc<dyn PhysicalExpr>| argument.evaluate(needed)?.into_array(needed.num_rows());
-        let columns = self.arguments.iter().map(evaluate).collect::<Result<Vec<ArrayRef>>>()?;
-        for (field, column) in self.arguments_schema.fields().iter().zip(&columns) {
-            if !field.is_nullable() && column.null_count() > 0 {
-                let text =
-                    format!("function `{}` takes no null as `{}`, and one was given", self.function, field.name());
-                return Err(Error::new(ErrorKind::User, "NULL_ARGUMENT", text).into());
-            }
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (Sent { expr, function }, field) in self.columns.iter().zip(self.arguments_schema.fields()) {
+            let column = expr.evaluate(needed)?.into_array(needed.num_rows())?;
+            check_null(function, field, &column)?;
+            columns.push(column);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(needed.num_rows()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.arguments_schema), columns, &options)?)
     }
+}
+
+/// What is sent, while it is put together.
+struct Parcel<'a> {
+    input: &'a Schema,
+    /// Whether a column that several arguments are is sent once. A function by itself takes one for each argument.
+    shares: bool,
+    fields: Vec<Field>,
+    /// Still over the whole input.
+    columns: Vec<Sent>,
+    needed: Vec<usize>,
+}
+
+impl<'a> Parcel<'a> {
+    fn new(input: &'a Schema, shares: bool) -> Self {
+        Parcel { input, shares, fields: Vec::new(), columns: Vec::new(), needed: Vec::new() }
+    }
+
+    /// The place of an argument among the columns.
+    fn add(&mut self, expr: Arc<dyn PhysicalExpr>, function: &str, known: Option<&Field>) -> Result<usize> {
+        let field = field(known, &*expr, self.input)?;
+        let is_it = |sent: &Sent| sent.expr.eq(&expr) && !is_volatile(&expr);
+        if let (true, Some(place)) = (self.shares, self.columns.iter().position(is_it)) {
+            let nullable = self.fields[place].is_nullable() && field.is_nullable();
+            self.fields[place].set_nullable(nullable);
+            return Ok(place);
+        }
+        self.needed.extend(collect_columns(&expr).iter().map(Column::index));
+        self.needed.sort_unstable();
+        self.needed.dedup();
+        self.fields.push(field);
+        self.columns.push(Sent { expr, function: function.to_owned() });
+        Ok(self.columns.len() - 1)
+    }
+}
+
+/// An argument's field: the name and the nulls that the function knows, since its errors speak of them, and the type it has.
+fn field(known: Option<&Field>, argument: &dyn PhysicalExpr, input: &Schema) -> Result<Field> {
+    let field = argument.return_field(input)?;
+    Ok(match known {
+        Some(known) => known.clone().with_data_type(field.data_type().clone()),
+        None => field.as_ref().clone().with_nullable(true),
+    })
+}
+
+/// # Errors
+/// A null where the function takes none.
+fn check_null(function: &str, field: &Field, column: &ArrayRef) -> Result<()> {
+    if field.is_nullable() || column.null_count() == 0 {
+        return Ok(());
+    }
+    let text = format!("function `{function}` takes no null as `{}`, and one was given", field.name());
+    Err(Error::new(ErrorKind::User, "NULL_ARGUMENT", text).into())
+}
+
+fn unencodable(error: anyudf_arrow::Error) -> DataFusionError {
+    internal_datafusion_err!("calls can't be told to a worker: {error}")
+}
+
+/// The columns over those of the input that are needed alone.
+fn over_all(columns: Vec<Sent>, needed: &[usize]) -> Result<Vec<Sent>> {
+    let moved = |Sent { expr, function }| Ok(Sent { expr: over(expr, needed)?, function });
+    columns.into_iter().map(moved).collect()
 }
 
 /// The expression over these columns alone.

@@ -1,11 +1,9 @@
 //! Rows that wait for their results.
 
-use std::sync::Arc;
-
 use arrow_array::builder::UInt32Builder;
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
 use arrow_schema::SchemaRef;
-use arrow_select::concat::concat;
+use arrow_select::concat::concat_batches;
 use arrow_select::take::take;
 use datafusion::common::Result;
 
@@ -54,53 +52,53 @@ impl Kept {
         None
     }
 
-    /// The rows with their results: `pieces` have as many as were sent.
-    pub(super) fn with_results(self, pieces: &[ArrayRef], schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
-        let results = joined(pieces)?;
+    /// The rows with their results: `pieces` have as many rows as were sent, and the columns that stand last in `schema`.
+    pub(super) fn with_results(self, pieces: &[RecordBatch], schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+        let results = match pieces {
+            [] => None,
+            [whole] => Some(whole.clone()),
+            pieces => Some(concat_batches(&pieces[0].schema(), pieces)?),
+        };
         let mut taken = 0;
         let mut widen = |(rows, wanted): (RecordBatch, Option<BooleanArray>)| {
-            let column = match (&wanted, &results) {
-                (None, Some(results)) => {
-                    let column = results.slice(taken, rows.num_rows());
-                    taken += rows.num_rows();
-                    column
-                }
-                (Some(wanted), Some(results)) => {
-                    let column = take(results, &places(wanted, taken), None)?;
-                    taken += wanted.true_count();
-                    column
-                }
+            let Some(results) = &results else {
                 // Nothing was sent: there is no result, or no row.
-                (_, None) => {
-                    let field = schema.fields().last().expect("the column of results");
-                    arrow_array::new_null_array(field.data_type(), rows.num_rows())
+                let fields = schema.fields().iter().skip(rows.num_columns());
+                let nulls = fields.map(|field| new_null_array(field.data_type(), rows.num_rows()));
+                return widened(schema, &rows, nulls);
+            };
+            let columns = match &wanted {
+                None => {
+                    let columns = results.slice(taken, rows.num_rows()).columns().to_vec();
+                    taken += rows.num_rows();
+                    columns
+                }
+                Some(wanted) => {
+                    let places = places(wanted, taken);
+                    taken += wanted.true_count();
+                    take_all(results, &places)?
                 }
             };
-            widened(schema, &rows, column)
+            widened(schema, &rows, columns)
         };
         self.parts.into_iter().map(&mut widen).collect()
     }
 
-    /// The rows with one and the same result, where it is wanted.
-    pub(super) fn with_constant(self, result: &ArrayRef, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    /// The rows with one and the same results, which are a batch of one row, where they are wanted.
+    pub(super) fn with_constant(self, results: &RecordBatch, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
         let widen = |(rows, wanted): (RecordBatch, Option<BooleanArray>)| {
             let places = match wanted {
                 Some(wanted) => wanted.iter().map(|wanted| wanted.unwrap_or(false).then_some(0)).collect(),
                 None => UInt32Array::from_value(0, rows.num_rows()),
             };
-            widened(schema, &rows, take(result, &places, None)?)
+            widened(schema, &rows, take_all(results, &places)?)
         };
         self.parts.into_iter().map(widen).collect()
     }
 }
 
-/// One column of several pieces; `None` of none.
-fn joined(pieces: &[ArrayRef]) -> Result<Option<ArrayRef>> {
-    Ok(match pieces {
-        [] => None,
-        [whole] => Some(Arc::clone(whole)),
-        pieces => Some(concat(&pieces.iter().map(|piece| &**piece).collect::<Vec<_>>())?),
-    })
+fn take_all(results: &RecordBatch, places: &UInt32Array) -> Result<Vec<ArrayRef>> {
+    Ok(results.columns().iter().map(|column| take(column, places, None)).collect::<Result<_, _>>()?)
 }
 
 /// Where each wanted row's result is, the first of them at `first`; null for the others.
@@ -121,6 +119,8 @@ fn places(wanted: &BooleanArray, first: usize) -> UInt32Array {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow_array::cast::AsArray;
     use arrow_array::types::Int32Type;
     use arrow_array::{Int32Array, Int64Array};
@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn results_are_put_beside_the_rows_they_are_of() {
-        let piece = |values: &[i32]| Arc::new(Int32Array::from(values.to_vec())) as ArrayRef;
+        let column = |values: &[i32]| Arc::new(Int32Array::from(values.to_vec())) as ArrayRef;
+        let piece = |values: &[i32]| RecordBatch::try_from_iter([("r", column(values))]).expect("a column");
         let pieces = [piece(&[1, 2, 3]), piece(&[5, 6])];
         let batches = kept().with_results(&pieces, &schema()).expect("five results");
         assert_eq!(results(&batches), [vec![Some(1), Some(2)], vec![Some(3), None, Some(5)], vec![Some(6)]]);

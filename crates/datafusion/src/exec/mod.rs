@@ -20,6 +20,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -52,7 +53,7 @@ impl WorkerExec {
     pub(crate) fn new(invocation: Arc<Invocation>, input: Arc<dyn ExecutionPlan>) -> Result<Self> {
         let before = input.schema();
         let mut fields = before.fields().to_vec();
-        fields.push(Arc::clone(&invocation.result));
+        fields.extend(invocation.results.iter().cloned());
         let schema = Arc::new(Schema::new_with_metadata(fields, before.metadata().clone()));
         let all: Vec<_> = (0..before.fields().len()).collect();
         let mapping = ProjectionMapping::from_indices(&all, &before)?;
@@ -145,7 +146,7 @@ impl ExecutionPlan for WorkerExec {
 
     fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
         let mut statistics = inputs[0].as_ref().clone();
-        statistics.column_statistics.push(ColumnStatistics::new_unknown());
+        statistics.column_statistics.extend(self.invocation.results.iter().map(|_| ColumnStatistics::new_unknown()));
         Ok(Arc::new(statistics))
     }
 
@@ -173,14 +174,9 @@ impl ExecutionPlan for WorkerExec {
     }
 }
 
-/// The rows of a batch with one more column.
-fn widened(
-    schema: &SchemaRef,
-    rows: &arrow_array::RecordBatch,
-    results: arrow_array::ArrayRef,
-) -> Result<arrow_array::RecordBatch> {
-    let mut columns = rows.columns().to_vec();
-    columns.push(results);
-    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    Ok(arrow_array::RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+/// The rows of a batch with more columns.
+fn widened(schema: &SchemaRef, rows: &RecordBatch, results: impl IntoIterator<Item = ArrayRef>) -> Result<RecordBatch> {
+    let columns = rows.columns().iter().cloned().chain(results).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }

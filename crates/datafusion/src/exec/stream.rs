@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use anyudf_engine::{BatchOutput, Control, ErrorKind};
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::{Result, exec_datafusion_err};
@@ -73,8 +73,8 @@ struct Collector {
     task: Option<SpawnedTask<()>>,
     fed: mpsc::Receiver<Fed>,
     session: Option<Open>,
-    /// The one result of a function that is called once.
-    constant: Option<ArrayRef>,
+    /// The results of functions that are called once: one row.
+    constant: Option<RecordBatch>,
     ready: VecDeque<RecordBatch>,
 }
 
@@ -130,7 +130,7 @@ impl Collector {
         Ok(())
     }
 
-    async fn results(&mut self, kept: &Kept, at: Instant) -> Result<Vec<ArrayRef>> {
+    async fn results(&mut self, kept: &Kept, at: Instant) -> Result<Vec<RecordBatch>> {
         let (mut pieces, mut rows) = (Vec::new(), 0);
         let Some(session) = self.session.as_mut() else { return Ok(pieces) };
         while rows < kept.sent {
@@ -142,7 +142,7 @@ impl Collector {
                     rows += batch.num_rows();
                     self.stats.rows_received.add(batch.num_rows());
                     if batch.num_rows() > 0 {
-                        pieces.push(Arc::clone(batch.column(0)));
+                        pieces.push(batch);
                     }
                 }
                 Ok(None) => break,
@@ -200,7 +200,7 @@ impl Collector {
 
     fn blamed(&self, kept: &Kept, error: anyudf_engine::Error) -> Error {
         let function = &self.invocation.function;
-        let row = (kept.messages == 1).then(|| Said::of(function, &error)?.row).flatten();
+        let row = (kept.messages == 1).then(|| Said::of(&error)?.row).flatten();
         let place = match row.and_then(|row| kept.row(row)) {
             Some(row) => format!(" in row {row} of partition {}", self.partition),
             None => format!(" at {}", kept.location(self.partition)),

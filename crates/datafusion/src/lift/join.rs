@@ -28,7 +28,9 @@ pub(super) fn lift(join: Join, names: &Names) -> Result<LogicalPlan> {
              that for inner joins only. Compute it on one side, or join the other way round and call it above"
         );
     }
-    let (left, right) = (Arc::new(left.finish()?), Arc::new(right.finish()?));
+    let used: Vec<Expr> =
+        on.iter().flat_map(|(one, other)| [one, other]).chain(&conditions).chain(&of_both).cloned().collect();
+    let (left, right) = (Arc::new(left.finish(&used)?), Arc::new(right.finish(&used)?));
     let filter = conjunction(conditions);
     let join = Join::try_new(left, right, on, filter, join_type, join_constraint, null_equality, null_aware)?;
     let mut plan = LogicalPlan::Join(join);

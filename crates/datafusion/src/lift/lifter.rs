@@ -11,6 +11,7 @@ use datafusion::logical_expr::{BinaryExpr, Case, Expr, LogicalPlan, Operator};
 use super::calls;
 use super::mask::{Mask, either, needs_only};
 use super::reuse::reuse;
+use super::trips::trips;
 use crate::function::WorkerFunction;
 use crate::node::{Call, CallNode};
 
@@ -35,10 +36,11 @@ impl<'a> Lifter<'a> {
         self.lift_where(expr, &Mask::default())
     }
 
-    /// The input with the results in more columns.
-    pub(super) fn finish(self) -> Result<LogicalPlan> {
-        let add = |plan, call| Ok(CallNode::new(plan, call)?.into_plan());
-        self.calls.into_iter().try_fold(self.input, add)
+    /// The input with the results in more columns, those that these expressions need.
+    pub(super) fn finish(self, used: &[Expr]) -> Result<LogicalPlan> {
+        let is_used = |column: &str| used.iter().any(|expr| !needs_only(expr, |needed| needed.name != column));
+        let add = |plan, trip| Ok(CallNode::new(plan, trip)?.into_plan());
+        trips(self.calls, is_used).into_iter().try_fold(self.input, add)
     }
 
     fn lift_where(&mut self, expr: Expr, mask: &Mask) -> Result<Expr> {

@@ -14,6 +14,7 @@ mod join;
 mod lifter;
 mod mask;
 mod reuse;
+mod trips;
 
 use std::sync::Arc;
 
@@ -85,7 +86,8 @@ fn one_input(plan: &LogicalPlan, names: &Names) -> Result<LogicalPlan> {
         Ok(name.restore(lifter.lift(expr)?))
     });
     let expressions = expressions.collect::<Result<Vec<_>>>()?;
-    let lifted = plan.with_new_exprs(expressions, vec![lifter.finish()?])?;
+    let input = lifter.finish(&expressions)?;
+    let lifted = plan.with_new_exprs(expressions, vec![input])?;
     only(lifted, plan)
 }
 
@@ -143,7 +145,8 @@ fn filtered(predicate: Expr, input: LogicalPlan, names: &Names) -> Result<Logica
     for condition in calling {
         let mut lifter = Lifter::new(plan, names);
         let condition = lifter.lift(condition)?;
-        plan = LogicalPlan::Filter(Filter::try_new(condition, Arc::new(lifter.finish()?))?);
+        let input = lifter.finish(std::slice::from_ref(&condition))?;
+        plan = LogicalPlan::Filter(Filter::try_new(condition, Arc::new(input))?);
     }
     Ok(plan)
 }

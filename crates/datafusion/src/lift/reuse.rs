@@ -18,10 +18,10 @@ pub(super) fn reuse(plan: &LogicalPlan, call: &Call) -> Result<Option<(LogicalPl
         return Ok(None);
     }
     if let Some(known) = CallNode::of(plan)
-        && known.call.is_same(call)
-        && (known.call.mask.is_none() || known.call.mask == call.mask)
+        && let Some(place) = known.trip.find(call)
     {
-        return Ok(Some((plan.clone(), known.call.result())));
+        let result = Expr::Column(Column::new_unqualified(&known.trip.calls[place].column));
+        return Ok(Some((known.returning(place)?.into_plan(), result)));
     }
     match plan {
         LogicalPlan::Projection(projection) => through_projection(projection, call),

@@ -5,7 +5,8 @@ use crate::support::{plan, rows, session};
 /// How many calls a plan makes.
 async fn calls(query: &str) -> usize {
     let plan = plan(&session().await, query).await;
-    plan.matches("WorkerExec").count()
+    let nodes = plan.lines().filter(|line| line.contains("WorkerExec"));
+    nodes.map(|node| node.matches(" AS __worker_call").count()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,7 +76,7 @@ async fn r9_limit_cancels_the_function() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("it is bound").to_string();
     let context = datafusion::execution::context::SessionContext::new();
-    context.register_worker(worker::with_call_back(Some(address))).await.expect("it tells its functions");
+    context.register_worker(worker::with_call_back(address)).await.expect("it tells its functions");
     let query = "SELECT value FROM generate_series(1, 1000000) WHERE hold(value) > 0 LIMIT 10";
     assert_eq!(rows(&context, query).await.lines().count(), 10);
     let (heard, _) = listener.accept().await.expect("it calls back");

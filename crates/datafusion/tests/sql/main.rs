@@ -6,4 +6,5 @@ mod places;
 mod relations;
 mod same;
 mod support;
+mod trips;
 mod worker;

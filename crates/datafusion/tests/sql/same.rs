@@ -196,19 +196,20 @@ async fn answer(context: &SessionContext, query: &str) -> Result<String, String>
 fn the_answer_through_a_worker_is_the_one_without() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let dispatcher = runtime.block_on(async { worker::dispatcher() });
+    // One that takes calls together, and one that takes them one by one.
+    let dispatchers = runtime.block_on(async { [worker::dispatcher(), worker::plain()] });
     // Failures would be kept in a file beside this one.
     let config = Config { failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let cases = (table(), proptest::collection::vec(query(), 1..4), 1..4_usize, 1..50_usize);
+    let cases = (table(), proptest::collection::vec(query(), 1..4), 1..4_usize, 1..50_usize, 0..2_usize);
     let (mut asked, mut answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let check = |(table, queries, partitions, batch): (Table, Vec<String>, usize, usize)| {
+    let check = |(table, queries, partitions, batch, worker): (Table, Vec<String>, usize, usize, usize)| {
         runtime.block_on(async {
             let mut config = SessionConfig::new().with_target_partitions(partitions).with_batch_size(batch);
             // DataFusion thinks of some CASEs that they are never null, forgets why once their parts are columns of their
             // own, and takes that for a fault of the plan.
             config.options_mut().execution.skip_physical_aggregate_schema_check = true;
             let context = SessionContext::new_with_config(config);
-            context.register_worker(dispatcher.clone()).await.expect("it tells its functions");
+            context.register_worker(dispatchers[worker].clone()).await.expect("it tells its functions");
             register_here(&context);
             table.register(&context);
             for query in &queries {
@@ -229,5 +230,7 @@ fn the_answer_through_a_worker_is_the_one_without() {
     };
     TestRunner::new(config).run(&cases, check).unwrap_or_else(|failure| panic!("{failure}"));
     assert!(*answered.get_mut() * 10 > *asked.get_mut() * 9, "{answered:?} of {asked:?} queries have an answer at all");
-    runtime.block_on(dispatcher.close());
+    for dispatcher in dispatchers {
+        runtime.block_on(dispatcher.close());
+    }
 }

@@ -6,9 +6,12 @@ use std::net::TcpStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyudf_arrow::catalog::{encode, schema};
+use anyudf_arrow::{Encoder, encode_schema};
 use anyudf_engine::{Dispatcher, DispatcherConfig, WorkerCommand, WorkerPlan};
 use anyudf_worker::{
-    Definition, Error, Function, Invocation, Kind, Nulls, Output, Reason, Result, Volatility, Worker, map, scalar,
+    Definition, Error, Function, Invocation, Kind, Nulls, Opened, Output, RawFunction, RawOutput, Reason, Result,
+    Volatility, Worker, map, scalar,
 };
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
@@ -17,6 +20,9 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 /// The variable that makes a worker of this binary.
 const MODE: &str = "ANYUDF_TEST_WORKER";
+
+/// The mode of a worker whose catalog names no payload formats.
+const PLAIN: &str = "plain";
 
 /// Where `hold` says that it was cancelled.
 const CALL_BACK: &str = "ANYUDF_TEST_CALL_BACK";
@@ -27,23 +33,38 @@ fn the_worker_that_tests_start() {
     if env::var_os(MODE).is_none() {
         return;
     }
-    let code = functions().run_with(env::args_os().skip(1));
+    let functions = match env::var(MODE).as_deref() {
+        Ok(PLAIN) => {
+            functions().with_format("catalog", |_| Ok(Opened::new(PlainCatalog).with_data(encode_schema(&schema()))))
+        }
+        _ => functions(),
+    };
+    let code = functions.run_with(env::args_os().skip(1));
     // The test runner must not go on to say how the test went.
     std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
 }
 
 /// A dispatcher for it.
 pub(crate) fn dispatcher() -> Dispatcher {
-    with_call_back(None)
+    start("1", None)
+}
+
+/// The same of a worker that never heard of expressions.
+pub(crate) fn plain() -> Dispatcher {
+    start(PLAIN, None)
 }
 
 /// The same with an address at which `hold` says that it was cancelled.
-pub(crate) fn with_call_back(address: Option<String>) -> Dispatcher {
+pub(crate) fn with_call_back(address: String) -> Dispatcher {
+    start("1", Some(address))
+}
+
+fn start(mode: &str, address: Option<String>) -> Dispatcher {
     let program = env::current_exe().expect("this binary has a path");
     // What the launcher adds is, to the test runner, names of further tests.
     let arguments = ["worker::the_worker_that_tests_start", "--exact", "--nocapture", "--"];
     let mut command = WorkerCommand::new(program, arguments);
-    command.environment.push((MODE.into(), "1".into()));
+    command.environment.push((MODE.into(), mode.into()));
     command.environment.extend(address.map(|address| (CALL_BACK.into(), address.into())));
     let mut plan = WorkerPlan::from(command);
     plan.supports_reuse = true;
@@ -116,6 +137,18 @@ fn functions() -> Worker {
         .with(half)
         .with(shout)
         .with(pid)
+        .with(
+            scalar("label")
+                .argument("n", DataType::Int64)
+                .argument("text", DataType::Utf8)
+                .returns(DataType::Int64)
+                .over(|columns| {
+                    let (n, text) = (ints(&columns[0]), columns[1].as_string::<i32>());
+                    let length = |(n, text): (Option<i64>, Option<&str>)| Some(n? + text?.len() as i64);
+                    Ok(Arc::new(n.iter().zip(text).map(length).collect::<Int64Array>()))
+                })
+                .volatility(Volatility::Immutable),
+        )
         .with(map("again").returns_input().over(|batch, out| {
             out.emit(batch.clone())?;
             out.emit(batch)
@@ -184,6 +217,25 @@ impl Function for CountTo {
 
 fn one(data_type: DataType) -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", data_type, true)]))
+}
+
+/// The catalog as it was before workers took expressions.
+struct PlainCatalog;
+
+impl RawFunction for PlainCatalog {
+    fn start(&mut self, out: &mut RawOutput<'_>) -> Result<()> {
+        let all = functions();
+        let entries: Vec<_> = all.functions().map(Definition::entry).cloned().collect();
+        let encoder = Encoder::new(schema(), 1 << 20).expect("a schema");
+        for message in encoder.encode(&encode(&entries)) {
+            out.send([message.expect("it is small").into_bytes()])?;
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, _: bytes::Bytes, _: &mut RawOutput<'_>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A function that keeps no promise: another number of results than rows, or of another type than its catalog says.

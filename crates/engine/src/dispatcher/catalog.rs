@@ -1,10 +1,11 @@
 //! What the workers of a dispatcher offer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyudf_arrow::catalog::{Decoded, Entry, decode};
+use anyudf_arrow::catalog::{Decoded, Entry, decode, formats};
 use arrow_array::RecordBatch;
-use arrow_schema::Schema;
+use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
 
 use super::Dispatcher;
@@ -17,6 +18,16 @@ const MOST: usize = 100_000;
 /// How many workers are asked when the one that was asked is gone.
 const ATTEMPTS: u32 = 5;
 
+/// What the workers of a dispatcher offer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Catalog {
+    /// The functions, in the worker's order.
+    pub functions: Vec<Entry>,
+    /// The payload formats that it takes, `function` and `catalog` among them; see [`formats`].
+    pub formats: BTreeSet<String>,
+}
+
 impl Dispatcher {
     /// The functions that its workers offer, in their order, as the payload format `catalog` tells them; `None` when they
     /// refuse to tell, as workers do that never heard of catalogs. It is asked for once: all workers of a specification are
@@ -28,10 +39,10 @@ impl Dispatcher {
     ///
     /// # Cancel safety
     /// Dropping the future cancels the execution; another caller asks again.
-    pub async fn catalog(&self) -> Result<Option<Arc<[Entry]>>, Error> {
+    pub async fn catalog(&self) -> Result<Option<Arc<Catalog>>, Error> {
         let read = async || {
-            let Some(batches) = Dispatcher::repeat(ATTEMPTS, |_| self.ask()).await? else { return Ok(None) };
-            let mut entries = Vec::new();
+            let Some((schema, batches)) = Dispatcher::repeat(ATTEMPTS, |_| self.ask()).await? else { return Ok(None) };
+            let mut catalog = Catalog { functions: Vec::new(), formats: formats(&schema) };
             for batch in &batches {
                 let decoded = decode(batch).map_err(|error| Error::from_data("the worker's catalog", error))?;
                 let Decoded { entries: known, unknown, .. } = decoded;
@@ -39,15 +50,15 @@ impl Dispatcher {
                     let (function, kind) = (function.name, function.kind);
                     tracing::warn!(function, kind, "left out: a kind that this release does not know");
                 }
-                entries.extend(known);
+                catalog.functions.extend(known);
             }
-            Ok(Some(entries.into()))
+            Ok(Some(Arc::new(catalog)))
         };
         self.handle.catalog.get_or_try_init(read).await.cloned()
     }
 
     /// What a worker answers; not all of it when that is too much for a catalog.
-    async fn ask(&self) -> Result<Option<Vec<RecordBatch>>, Error> {
+    async fn ask(&self) -> Result<Option<(SchemaRef, Vec<RecordBatch>)>, Error> {
         let init = Init::new("catalog", Bytes::new()).with_name("catalog").with_input_schema(Arc::new(Schema::empty()));
         let session = match self.open(init).await {
             Ok(session) => session,
@@ -61,7 +72,7 @@ impl Dispatcher {
         };
         let (input, mut output) = session.batches()?;
         input.finish().await?;
-        let (mut batches, mut functions) = (Vec::new(), 0);
+        let (schema, mut batches, mut functions) = (Arc::clone(output.schema()), Vec::new(), 0);
         while let Some(batch) = output.next().await? {
             functions += batch.num_rows();
             batches.push(batch);
@@ -71,7 +82,7 @@ impl Dispatcher {
             }
         }
         output.close().await?;
-        Ok(Some(batches))
+        Ok(Some((schema, batches)))
     }
 
     /// The file name of the program that its workers run, for people: plans and logs call them so.

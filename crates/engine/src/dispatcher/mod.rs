@@ -25,9 +25,9 @@ pub(crate) use lease::{Lease, is_shutting_down};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use anyudf_arrow::catalog::Entry;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
+pub use catalog::Catalog;
 pub use config::DispatcherConfig;
 pub use registry::Dispatchers;
 pub use replay::Replayed;
@@ -77,7 +77,7 @@ struct Handle {
     /// The file name of the program that workers run.
     program: String,
     /// What workers offer, once one was asked.
-    catalog: OnceCell<Option<Arc<[Entry]>>>,
+    catalog: OnceCell<Option<Arc<Catalog>>>,
     /// Somebody has closed it.
     closed: AtomicBool,
 }
