@@ -41,7 +41,7 @@ pub(crate) struct SqlArguments {
     /// A worker whose functions can be called, by its command line or its specification; may be given several times. With
     /// NAME its functions are called NAME.function
     ///
-    /// A command line is split as a shell would, and run without one. The bundled functions are there all the same.
+    /// A command line is split as a shell would, and run without one. The bundled functions are there all the same, also as bundled.NAME.
     #[arg(long = "worker", value_name = "[NAME=]COMMAND LINE|FILE", help_heading = "Worker")]
     pub(super) workers: Vec<String>,
 

@@ -16,7 +16,7 @@ use crate::functions;
 /// How long workers may take to end by themselves when we are in a hurry.
 const HURRY: Duration = Duration::from_secs(1);
 
-/// What the bundled functions are called by when another worker has one of their names.
+/// The schema by which the bundled functions are always to be had.
 const BUNDLED: &str = "bundled";
 
 /// A session of SQL and its workers.
@@ -61,18 +61,23 @@ impl Host {
             let worker = self.session.register_worker(dispatcher.clone(), options(schema.as_deref())).await?;
             self.registered.push(worker);
         }
-        // A function of the user's goes before a bundled one of the same name.
-        let bundled = match self.session.register_worker(self.bundled.clone(), options(None)).await {
-            Err(error) if error.condition() == Some("FUNCTION_EXISTS") => {
-                self.session.register_worker(self.bundled.clone(), options(Some(BUNDLED))).await
-            }
-            registered => registered,
-        };
-        self.registered.push(bundled?);
+        // A function of the user's goes before a bundled one of the same name, and so does one of DataFusion's.
+        let named = self.register_bundled(options(Some(BUNDLED))).await?;
+        let plain = self.register_bundled(options(None)).await?;
+        self.registered.extend(plain.or(named));
         for (name, path) in &arguments.tables {
             self.session.register_table(name, path).await?;
         }
         Ok(())
+    }
+
+    /// `None` when somebody has the names.
+    async fn register_bundled(&self, options: WorkerOptions) -> Result<Option<RegisteredWorker>> {
+        match self.session.register_worker(self.bundled.clone(), options).await {
+            Ok(worker) => Ok(Some(worker)),
+            Err(error) if error.condition() == Some("FUNCTION_EXISTS") => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) fn session(&self) -> &SqlSession {

@@ -14,6 +14,7 @@ use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SessionContext, SessionState};
 
 use super::sized::Sized;
@@ -49,6 +50,13 @@ fn end_of(path: &Path) -> Option<&str> {
     path.extension()?.to_str()
 }
 
+/// What makes a name a pattern.
+const PATTERN: [char; 3] = ['*', '?', '['];
+
+fn finds_nothing(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::Plan(text) if text.starts_with("No files found"))
+}
+
 /// The end of the first file of a directory that has one of ours.
 fn end_within(directory: &Path) -> Option<String> {
     let mut files: Vec<PathBuf> = fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -61,7 +69,12 @@ impl FileTables {
     /// There is no such file, its format is not known, or its columns can't be told.
     pub(super) async fn open(&self, path: &str) -> Result<Arc<dyn TableProvider>> {
         let file = Path::new(path);
-        let is_pattern = path.contains(['*', '?', '[']);
+        let is_pattern = path.contains(PATTERN);
+        if file.parent().and_then(Path::to_str).is_some_and(|directory| directory.contains(PATTERN)) {
+            return plan_err!(
+                "`{path}` has a pattern in the name of a directory, and only names of files may have one"
+            );
+        }
         let is_directory = file.is_dir();
         if !is_pattern && !file.exists() {
             return plan_err!("there is no file `{path}`{}", nearest(file));
@@ -75,10 +88,11 @@ impl FileTables {
         let url = ListingTableUrl::parse(&path)?;
         let options = ListingOptions::new(format).with_file_extension(format!(".{end}"));
         let columns = options.infer_schema(&self.state, &url).await;
-        let schema = columns.map_err(|error| error.context(format!("the columns of `{path}` can't be told")))?;
-        if schema.fields().is_empty() && is_pattern {
-            return plan_err!("no file is called `{path}`");
-        }
+        let schema = match columns {
+            Ok(schema) => schema,
+            Err(error) if is_pattern && finds_nothing(&error) => return plan_err!("no file is called `{path}`"),
+            Err(error) => return Err(error.context(format!("the columns of `{path}` can't be told"))),
+        };
         let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(schema);
         Ok(Arc::new(ListingTable::try_new(config)?))
     }
