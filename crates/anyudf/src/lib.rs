@@ -47,8 +47,11 @@
 //! # Features
 //! - `worker`: [`worker`], the SDK, and the [`prelude`].
 //! - `engine`: [`engine`], which starts workers and opens sessions.
-//! - `cli`: what the binary `anyudf` needs. All three are on by default; libraries turn this one off with
-//!   `default-features = false`.
+//! - `cli`: what the binary `anyudf` needs.
+//! - `sql`: `anyudf sql`, which embeds DataFusion and is most of what there is to build.
+//!
+//! All are on by default; libraries turn the last two off with `default-features = false`. Who has a DataFusion program takes
+//! the crate `anyudf-datafusion`.
 //!
 //! The crates and the extensions of the wire are experimental until 1.0, as Spark marks the protocol itself.
 
