@@ -39,14 +39,17 @@
 //!                                               Filter: a > 0
 //!                                                 Scan
 //! ```
-//! [`LiftWorkerCalls`], an optimizer rule, takes calls out of their expressions and puts a node beneath for each.
+//! [`LiftWorkerCalls`], an optimizer rule, takes calls out of their expressions and puts nodes beneath.
+//! - Calls of one worker for the same rows travel together, also nested ones: the rows go there once, what is between the
+//!   calls stays there, and constants are sent once. A worker must have the payload format `expression` for that, as all
+//!   have that are made with anyudf's SDK; another one gets its calls one by one.
 //! - Batches are under way in both directions at once; only the arguments travel, and results are put beside the rows they
 //!   belong to, in order. A plan that is dropped, as LIMIT does, cancels (R9).
 //! - A function is called only for rows that need it: those that filters leave, and those for which a CASE, COALESCE, AND or
 //!   OR comes to it. Equal calls are made once, unless the function is volatile, and so is a call whose arguments are all
 //!   constant. What a worker's catalog does not say is [`Volatile`](anyudf_arrow::catalog::Volatility::Volatile).
 //! - Batches begin with 64 rows and grow with the speed of the function to about 50 ms of its work, or a mebibyte.
-//! - A partition's calls need a session each, all at once: a dispatcher whose workers serve one at a time needs as many
+//! - A partition's nodes need a session each, all at once: a dispatcher whose workers serve one at a time needs as many
 //!   processes, see [`PoolConfig::max_workers`](anyudf_engine::PoolConfig::max_workers).
 //!
 //! EXPLAIN shows the worker, the function and the sessions; EXPLAIN ANALYZE how many rows and bytes went each way, how long

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{BinaryExpr, Case, Expr, LogicalPlan, Operator};
 use super::calls;
 use super::mask::{Mask, either, needs_only};
 use super::reuse::reuse;
-use super::trips::trips;
+use super::trips::{board, trips};
 use crate::function::WorkerFunction;
 use crate::node::{Call, CallNode};
 
@@ -116,6 +116,10 @@ impl<'a> Lifter<'a> {
                 known.mask = either(known.mask.take(), call.mask);
                 return Ok(known.result());
             }
+        }
+        if let Some((input, result)) = board(&self.input, &call)? {
+            self.input = input;
+            return Ok(result);
         }
         let result = call.result();
         self.calls.push(call);

@@ -1,9 +1,9 @@
 //! Takes calls of worker functions out of expressions, and puts nodes beneath that make them.
 //!
 //! ```text
-//!   Projection: CASE WHEN a > 0 THEN f(g(b)) END          Projection: CASE WHEN a > 0 THEN c2 END
-//!     Scan                                          ──▶     WorkerCall: f(c1) AS c2 where a > 0
-//!                                                             WorkerCall: g(b) AS c1 where a > 0
+//!   Projection: CASE WHEN a > 0 THEN f(g(b)) END, h(c)    Projection: CASE WHEN a > 0 THEN c2 END, c3
+//!     Scan                                          ──▶     WorkerCall: h(c) AS c3
+//!                                                             WorkerCall: f(g(b)) AS c2 where a > 0
 //!                                                               Scan
 //! ```
 //!

@@ -52,34 +52,56 @@ fn is_ours_or_known(plan: &LogicalPlan) -> bool {
 }
 
 fn through_projection(projection: &Projection, call: &Call) -> Result<Option<(LogicalPlan, Expr)>> {
-    let behind: HashMap<Column, &Expr> = projection
-        .schema
-        .columns()
-        .into_iter()
-        .zip(&projection.expr)
-        .map(|(column, expr)| (column, unaliased(expr)))
-        .collect();
-    let look_behind = |expr: &Expr| {
+    let inner = Behind::of(projection).call(call)?;
+    match reuse(&projection.input, &inner)? {
+        Some((input, result)) => with_column(projection, input, result).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The projection over this input, with this column of it in addition.
+pub(super) fn with_column(projection: &Projection, input: LogicalPlan, column: Expr) -> Result<(LogicalPlan, Expr)> {
+    let mut columns = projection.expr.clone();
+    if !columns.contains(&column) {
+        columns.push(column.clone());
+    }
+    let plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input))?);
+    Ok((plan, column))
+}
+
+/// What the columns of a projection are.
+pub(super) struct Behind<'a>(HashMap<Column, &'a Expr>);
+
+impl<'a> Behind<'a> {
+    pub(super) fn of(projection: &'a Projection) -> Self {
+        let exprs = projection.expr.iter().map(unaliased);
+        Behind(projection.schema.columns().into_iter().zip(exprs).collect())
+    }
+
+    /// The call as it is made below the projection.
+    pub(super) fn call(&self, call: &Call) -> Result<Call> {
+        let arguments = call.arguments.iter().map(|expr| self.expr(expr)).collect::<Result<Vec<_>>>()?;
+        let mask = call.mask.as_ref().map(|mask| self.expr(mask)).transpose()?;
+        Ok(Call { arguments, mask, ..call.clone() })
+    }
+
+    fn expr(&self, expr: &Expr) -> Result<Expr> {
         let replace = |expr: Expr| match &expr {
-            Expr::Column(column) => Ok(match behind.get(column) {
+            Expr::Column(column) => Ok(match self.0.get(column) {
                 Some(inner) => Transformed::yes(Expr::clone(inner)),
                 None => Transformed::no(expr),
             }),
             _ => Ok(Transformed::no(expr)),
         };
-        // Only columns stand for columns, so that nothing is computed twice; and replaced once, never what was replaced.
+        // Replaced once, never what was replaced.
         expr.clone().transform_up(replace).map(|replaced| replaced.data)
-    };
-    let arguments = call.arguments.iter().map(look_behind).collect::<Result<Vec<_>>>()?;
-    let mask = call.mask.as_ref().map(look_behind).transpose()?;
-    let inner = Call { arguments, mask, ..call.clone() };
-    let Some((input, result)) = reuse(&projection.input, &inner)? else { return Ok(None) };
-    let mut columns = projection.expr.clone();
-    if !columns.contains(&result) {
-        columns.push(result.clone());
     }
-    let plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input))?);
-    Ok(Some((plan, result)))
+
+    /// Whether all that the call needs are columns below the projection too, so that nothing is computed twice.
+    pub(super) fn is_plain(&self, call: &Call) -> bool {
+        let is_column = |column: &Column| matches!(self.0.get(column), Some(Expr::Column(_)));
+        call.arguments.iter().chain(&call.mask).all(|expr| needs_only(expr, is_column))
+    }
 }
 
 fn unaliased(expr: &Expr) -> &Expr {

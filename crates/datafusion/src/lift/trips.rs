@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::Expr;
+use datafusion::common::Result;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::mask::needs_only;
+use super::reuse::{Behind, with_column};
 use crate::function::WorkerFunction;
-use crate::node::{Argument, Call, Trip, TripCall};
+use crate::node::{Argument, Call, CallNode, Trip, TripCall};
 
 /// So many calls go together at most: a worker makes those of one session one after the other.
 const MOST_CALLS: usize = 64;
@@ -44,6 +46,32 @@ pub(super) fn trips(calls: Vec<Call>, is_used: impl Fn(&str) -> bool) -> Vec<Tri
         }
     }
     trips
+}
+
+/// The plan with the call in a trip that is made below for the same rows, if there is one that it goes with, and its column.
+pub(super) fn board(plan: &LogicalPlan, call: &Call) -> Result<Option<(LogicalPlan, Expr)>> {
+    let is_there = |expr: &Expr| needs_only(expr, |column| plan.schema().has_column(column));
+    if !call.arguments.iter().chain(&call.mask).all(is_there) {
+        return Ok(None);
+    }
+    if let Some(node) = CallNode::of(plan) {
+        if !goes_with(call, &node.trip) {
+            return Ok(None);
+        }
+        let mut trip = node.trip.clone();
+        let result = call.result();
+        join(&mut trip, call.clone());
+        return Ok(Some((CallNode::new(node.input.clone(), trip)?.into_plan(), result)));
+    }
+    let LogicalPlan::Projection(projection) = plan else { return Ok(None) };
+    let behind = Behind::of(projection);
+    if !behind.is_plain(call) {
+        return Ok(None);
+    }
+    match board(&projection.input, &behind.call(call)?)? {
+        Some((input, result)) => with_column(projection, input, result).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Whether the call may be made in this trip.

@@ -19,7 +19,7 @@ const MOST: usize = 100_000;
 const ATTEMPTS: u32 = 5;
 
 /// What the workers of a dispatcher offer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Catalog {
     /// The functions, in the worker's order.
