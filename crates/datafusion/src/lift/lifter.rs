@@ -49,7 +49,9 @@ impl<'a> Lifter<'a> {
         }
         match expr {
             Expr::ScalarFunction(ScalarFunction { func, args }) if WorkerFunction::of(&func).is_some() => {
-                let arguments = args.into_iter().map(|argument| self.lift_where(argument, mask));
+                // A name within an expression is nobody's, and hides that two are the same.
+                let unnamed = args.into_iter().map(|argument| argument.unalias_nested().data);
+                let arguments = unnamed.map(|argument| self.lift_where(argument, mask));
                 let arguments = arguments.collect::<Result<Vec<_>>>()?;
                 if !arguments.iter().all(|argument| self.is_here(argument)) {
                     return Ok(Expr::ScalarFunction(ScalarFunction { func, args: arguments }));
