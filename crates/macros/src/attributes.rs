@@ -13,6 +13,8 @@ pub(crate) enum OnError {
     Fail,
     /// It is null.
     Null,
+    /// It is told beside the values.
+    Collect,
 }
 
 /// What the function is.
@@ -121,8 +123,10 @@ impl Attributes {
                 let on_error = match &*text.value() {
                     "fail" => OnError::Fail,
                     "null" => OnError::Null,
+                    "collect" => OnError::Collect,
                     other => {
-                        let text_ = format!("`{other}` is nothing that can be done on an error; there are fail, null");
+                        let known = "there are fail, null, collect";
+                        let text_ = format!("`{other}` is nothing that can be done on an error; {known}");
                         return Err(Error::new(text.span(), text_));
                     }
                 };

@@ -15,12 +15,16 @@ pub(crate) fn of_rows(attributes: &Attributes, function: &Function, worker: &Tok
     refuse_returns(attributes, "`returns` is for functions of arrays and batches; here the type says it")?;
     let written = Written::new(attributes, function, worker);
     let (result, call) = (&function.result, written.call());
-    let (result, call) = match attributes.on_error {
+    let (result, call, each) = match attributes.on_error {
         Some((OnError::Null, span)) => {
             check_fallible(result, span)?;
-            (quote!(#worker::rows::OrNull<#result>), quote!(#worker::rows::OrNull(#call)))
+            (quote!(#worker::rows::OrNull<#result>), quote!(#worker::rows::OrNull(#call)), quote!(each_apart))
         }
-        _ => (quote!(#result), call),
+        Some((OnError::Collect, _)) => {
+            let collected = quote!(#worker::rows::Collected);
+            (quote!(#collected<#result>), quote!(#collected::of(|| #call)), quote!(each_apart))
+        }
+        Some((OnError::Fail, _)) | None => (quote!(#result), call, quote!(each)),
     };
     let (types, names, bound) = (written.types(), written.names(), written.bound());
     let (ident, name, options) = (function.ident(), written.name(), written.options());
@@ -43,7 +47,7 @@ pub(crate) fn of_rows(attributes: &Attributes, function: &Function, worker: &Tok
                     rows: &#worker::rows::Rows<'_>,
                     options: &Self::Options,
                 ) -> #worker::Result<#worker::rows::ArrayRef> {
-                    rows.each::<(#(#types,)*), #result>(|(#(#bound,)*)| #call)
+                    rows.#each::<(#(#types,)*), #result>(|(#(#bound,)*)| #call)
                 }
             }
         },

@@ -152,10 +152,40 @@ pub use anyudf_macros::WorkerUdfStruct as UdfStruct;
 /// | `volatility = "immutable"`, `"stable"`, `"volatile"` | what may be assumed of its results, see [`Volatility`] | `volatile` |
 /// | `version = "…"` | its version | the crate's |
 /// | `help = "…"` | a line of help | the first paragraph of its doc comment |
-/// | `on_error = "fail"`, `"null"` | what becomes of a row for which it returns an error; a panic always fails | `fail` |
+/// | `on_error = "fail"`, `"null"`, `"collect"` | what becomes of a row that fails, see below | `fail` |
 /// | `returns = DataType::…` | the result of a `batch`, or the schema of batches, where the type does not say it | |
 /// | `nulls = "values"` | a `batch` decides about nulls itself | null in gives null out |
 ///
+/// # Rows that fail
+/// | `on_error` | an error that it returns | a panic | an argument without a value, such as a date out of range |
+/// |---|---|---|---|
+/// | `"fail"` | ends the execution and names the row | the same | the same |
+/// | `"null"` | the row is null | ends the execution: a bug is not to be overlooked | the row is null |
+/// | `"collect"` | is told beside the values | is told beside the values | is told beside the values |
+///
+/// With `on_error = "collect"` the result is a column of structs `{value, error}`, which are never null themselves: `value`
+/// is what the function returned, null where it failed, and `error` a text, null where it did not. The error of a row is in
+/// that row, so it need not say which. Where null in gives null out, both are null. A function that returns no `Result` may
+/// collect too, its panics.
+///
+/// ```
+/// use anyudf_worker::{UdfTester, udf};
+/// use arrow::array::{AsArray, StringArray};
+/// use arrow::datatypes::Int32Type;
+///
+/// #[udf(on_error = "collect")]
+/// fn number(text: &str) -> Result<i32, std::num::ParseIntError> {
+///     text.parse()
+/// }
+///
+/// let result = UdfTester::new(number).call([StringArray::from(vec!["12", "a dozen"])])?;
+/// let (values, errors) = (result.as_struct().column(0), result.as_struct().column(1));
+/// assert_eq!(values.as_primitive::<Int32Type>().iter().collect::<Vec<_>>(), [Some(12), None]);
+/// assert_eq!(errors.as_string::<i32>().iter().collect::<Vec<_>>(), [None, Some("invalid digit found in string")]);
+/// # Ok::<(), anyudf_worker::Error>(())
+/// ```
+///
+/// # What is no column
 /// An argument `#[options] options: &Options`, whose type is a `serde::Deserialize`, is no column, but the options of the
 /// call. An argument of a `batch` whose type does not say which column it is has `#[data_type(DataType::…)]`.
 pub use anyudf_macros::worker_udf as udf;

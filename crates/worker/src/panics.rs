@@ -14,7 +14,8 @@ use std::sync::Once;
 #[derive(Default)]
 struct Seen {
     place: Option<String>,
-    backtrace: Option<String>,
+    /// To be put into words only where somebody reads it: that takes longer than all else.
+    backtrace: Option<Backtrace>,
     row: Option<Row>,
 }
 
@@ -71,9 +72,24 @@ pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Caught> {
     result.map_err(|payload| Caught {
         message: text(&*payload),
         place: seen.place,
-        backtrace: seen.backtrace,
+        backtrace: seen.backtrace.map(|backtrace| backtrace.to_string()),
         row: seen.row,
     })
+}
+
+/// Runs a function for one row of many, as a rule within [`catch`], and says what its panic said and where.
+#[inline]
+pub(crate) fn catch_row<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    // Whatever the row's call leaves half done is its arguments, and these are gone.
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| told(&*payload))
+}
+
+#[cold]
+fn told(payload: &(dyn Any + Send)) -> String {
+    // Nobody watches in a function's own tests.
+    let seen = WATCHED.with_borrow_mut(|watched| watched.as_mut().map(std::mem::take));
+    let at = seen.and_then(|seen| seen.place).map_or(String::new(), |place| format!(", at {place}"));
+    format!("the function panicked: {}{at}", text(payload))
 }
 
 /// Says at which row the panic was that is unwinding this thread.
@@ -95,7 +111,7 @@ fn remember(info: &PanicHookInfo<'_>) -> bool {
             let Ok(mut watched) = watched.try_borrow_mut() else { return false };
             let Some(seen) = watched.as_mut() else { return false };
             seen.place = info.location().map(ToString::to_string);
-            seen.backtrace = Some(Backtrace::force_capture().to_string());
+            seen.backtrace = Some(Backtrace::force_capture());
             true
         })
         .unwrap_or(false)

@@ -449,6 +449,79 @@ fn on_error_null_keeps_the_other_rows() {
     check(parsed, vec![column(texts)], Int32Array::from(vec![Some(1), None, None, Some(4)]));
 }
 
+/// A row whose argument has no value is a row that fails, whatever keeps it from having one.
+#[test]
+fn on_error_null_is_for_rows_that_cannot_be_read_too() {
+    #[udf(on_error = "null")]
+    fn day(date: NaiveDate, ends: Vec<i32>) -> Result<i32, String> {
+        ends.first().map(|end| end + date.day() as i32).ok_or_else(|| "no end".into())
+    }
+    let dates = Date32Array::from(vec![Some(0), Some(i32::MAX), None, Some(1), Some(i32::MIN), Some(2), Some(3)]);
+    let ends = |first: Option<i32>| Some(vec![first, Some(7)]);
+    let lists = [ends(Some(10)), ends(Some(10)), ends(None), ends(None), ends(None), Some(vec![]), ends(Some(20))];
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(lists);
+    let expected = Int32Array::from(vec![Some(11), None, None, None, None, None, Some(24)]);
+    check(day, vec![column(dates), column(lists)], expected);
+}
+
+fn outcomes(array: &ArrayRef) -> Vec<(Option<i32>, Option<&str>)> {
+    let outcomes = array.as_struct();
+    assert_eq!((outcomes.column_names(), outcomes.null_count()), (vec!["value", "error"], 0));
+    let values = outcomes.column(0).as_primitive::<Int32Type>().iter();
+    values.zip(outcomes.column(1).as_string::<i32>()).collect()
+}
+
+#[test]
+fn r7_r14_on_error_collect_tells_errors_and_panics_beside_the_values() {
+    #[udf(on_error = "collect")]
+    fn share(text: &str, of: Option<i32>) -> Result<Option<i32>, Box<dyn std::error::Error + Send + Sync>> {
+        let parts: i32 = text.parse()?;
+        Ok(of.map(|of| of / parts))
+    }
+    let definition = share.into_definition();
+    let declared = definition.result_schema().expect("it says").field(0).data_type().to_string();
+    assert!(declared.contains("\"value\": Int32") && declared.contains("\"error\": Utf8"), "{declared}");
+    let texts = StringArray::from(vec![Some("2"), Some("x"), None, Some("0"), Some("1"), Some("5")]);
+    let numbers = Int32Array::from(vec![Some(8), Some(1), Some(1), Some(1), None, Some(5)]);
+    let result = UdfTester::new(share).call([column(texts), column(numbers)]).expect("no row fails the others");
+    let outcomes = outcomes(&result);
+    assert_eq!(outcomes[..3], [(Some(4), None), (None, Some("invalid digit found in string")), (None, None)]);
+    let (value, panic) = outcomes[3];
+    let panic = panic.expect("an error");
+    assert!(value.is_none() && panic.starts_with("the function panicked: attempt to divide by zero, at "), "{panic}");
+    assert_eq!(outcomes[4..], [(None, None), (Some(1), None)]);
+}
+
+#[test]
+fn on_error_collect_tells_what_cannot_be_read() {
+    #[udf(on_error = "collect")]
+    fn day(date: NaiveDate, list: &[i32]) -> i32 {
+        date.day() as i32 + list[0]
+    }
+    let dates = Date32Array::from(vec![0, i32::MAX, 1, i32::MAX]);
+    let lists = [Some(vec![Some(1)]), Some(vec![Some(1)]), Some(vec![Some(1), None]), Some(vec![None, None])];
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(lists);
+    let result = UdfTester::new(day).call([column(dates), column(lists)]).expect("no row fails the others");
+    let (date, item) = ("argument 1: the date is out of range", "argument 2: an item of the list is null");
+    let outcomes = outcomes(&result);
+    assert_eq!(outcomes[0], (Some(2), None));
+    assert_eq!(outcomes[1], (None, Some(date)));
+    assert!(outcomes[2].1.is_some_and(|text| text.starts_with(item)), "{outcomes:?}");
+    assert_eq!(outcomes[3], (None, Some(date)));
+}
+
+/// R12: who was cancelled is not a row that fails.
+#[test]
+fn r12_on_error_collect_collects_no_cancellation() {
+    #[udf(on_error = "collect")]
+    fn waits(x: i32) -> anyudf_worker::Result<i32> {
+        if x > 1 { Err(anyudf_worker::Error::cancelled()) } else { Ok(x) }
+    }
+    let numbers: [ArrayRef; 1] = [column(Int32Array::from(vec![1, 2]))];
+    let error = waits::evaluate(&Rows::of(&numbers, 2), &NoOptions {}).expect_err("it was cancelled");
+    assert_eq!(error.kind(), anyudf_worker::ErrorKind::Cancelled);
+}
+
 #[test]
 fn options_are_a_struct() {
     #[derive(serde::Deserialize)]

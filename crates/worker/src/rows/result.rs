@@ -179,7 +179,7 @@ impl<S: Slot> Return for S {
     }
 }
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Source = Box<dyn std::error::Error + Send + Sync>;
 
 impl<S: Slot, E: Into<Source>> Return for Result<S, E> {
     type Value = S::Value;
@@ -194,20 +194,5 @@ impl<S: Slot, E: Into<Source>> Return for Result<S, E> {
             }
             Err(error) => Err(Error::from(error.into())),
         }
-    }
-}
-
-/// A result whose errors become nulls: `on_error = "null"`.
-#[derive(Clone, Copy, Debug)]
-pub struct OrNull<R>(pub R);
-
-impl<S: Slot, E> Return for OrNull<Result<S, E>> {
-    type Value = S::Value;
-    const NULLABLE: bool = true;
-
-    #[inline]
-    fn push(self, into: &mut Gathered<S::Value>) -> Result<()> {
-        into.push(self.0.ok().and_then(Slot::into_value));
-        Ok(())
     }
 }
