@@ -1,249 +1,16 @@
-//! The list of a worker's functions, as an Arrow table: what the payload format `catalog` answers with.
-//!
-//! The catalog is itself a table function: an engine opens an execution with the payload format `catalog` and no payload,
-//! and gets rows, one a function. Engines plan from it, and people read it. Both sides of that table are here.
-//!
-//! | column | type | what it says |
-//! |---|---|---|
-//! | `name` | Utf8 | what a payload calls the function |
-//! | `kind` | Utf8 | `scalar`, `map`, `table` or `aggregate`, see [`Kind`] |
-//! | `arguments` | Binary, nullable | names and types, as an encapsulated Schema message (C9); null: any columns |
-//! | `result` | Binary, nullable | the columns of the result, likewise; null: it depends on the input |
-//! | `help` | Utf8 | for people: a line that says what it does, and more below it |
-//! | `version` | Utf8 | in whatever scheme the author has |
-//! | `aliases` | List of Utf8 | other names that a payload may call it by |
-//! | `volatility` | Utf8 | `immutable`, `stable` or `volatile`, see [`Volatility`] |
-//!
-//! # Types that will do as well
-//! The field of an argument may carry the metadata [`TAKES_ALIKE`]: the function takes columns that are alike, see
-//! [`takes`], as they are, and an engine need not cast them. One that never heard of it casts, and loses a little time.
-//!
-//! # What a reader puts up with
-//! Only `name` and `kind` must be there: a worker that is older, or somebody else's, may lack the rest. Without `arguments`
-//! a function takes any columns, without `volatility` it is volatile. Columns that are not in the table above, their order,
-//! and whether text is Utf8, LargeUtf8 or Utf8View make no difference. A kind that the reader does not know hides its
-//! function, and nothing else; a volatility that it does not know is [`Volatility::Volatile`].
+//! Functions as rows, and rows as functions.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 
+use super::Entry;
 use crate::error::{Error, Result};
 use crate::schema::{decode_schema, encode_schema};
-
-/// What a function does with rows. An engine tells by it how the function may be called.
-///
-/// ```
-/// use anyudf_arrow::catalog::Kind;
-///
-/// assert_eq!("table".parse(), Ok(Kind::Table));
-/// let error = "oracle".parse::<Kind>().unwrap_err();
-/// assert_eq!(error.to_string(), "`oracle` is no kind of function; there are scalar, map, table, aggregate");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Row for row: one column out, as long as the batch that came in, in the same order.
-    Scalar,
-    /// Batches in, any batches out.
-    Map,
-    /// No input, any batches out: a generator.
-    Table,
-    /// Batches in, a result at the end.
-    Aggregate,
-}
-
-/// What may be assumed of a function's results. An engine tells by it which calls it may leave out.
-///
-/// ```
-/// use anyudf_arrow::catalog::Volatility;
-///
-/// assert_eq!("stable".parse(), Ok(Volatility::Stable));
-/// assert_eq!(Volatility::default(), Volatility::Volatile, "what nobody promised is not assumed");
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Volatility {
-    /// Equal arguments always give equal results: a call may be made once and its result kept.
-    Immutable,
-    /// Equal arguments give equal results while one query runs: equal calls of a query may be made once.
-    Stable,
-    /// Each call may give another result or do something: none may be left out or made twice.
-    #[default]
-    Volatile,
-}
-
-/// The word for each variant, both ways.
-macro_rules! words {
-    ($what:ident, $noun:literal, $($variant:ident = $word:literal),+) => {
-        impl $what {
-            /// All of them.
-            pub const ALL: [$what; [$($word),+].len()] = [$($what::$variant),+];
-
-            /// As the catalog writes it.
-            pub fn name(self) -> &'static str {
-                match self {
-                    $($what::$variant => $word),+
-                }
-            }
-        }
-
-        impl fmt::Display for $what {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-
-        impl FromStr for $what {
-            type Err = UnknownWord;
-
-            /// Reads what `name` writes.
-            fn from_str(word: &str) -> Result<Self, UnknownWord> {
-                $what::ALL.into_iter().find(|one| one.name() == word).ok_or_else(|| {
-                    let known = $what::ALL.map($what::name).join(", ");
-                    UnknownWord(format!("`{word}` is no {}; there are {known}", $noun))
-                })
-            }
-        }
-    };
-}
-
-words!(Kind, "kind of function", Scalar = "scalar", Map = "map", Table = "table", Aggregate = "aggregate");
-words!(Volatility, "volatility", Immutable = "immutable", Stable = "stable", Volatile = "volatile");
-
-/// A word that is no [`Kind`] or [`Volatility`]. Its text lists those that are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownWord(String);
-
-impl fmt::Display for UnknownWord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UnknownWord {}
-
-/// A function as its worker describes it: one row of the catalog.
-///
-/// More may be told one day, so there is no literal of it outside this crate: [`new`](Self::new), then set what is known.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Entry {
-    /// What a payload calls it.
-    pub name: String,
-    /// Other names that a payload may call it by.
-    pub aliases: Vec<String>,
-    /// What it does with rows.
-    pub kind: Kind,
-    /// Names and types of its arguments, in order; `None` when it takes any columns.
-    pub arguments: Option<SchemaRef>,
-    /// The columns of its result; `None` when that depends on the input.
-    pub result: Option<SchemaRef>,
-    /// What may be assumed of its results.
-    pub volatility: Volatility,
-    /// A line that says what it does, and more below it.
-    pub help: String,
-    /// Its version, in whatever scheme its author has.
-    pub version: String,
-}
-
-impl Entry {
-    /// A function of which only name and kind are known: it takes any columns, and nothing is assumed of it.
-    pub fn new(name: impl Into<String>, kind: Kind) -> Self {
-        Entry {
-            name: name.into(),
-            aliases: Vec::new(),
-            kind,
-            arguments: None,
-            result: None,
-            volatility: Volatility::default(),
-            help: String::new(),
-            version: String::new(),
-        }
-    }
-
-    /// Whether a payload may call it so: by its name or by an alias.
-    pub fn is_called(&self, name: &str) -> bool {
-        self.name == name || self.aliases.iter().any(|alias| alias == name)
-    }
-}
-
-/// The key in the metadata of an argument's field which says that columns of alike types are taken too. Its value is
-/// `true`.
-pub const TAKES_ALIKE: &str = "anyudf.takes_alike";
-
-/// Whether a function takes a column of type `given` for `argument` as it is: it is of the argument's type; or the field
-/// has [`TAKES_ALIKE`], and both are text (Utf8, LargeUtf8, Utf8View), both are bytes (Binary, LargeBinary, BinaryView),
-/// both are timestamps of whatever unit, both with a time zone, whichever, or both without, or both are the same lists or
-/// structs, but for items that are never null where they might be.
-///
-/// ```
-/// use anyudf_arrow::catalog::{TAKES_ALIKE, takes};
-/// use arrow_schema::{DataType, Field};
-///
-/// let text = Field::new("text", DataType::Utf8, true);
-/// assert!(!takes(&text, &DataType::Utf8View));
-/// let text = text.with_metadata([(TAKES_ALIKE.into(), "true".into())].into());
-/// assert!(takes(&text, &DataType::Utf8View));
-/// assert!(!takes(&text, &DataType::Binary));
-/// ```
-pub fn takes(argument: &Field, given: &DataType) -> bool {
-    use DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, Timestamp, Utf8, Utf8View};
-    let wanted = argument.data_type();
-    if same(wanted, given) {
-        return true;
-    }
-    let alike = match (wanted, given) {
-        (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View) => true,
-        (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => true,
-        (Timestamp(_, wanted), Timestamp(_, given)) => wanted.is_some() == given.is_some(),
-        _ => fits(wanted, given),
-    };
-    alike && argument.metadata().get(TAKES_ALIKE).is_some_and(|value| value == "true")
-}
-
-/// Whether two types are equal, fields of structs by name as well: read by place, others would be mistaken for each other.
-fn same(wanted: &DataType, given: &DataType) -> bool {
-    use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView, Map, Struct};
-    let items = |wanted: &FieldRef, given: &FieldRef| same(wanted.data_type(), given.data_type());
-    wanted.equals_datatype(given)
-        && match (wanted, given) {
-            (Struct(wanted), Struct(given)) => {
-                wanted.iter().zip(given).all(|(wanted, given)| wanted.name() == given.name() && items(wanted, given))
-            }
-            (List(wanted), List(given))
-            | (LargeList(wanted), LargeList(given))
-            | (ListView(wanted), ListView(given))
-            | (LargeListView(wanted), LargeListView(given))
-            | (FixedSizeList(wanted, _), FixedSizeList(given, _)) => items(wanted, given),
-            // The names of a map's parts mean nothing.
-            (Map(wanted, _), Map(given, _)) => match (wanted.data_type(), given.data_type()) {
-                (Struct(wanted), Struct(given)) => wanted.iter().zip(given).all(|(wanted, given)| items(wanted, given)),
-                _ => false,
-            },
-            _ => true,
-        }
-}
-
-/// Whether a nested type differs only in that its items are never null where they might be.
-fn fits(wanted: &DataType, given: &DataType) -> bool {
-    use DataType::{List, Struct};
-    let field = |(wanted, given): (&FieldRef, &FieldRef)| {
-        wanted.is_nullable() >= given.is_nullable()
-            && (same(wanted.data_type(), given.data_type()) || fits(wanted.data_type(), given.data_type()))
-    };
-    match (wanted, given) {
-        (List(wanted), List(given)) => field((wanted, given)),
-        (Struct(wanted), Struct(given)) => {
-            wanted.len() == given.len() && wanted.iter().zip(given).all(|(a, b)| a.name() == b.name() && field((a, b)))
-        }
-        _ => false,
-    }
-}
 
 /// The table's schema, as [`encode`] fills it.
 pub fn schema() -> SchemaRef {
@@ -413,6 +180,7 @@ fn aliases(batch: &RecordBatch) -> Result<Option<Vec<ArrayRef>>> {
 mod tests {
     use arrow_array::{Int32Array, LargeStringArray, StringViewArray};
 
+    use super::super::{Kind, Volatility};
     use super::*;
 
     fn schema_with(name: &str, data_type: DataType) -> SchemaRef {
@@ -465,33 +233,6 @@ mod tests {
         let decoded = decode(&batch(&bare)).expect("enough of a catalog");
         assert_eq!(decoded.entries, [Entry::new("f", Kind::Map), Entry::new("g", Kind::Table)]);
         assert_eq!(decoded.entries[0].volatility, Volatility::Volatile);
-    }
-
-    #[test]
-    fn fields_of_structs_are_told_by_their_names() {
-        let point = |names: [&str; 2]| {
-            DataType::Struct(names.map(|name| Field::new(name, DataType::Float64, true)).into_iter().collect())
-        };
-        let wanted = |data_type| Field::new("x", data_type, true);
-        assert!(takes(&wanted(point(["lat", "lon"])), &point(["lat", "lon"])));
-        assert!(!takes(&wanted(point(["lat", "lon"])), &point(["lon", "lat"])), "they would be swapped");
-        let list = |item| DataType::new_list(item, true);
-        assert!(!takes(&wanted(list(point(["lat", "lon"]))), &list(point(["lon", "lat"]))));
-    }
-
-    #[test]
-    fn items_may_be_less_often_null() {
-        let list = |nullable| DataType::new_list(DataType::Int32, nullable);
-        let wanted = |data_type, alike: bool| {
-            let metadata = alike.then(|| (TAKES_ALIKE.to_owned(), "true".to_owned()));
-            Field::new("x", data_type, true).with_metadata(metadata.into_iter().collect())
-        };
-        assert!(takes(&wanted(list(true), true), &list(false)));
-        assert!(!takes(&wanted(list(true), false), &list(false)), "nobody said so");
-        assert!(!takes(&wanted(list(false), true), &list(true)), "more often");
-        let within = |name: &str, list| DataType::Struct(vec![Field::new(name, list, true)].into());
-        assert!(takes(&wanted(within("a", list(true)), true), &within("a", list(false))));
-        assert!(!takes(&wanted(within("a", list(true)), true), &within("b", list(false))));
     }
 
     /// R20: a kind that nobody knows yet hides one function; a volatility that nobody knows promises nothing.
