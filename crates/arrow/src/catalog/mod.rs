@@ -21,8 +21,8 @@
 //! # What a reader puts up with
 //! Only `name` and `kind` must be there: a worker that is older, or somebody else's, may lack the rest. Without `arguments`
 //! a function takes any columns, without `volatility` it is volatile. Columns that are not in the table above, their order,
-//! and whether text is Utf8, LargeUtf8 or Utf8View make no difference. A kind that the reader does not know hides its
-//! function, and nothing else; a volatility that it does not know is [`Volatility::Volatile`].
+//! and whether text is Utf8, LargeUtf8 or Utf8View make no difference. A kind that the reader does not know, or a schema that
+//! it can't read, hides its function, and nothing else; a volatility that it does not know is [`Volatility::Volatile`].
 
 mod table;
 mod takes;

@@ -8,7 +8,7 @@ use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 
-use super::Entry;
+use super::{Entry, UnknownWord};
 use crate::error::{Error, Result};
 use crate::schema::{decode_schema, encode_schema};
 
@@ -77,11 +77,11 @@ pub fn encode<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> RecordBatch {
 pub struct Decoded {
     /// The functions, in their order.
     pub entries: Vec<Entry>,
-    /// Functions of a kind that this release does not know, and so can't call.
+    /// Functions that this release can't call: of a kind, or with a type, that it does not know.
     pub unknown: Vec<Unknown>,
 }
 
-/// A function of a kind that this release does not know.
+/// A function that this release can't call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unknown {
@@ -89,14 +89,15 @@ pub struct Unknown {
     pub name: String,
     /// What its worker calls the kind.
     pub kind: String,
+    /// What is not known about it.
+    pub reason: String,
 }
 
 /// Reads rows as functions. The batch is a peer's: it may be anything (C10).
 ///
 /// # Errors
 /// [`Kind::Malformed`](crate::Kind::Malformed), condition `CATALOG_MALFORMED`, when `name` or `kind` is not there or null,
-/// or when a column is of another type than the table above says; as [`decode_schema`] when arguments or a result are no
-/// schema. The text names column or function.
+/// or when a column is of another type than the table above says. The text names the column.
 pub fn decode(batch: &RecordBatch) -> Result<Decoded> {
     let names = required(batch, "name")?;
     let kinds = required(batch, "kind")?;
@@ -105,13 +106,13 @@ pub fn decode(batch: &RecordBatch) -> Result<Decoded> {
     let (aliases, volatilities) = (aliases(batch)?, text(batch, "volatility")?);
     let mut decoded = Decoded::default();
     for (row, (name, kind)) in names.into_iter().zip(kinds).enumerate() {
-        let Ok(known) = kind.parse() else {
-            decoded.unknown.push(Unknown { name: name.into(), kind: kind.into() });
-            continue;
+        let mut entry = match called(name, kind, arguments[row], results[row]) {
+            Ok(entry) => entry,
+            Err(reason) => {
+                decoded.unknown.push(Unknown { name: name.into(), kind: kind.into(), reason });
+                continue;
+            }
         };
-        let mut entry = Entry::new(name, known);
-        entry.arguments = schema_of(arguments[row], "arguments", name)?;
-        entry.result = schema_of(results[row], "result", name)?;
         entry.volatility = volatilities[row].and_then(|word| word.parse().ok()).unwrap_or_default();
         entry.help = helps[row].unwrap_or_default().into();
         entry.version = versions[row].unwrap_or_default().into();
@@ -124,9 +125,19 @@ pub fn decode(batch: &RecordBatch) -> Result<Decoded> {
     Ok(decoded)
 }
 
-fn schema_of(bytes: Option<&[u8]>, what: &str, name: &str) -> Result<Option<SchemaRef>> {
-    let decoded = bytes.map(|bytes| decode_schema(&Bytes::copy_from_slice(bytes))).transpose();
-    decoded.map_err(|error| error.led_by(format_args!("the {what} of `{name}`")))
+/// What is needed to call a function.
+///
+/// # Errors
+/// What of it can't be understood. A type that a later release of Arrow has hides its function and no other (R20).
+fn called(name: &str, kind: &str, arguments: Option<&[u8]>, result: Option<&[u8]>) -> Result<Entry, String> {
+    let schema = |bytes: Option<&[u8]>, what: &str| {
+        let decoded = bytes.map(|bytes| decode_schema(&Bytes::copy_from_slice(bytes))).transpose();
+        decoded.map_err(|error| error.led_by(what).to_string())
+    };
+    let mut entry = Entry::new(name, kind.parse().map_err(|unknown: UnknownWord| unknown.to_string())?);
+    entry.arguments = schema(arguments, "the arguments")?;
+    entry.result = schema(result, "the result")?;
+    Ok(entry)
 }
 
 /// A column of text without nulls, which must be there.
@@ -246,7 +257,24 @@ mod tests {
         let Decoded { entries, unknown } = decode(&batch(&columns)).expect("a catalog");
         let seen: Vec<_> = entries.iter().map(|entry| (&*entry.name, entry.volatility)).collect();
         assert_eq!(seen, [("f", Volatility::Immutable), ("h", Volatility::Volatile)]);
-        assert_eq!(unknown, [Unknown { name: "g".into(), kind: "oracle".into() }]);
+        let reason = "`oracle` is no kind of function; there are scalar, map, table, aggregate";
+        assert_eq!(unknown, [Unknown { name: "g".into(), kind: "oracle".into(), reason: reason.into() }]);
+    }
+
+    /// R20, C10: a type that can't be read hides its function, and says so.
+    #[test]
+    fn r20_c10_an_unreadable_type_hides_one_function() {
+        let known = encode_schema(&schema_with("x", DataType::Int64));
+        let schemas = |second: &[u8]| Arc::new(BinaryArray::from_iter([Some(&known[..]), Some(second)])) as ArrayRef;
+        for (column, bytes) in [("arguments", &b"rubbish"[..]), ("result", &[])] {
+            let columns = [("name", strings(&["f", "g"])), ("kind", strings(&["scalar", "map"]))];
+            let columns = [&columns[..], &[(column, schemas(bytes))]].concat();
+            let Decoded { entries, unknown } = decode(&batch(&columns)).expect("a catalog");
+            assert_eq!(entries.iter().map(|entry| &*entry.name).collect::<Vec<_>>(), ["f"]);
+            let [Unknown { name, kind, reason }] = &unknown[..] else { panic!("{unknown:?}") };
+            assert_eq!((&**name, &**kind), ("g", "map"));
+            assert!(reason.starts_with(&format!("the {column}: ")), "{reason}");
+        }
     }
 
     /// C10: what is no catalog is refused with what is wrong with it.
@@ -268,9 +296,6 @@ mod tests {
             let text = refused(&[names.clone(), kinds.clone(), (column, numbers())]);
             assert_eq!(text, format!("{column} is Int32, {wanted}"));
         }
-        let rubbish = Arc::new(BinaryArray::from(vec![Some(&b"rubbish"[..])])) as ArrayRef;
-        let text = refused(&[names.clone(), kinds.clone(), ("arguments", rubbish)]);
-        assert!(text.starts_with("the arguments of `f`: "), "{text}");
         let mut numbers = ListBuilder::new(arrow_array::builder::Int32Builder::new());
         numbers.values().append_value(1);
         numbers.append(true);
