@@ -45,13 +45,17 @@ pub(crate) struct Attributes {
     pub(crate) aliases: Vec<LitStr>,
     /// The variant of `Volatility`.
     pub(crate) volatility: Option<Ident>,
+    /// In milliseconds.
+    pub(crate) timeout: Option<u64>,
+    pub(crate) repeatable: bool,
     pub(crate) version: Option<LitStr>,
     pub(crate) help: Option<LitStr>,
     /// With where it was said.
     pub(crate) on_error: Option<(OnError, Span)>,
 }
 
-const KNOWN: &str = "batch, table, map, aggregate; name, aliases, volatility, version, help, on_error, returns, nulls";
+const KNOWN: &str = "batch, table, map, aggregate; name, aliases, volatility, repeatable, timeout, version, help, on_error, \
+                     returns, nulls";
 
 impl Attributes {
     pub(crate) fn parse(arguments: TokenStream) -> Result<Self> {
@@ -80,6 +84,11 @@ impl Attributes {
             "name" => self.name = Some(filled(text(key, value)?, "a name")?),
             "version" => self.version = Some(text(key, value)?),
             "help" => self.help = Some(text(key, value)?),
+            "timeout" => self.timeout = Some(millis(&text(key, value)?)?),
+            "repeatable" => match value {
+                None => self.repeatable = true,
+                Some(_) => return Err(Error::new(key.span(), "write `repeatable` alone")),
+            },
             "returns" => match value {
                 Some(Said::Other(expression)) => self.returns = Some(expression),
                 _ => return Err(Error::new(key.span(), "write `returns = DataType::…`, or an expression of a schema")),
@@ -157,6 +166,24 @@ fn text(key: &Ident, value: Option<Said>) -> Result<LitStr> {
         Some(Said::Text(text)) => Ok(text),
         _ => Err(Error::new(key.span(), format!(r#"write `{key} = "…"`"#))),
     }
+}
+
+/// A time such as `30s`, in milliseconds.
+fn millis(text: &LitStr) -> Result<u64> {
+    let said = text.value();
+    let (number, unit) = said.split_at(said.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(said.len()));
+    let scale = match unit.trim() {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" | "min" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let millis = number.parse().ok().zip(scale).and_then(|(number, scale): (u64, u64)| number.checked_mul(scale));
+    millis.filter(|&millis| millis > 0).ok_or_else(|| {
+        let instead = "write a whole number with ms, s, m or h, such as `timeout = \"30s\"`";
+        Error::new(text.span(), format!("`{said}` is no time; {instead}"))
+    })
 }
 
 fn filled(text: LitStr, what: &str) -> Result<LitStr> {

@@ -23,6 +23,7 @@ fn what_can_be_a_udf_is_one() {
         ("", "fn f(x: f64, #[options] o: &Options) -> f64 { x * o.factor }"),
         (r#"name = "g", aliases = ["h", "i"], volatility = "stable", version = "3""#, "fn f(x: f64) -> f64 { x }"),
         (r#"aliases = "h", help = "no doc comment", on_error = "null","#, "fn f(x: f64) -> io::Result<f64> { Ok(x) }"),
+        (r#"timeout = "250ms", repeatable"#, "fn f(x: f64) -> f64 { x }"),
         (r#"on_error = "collect""#, "fn f(x: f64) -> f64 { x }"),
     ] {
         assert_eq!(refused(attributes, item), [""; 0], "{attributes} {item}");
@@ -69,6 +70,11 @@ fn wrong_attributes_are_told_what_there_is() {
         (r#"name = """#, "a name is not empty"),
         (r#"name = "a", name = "b""#, "`name` is said twice"),
         (r#"aliases = [""]"#, "an alias is not empty"),
+        (r#"timeout = "soon""#, "`soon` is no time; write a whole number with ms, s, m or h"),
+        (r#"timeout = "1.5s""#, "`1.5s` is no time"),
+        (r#"timeout = "0s""#, "`0s` is no time"),
+        ("timeout = 30", "expected \"text\""),
+        (r#"repeatable = "yes""#, "write `repeatable` alone"),
         (r#"volatility = "moody""#, "`moody` is no volatility; there are immutable, stable, volatile"),
         (r#"on_error = "retry""#, "there are fail, null, collect"),
         (r#"on_error = "null""#, "this one has no errors"),

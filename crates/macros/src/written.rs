@@ -160,5 +160,7 @@ pub(crate) fn said(attributes: &Attributes, help: &str, worker: &TokenStream) ->
     });
     let volatility =
         attributes.volatility.as_ref().map(|volatility| quote!(.volatility(#worker::Volatility::#volatility)));
-    quote!(.help(#help).version(#version) #aliases #volatility)
+    let timeout = attributes.timeout.map(|millis| quote!(.timeout(::core::time::Duration::from_millis(#millis))));
+    let repeatable = attributes.repeatable.then(|| quote!(.repeatable()));
+    quote!(.help(#help).version(#version) #aliases #volatility #timeout #repeatable)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyudf_arrow::catalog::{Entry, takes};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -73,6 +74,21 @@ impl Definition {
     /// The same with a promise about its results. Unset, nothing is assumed: [`Volatility::Volatile`].
     pub fn volatility(mut self, volatility: Volatility) -> Self {
         self.entry.volatility = volatility;
+        self
+    }
+
+    /// The same with a limit for each call into an open function: `start`, a batch, `finish`, `cancel` (C11). Waiting in `out`
+    /// or for input does not count. Of this and the engine's the smaller one holds; a call that takes longer fails, and its
+    /// worker is not used again.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.entry.timeout = Some(timeout);
+        self
+    }
+
+    /// The same with the promise that an engine may run it again, from its beginning, when its worker has crashed. One that
+    /// is immutable or stable may be without saying so.
+    pub fn repeatable(mut self) -> Self {
+        self.entry.repeatable = true;
         self
     }
 

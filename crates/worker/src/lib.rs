@@ -150,6 +150,8 @@ pub use anyudf_macros::WorkerUdfStruct as UdfStruct;
 /// | `name = "…"` | what callers call it | its own name |
 /// | `aliases = ["…"]` | other names | none |
 /// | `volatility = "immutable"`, `"stable"`, `"volatile"` | what may be assumed of its results, see [`Volatility`] | `volatile` |
+/// | `repeatable` | an engine may run it again, from its beginning, when its worker has crashed | only what is immutable or stable may be |
+/// | `timeout = "30s"` | how long each call may take: a batch, not a row; also `ms`, `m`, `h` (C11) | as long as the engine lets it |
 /// | `version = "…"` | its version | the crate's |
 /// | `help = "…"` | a line of help | the first paragraph of its doc comment |
 /// | `on_error = "fail"`, `"null"`, `"collect"` | what becomes of a row that fails, see below | `fail` |

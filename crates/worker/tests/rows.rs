@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyudf_worker::rows::{Decimal, Interval, NoOptions, Rows, ScalarFunction};
 use anyudf_worker::{Definition, IntoDefinition, Kind, UdfStruct, UdfTester, Volatility, udf};
@@ -58,7 +59,15 @@ fn attributes_reach_the_catalogue() {
     fn f(x: i32) -> i32 {
         x
     }
+    #[udf(timeout = "2m", repeatable)]
+    fn g(x: i32) -> i32 {
+        x
+    }
+    let entry = g.into_definition().entry().clone();
+    assert_eq!((entry.timeout, entry.repeatable), (Some(Duration::from_secs(120)), true));
     let entry = f.into_definition().entry().clone();
+    assert!(!entry.repeatable && entry.is_repeatable(), "what is immutable may be run again");
+    assert_eq!(entry.timeout, None);
     assert_eq!((&*entry.name, &*entry.version, &*entry.help), ("plus", "7", "a sum"));
     assert_eq!((&entry.aliases[..], entry.volatility), (&["sum".into(), "total".into()][..], Volatility::Immutable));
 }

@@ -13,6 +13,8 @@
 //! | `version` | Utf8 | in whatever scheme the author has |
 //! | `aliases` | List of Utf8 | other names that a payload may call it by |
 //! | `volatility` | Utf8 | `immutable`, `stable` or `volatile`, see [`Volatility`] |
+//! | `repeatable` | Boolean | whether an engine may run it again when its worker has crashed |
+//! | `timeout_ms` | UInt64, nullable | the limit that it gives each call (C11); null: none of its own |
 //!
 //! # Types that will do as well
 //! The field of an argument may carry the metadata [`TAKES_ALIKE`]: the function takes columns that are alike, see
@@ -20,7 +22,7 @@
 //!
 //! # What a reader puts up with
 //! Only `name` and `kind` must be there: a worker that is older, or somebody else's, may lack the rest. Without `arguments`
-//! a function takes any columns, without `volatility` it is volatile. Columns that are not in the table above, their order,
+//! a function takes any columns, without `volatility` it is volatile, without `repeatable` it is not to be run again. Columns that are not in the table above, their order,
 //! and whether text is Utf8, LargeUtf8 or Utf8View make no difference. A kind that the reader does not know, or a schema that
 //! it can't read, hides its function, and nothing else; a volatility that it does not know is [`Volatility::Volatile`].
 
@@ -29,6 +31,7 @@ mod takes;
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 
@@ -143,6 +146,10 @@ pub struct Entry {
     pub result: Option<SchemaRef>,
     /// What may be assumed of its results.
     pub volatility: Volatility,
+    /// Whether its author says that it may be run again from its beginning; see [`is_repeatable`](Self::is_repeatable).
+    pub repeatable: bool,
+    /// The limit that it gives each call of an execution (C11), to the millisecond.
+    pub timeout: Option<Duration>,
     /// A line that says what it does, and more below it.
     pub help: String,
     /// Its version, in whatever scheme its author has.
@@ -159,9 +166,17 @@ impl Entry {
             arguments: None,
             result: None,
             volatility: Volatility::default(),
+            repeatable: false,
+            timeout: None,
             help: String::new(),
             version: String::new(),
         }
+    }
+
+    /// Whether an engine may run it again, from its beginning and with the same input, when its worker has crashed: its author
+    /// says so, or its results may be assumed to be the same and nothing else to happen.
+    pub fn is_repeatable(&self) -> bool {
+        self.repeatable || self.volatility != Volatility::Volatile
     }
 
     /// Whether a payload may call it so: by its name or by an alias.

@@ -1,10 +1,11 @@
 //! Functions as rows, and rows as functions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray};
+use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 
@@ -25,6 +26,8 @@ pub fn schema() -> SchemaRef {
         field("version", DataType::Utf8, false),
         field("aliases", DataType::new_list(DataType::Utf8, false), false),
         field("volatility", DataType::Utf8, false),
+        field("repeatable", DataType::Boolean, false),
+        field("timeout_ms", DataType::UInt64, true),
     ]))
 }
 
@@ -58,6 +61,7 @@ pub fn encode<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> RecordBatch {
         entry.aliases.iter().for_each(|alias| aliases.values().append_value(alias));
         aliases.append(true);
     }
+    let timeouts = entries.iter().map(|entry| entry.timeout.map(millis));
     let columns = vec![
         text(|entry| &entry.name),
         text(|entry| entry.kind.name()),
@@ -67,8 +71,15 @@ pub fn encode<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> RecordBatch {
         text(|entry| &entry.version),
         Arc::new(aliases.finish()),
         text(|entry| entry.volatility.name()),
+        Arc::new(BooleanArray::from_iter(entries.iter().map(|entry| Some(entry.repeatable)))),
+        Arc::new(UInt64Array::from_iter(timeouts)),
     ];
     RecordBatch::try_new(schema(), columns).expect("columns of the schema above, a row for each entry")
+}
+
+/// A limit is not shortened to none.
+fn millis(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// What a batch of a catalog says.
@@ -104,6 +115,8 @@ pub fn decode(batch: &RecordBatch) -> Result<Decoded> {
     let (arguments, results) = (bytes(batch, "arguments")?, bytes(batch, "result")?);
     let (helps, versions) = (text(batch, "help")?, text(batch, "version")?);
     let (aliases, volatilities) = (aliases(batch)?, text(batch, "volatility")?);
+    let repeatable = typed::<BooleanArray>(batch, "repeatable", &DataType::Boolean)?;
+    let timeouts = typed::<UInt64Array>(batch, "timeout_ms", &DataType::UInt64)?;
     let mut decoded = Decoded::default();
     for (row, (name, kind)) in names.into_iter().zip(kinds).enumerate() {
         let mut entry = match called(name, kind, arguments[row], results[row]) {
@@ -114,6 +127,9 @@ pub fn decode(batch: &RecordBatch) -> Result<Decoded> {
             }
         };
         entry.volatility = volatilities[row].and_then(|word| word.parse().ok()).unwrap_or_default();
+        entry.repeatable = repeatable.is_some_and(|column| column.is_valid(row) && column.value(row));
+        let timeout = timeouts.filter(|column| column.is_valid(row)).map(|column| column.value(row));
+        entry.timeout = timeout.map(Duration::from_millis);
         entry.help = helps[row].unwrap_or_default().into();
         entry.version = versions[row].unwrap_or_default().into();
         entry.aliases = match &aliases {
@@ -175,6 +191,13 @@ fn bytes<'a>(batch: &'a RecordBatch, name: &str) -> Result<Vec<Option<&'a [u8]>>
     }
 }
 
+/// A column of this type; `None` when it is not there.
+fn typed<'a, A: Array + 'static>(batch: &'a RecordBatch, name: &str, wanted: &DataType) -> Result<Option<&'a A>> {
+    let Some(column) = batch.column_by_name(name) else { return Ok(None) };
+    let found = column.as_any().downcast_ref();
+    found.map(Some).ok_or_else(|| Error::catalog(format!("{name} is {}, not {wanted}", column.data_type())))
+}
+
 /// The lists of aliases, empty where they are null; `None` when there is no such column.
 fn aliases(batch: &RecordBatch) -> Result<Option<Vec<ArrayRef>>> {
     let Some(column) = batch.column_by_name("aliases") else { return Ok(None) };
@@ -204,6 +227,7 @@ mod tests {
         full.arguments = Some(schema_with("degrees", DataType::Float64));
         full.result = Some(schema_with("miles", DataType::Utf8View));
         full.volatility = Volatility::Immutable;
+        (full.repeatable, full.timeout) = (true, Some(Duration::from_millis(1_500)));
         full.help = "One line.\nAnd another.".into();
         full.version = "1.2".into();
         vec![full, Entry::new("shuffle", Kind::Map), Entry::new("series", Kind::Table)]
@@ -244,6 +268,7 @@ mod tests {
         let decoded = decode(&batch(&bare)).expect("enough of a catalog");
         assert_eq!(decoded.entries, [Entry::new("f", Kind::Map), Entry::new("g", Kind::Table)]);
         assert_eq!(decoded.entries[0].volatility, Volatility::Volatile);
+        assert!(!decoded.entries[0].is_repeatable());
     }
 
     /// R20: a kind that nobody knows yet hides one function; a volatility that nobody knows promises nothing.
@@ -292,6 +317,8 @@ mod tests {
             ("arguments", "not Binary"),
             ("result", "not Binary"),
             ("aliases", "not a list of Utf8"),
+            ("repeatable", "not Boolean"),
+            ("timeout_ms", "not UInt64"),
         ] {
             let text = refused(&[names.clone(), kinds.clone(), (column, numbers())]);
             assert_eq!(text, format!("{column} is Int32, {wanted}"));
