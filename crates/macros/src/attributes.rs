@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Error, Expr, Ident, Lit, LitStr, Result, Token, bracketed};
+use syn::{Error, Expr, Ident, Lit, LitStr, Result, Token, bracketed, parenthesized};
 
 /// What becomes of a row whose call fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,14 @@ pub(crate) enum Kind {
     Aggregate,
 }
 
+/// A call and what it gives: `"a b a", "a" => 2`.
+pub(crate) struct Example {
+    pub(crate) arguments: Vec<Expr>,
+    pub(crate) result: Expr,
+    /// Where it was said.
+    pub(crate) span: Span,
+}
+
 /// What the author says beside the function.
 #[derive(Default)]
 pub(crate) struct Attributes {
@@ -48,6 +56,7 @@ pub(crate) struct Attributes {
     /// In milliseconds.
     pub(crate) timeout: Option<u64>,
     pub(crate) repeatable: bool,
+    pub(crate) examples: Vec<Example>,
     pub(crate) version: Option<LitStr>,
     pub(crate) help: Option<LitStr>,
     /// With where it was said.
@@ -55,7 +64,7 @@ pub(crate) struct Attributes {
 }
 
 const KNOWN: &str = "batch, table, map, aggregate; name, aliases, volatility, repeatable, timeout, version, help, on_error, \
-                     returns, nulls";
+                     example, returns, nulls";
 
 impl Attributes {
     pub(crate) fn parse(arguments: TokenStream) -> Result<Self> {
@@ -64,7 +73,8 @@ impl Attributes {
         let mut seen: Vec<String> = Vec::new();
         for Attribute { key, value } in all {
             let name = key.to_string();
-            if seen.contains(&name) {
+            // There may be as many examples as one likes.
+            if seen.contains(&name) && name != "example" {
                 return Err(Error::new(key.span(), format!("`{name}` is said twice")));
             }
             match (kind(&name), value) {
@@ -85,6 +95,15 @@ impl Attributes {
             "version" => self.version = Some(text(key, value)?),
             "help" => self.help = Some(text(key, value)?),
             "timeout" => self.timeout = Some(millis(&text(key, value)?)?),
+            "example" => match value {
+                Some(Said::Example(example)) => self.examples.push(example),
+                _ => {
+                    return Err(Error::new(
+                        key.span(),
+                        "write `example(1.0, 2.0 => 3.0)`: arguments and what comes of them",
+                    ));
+                }
+            },
             "repeatable" => match value {
                 None => self.repeatable = true,
                 Some(_) => return Err(Error::new(key.span(), "write `repeatable` alone")),
@@ -198,6 +217,7 @@ struct Attribute {
 enum Said {
     Text(LitStr),
     Texts(Vec<LitStr>),
+    Example(Example),
     Other(Expr),
 }
 
@@ -210,10 +230,33 @@ impl Parse for Attribute {
                 return Err(Error::new(equals.span, format!("write `{key}` alone")));
             }
             Some(input.parse()?)
+        } else if key == "example" && input.peek(syn::token::Paren) {
+            let inner;
+            parenthesized!(inner in input);
+            Some(Said::Example(Example::parse(&inner, key.span())?))
         } else {
             None
         };
         Ok(Attribute { key, value })
+    }
+}
+
+impl Example {
+    fn parse(input: ParseStream<'_>, span: Span) -> Result<Self> {
+        let expected = |error: Error| {
+            Error::new(error.span(), "write `example(1.0, 2.0 => 3.0)`: arguments, `=>`, and what comes of them")
+        };
+        let mut arguments = Vec::new();
+        while !input.peek(Token![=>]) {
+            arguments.push(input.parse().map_err(expected)?);
+            if !input.peek(Token![=>]) {
+                input.parse::<Token![,]>().map_err(expected)?;
+            }
+        }
+        input.parse::<Token![=>]>().map_err(expected)?;
+        let result = input.parse().map_err(expected)?;
+        input.parse::<Option<Token![,]>>()?;
+        if input.is_empty() { Ok(Example { arguments, result, span }) } else { Err(expected(input.error(""))) }
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod aggregate;
 mod attributes;
+mod examples;
 mod scalar;
 mod signature;
 mod structs;
@@ -57,6 +58,7 @@ fn function(arguments: TokenStream, item: TokenStream, worker: &TokenStream) -> 
 
 fn expand_function(arguments: TokenStream, item: TokenStream, worker: &TokenStream) -> syn::Result<TokenStream> {
     let attributes = attributes::Attributes::parse(arguments)?;
+    examples::refuse_elsewhere(&attributes)?;
     if attributes.kind == Kind::Aggregate {
         return aggregate::expand(&attributes, item, worker);
     }

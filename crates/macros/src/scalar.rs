@@ -109,12 +109,16 @@ pub(crate) fn of_arrays(attributes: &Attributes, function: &Function, worker: &T
 
 /// Whether errors can become anything but errors.
 fn check_fallible(result: &Type, span: proc_macro2::Span) -> Result<()> {
-    let is_result = match result {
+    let text = "`on_error` is for functions that return a `Result`; this one has no errors";
+    if is_result(result) { Ok(()) } else { Err(Error::new(span, text)) }
+}
+
+/// Whether it is a `Result`, or called like one, as `io::Result` is.
+pub(crate) fn is_result(ty: &Type) -> bool {
+    match ty {
         Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident.to_string().contains("Result")),
         _ => false,
-    };
-    let text = "`on_error` is for functions that return a `Result`; this one has no errors";
-    if is_result { Ok(()) } else { Err(Error::new(span, text)) }
+    }
 }
 
 pub(crate) fn refuse_on_error(attributes: &Attributes) -> Result<()> {

@@ -6,7 +6,7 @@ use syn::spanned::Spanned;
 use syn::{AssocType, Error, GenericArgument, PathArguments, Result, ReturnType, Type, TypeParamBound};
 
 use crate::attributes::Attributes;
-use crate::scalar::{refuse_data_types, refuse_on_error};
+use crate::scalar::{is_result, refuse_data_types, refuse_on_error};
 use crate::signature::{Function, elided};
 use crate::written::Written;
 
@@ -47,13 +47,9 @@ pub(crate) fn table(attributes: &Attributes, function: &Function, worker: &Token
 
 /// A `Result` is iterated over as well, and its error would be no rows.
 fn refuse_result(function: &Function) -> Result<()> {
-    let is_result = match &function.result {
-        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident.to_string().contains("Result")),
-        _ => false,
-    };
     let text = "this returns rows, each of which may be a `Result`: return an iterator such as `Box<dyn Iterator<Item = \
                 Result<Row, Error>>>`, whose first item may be the error";
-    if is_result { Err(Error::new(function.result.span(), text)) } else { Ok(()) }
+    if is_result(&function.result) { Err(Error::new(function.result.span(), text)) } else { Ok(()) }
 }
 
 /// Rows for each row, or batches for each batch.

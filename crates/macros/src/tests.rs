@@ -24,6 +24,7 @@ fn what_can_be_a_udf_is_one() {
         (r#"name = "g", aliases = ["h", "i"], volatility = "stable", version = "3""#, "fn f(x: f64) -> f64 { x }"),
         (r#"aliases = "h", help = "no doc comment", on_error = "null","#, "fn f(x: f64) -> io::Result<f64> { Ok(x) }"),
         (r#"timeout = "250ms", repeatable"#, "fn f(x: f64) -> f64 { x }"),
+        ("example(1.0 => 1.0), example(-1.0 => Some(2.0),)", "fn f(x: f64) -> f64 { x }"),
         (r#"on_error = "collect""#, "fn f(x: f64) -> f64 { x }"),
     ] {
         assert_eq!(refused(attributes, item), [""; 0], "{attributes} {item}");
@@ -78,6 +79,11 @@ fn wrong_attributes_are_told_what_there_is() {
         (r#"volatility = "moody""#, "`moody` is no volatility; there are immutable, stable, volatile"),
         (r#"on_error = "retry""#, "there are fail, null, collect"),
         (r#"on_error = "null""#, "this one has no errors"),
+        ("example(1.0)", "write `example(1.0, 2.0 => 3.0)`"),
+        ("example(1.0 => )", "write `example(1.0, 2.0 => 3.0)`"),
+        ("example(1.0 => 2.0, 3.0)", "write `example(1.0, 2.0 => 3.0)`"),
+        ("example = 1.0", "expected \"text\""),
+        ("table, example(1.0 => 2.0)", "`example` is for scalar functions"),
         ("batch, table", "of one kind"),
         ("batch = 3", "write `batch` alone"),
         (r#"batch, nulls = "zero""#, "there are give_null, values"),

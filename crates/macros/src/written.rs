@@ -5,6 +5,7 @@ use quote::{format_ident, quote};
 use syn::{Attribute, FnArg, Ident, ReturnType, Type};
 
 use crate::attributes::Attributes;
+use crate::examples;
 use crate::signature::{Function, doc};
 
 /// The parts of what is written.
@@ -79,6 +80,8 @@ impl<'f> Written<'f> {
         inner.vis = syn::Visibility::Inherited;
         let deref = self.deref();
         let said = said(self.attributes, &self.function.help(), worker);
+        let examples = examples::told(self.attributes, &self.name());
+        let test = examples::test(self.attributes, self.function, &self.name(), worker);
         quote! {
             #(#outer)*
             #[allow(non_camel_case_types)]
@@ -94,10 +97,12 @@ impl<'f> Written<'f> {
 
                 impl #worker::IntoDefinition for #ident {
                     fn into_definition(self) -> #worker::Definition {
-                        #define #said
+                        #define #said #examples
                     }
                 }
             };
+
+            #test
         }
     }
 

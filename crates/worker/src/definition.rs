@@ -92,6 +92,12 @@ impl Definition {
         self
     }
 
+    /// The same with examples for people: calls and what they give, such as `fahrenheit(100.0) = 212.0`.
+    pub fn examples<T: Into<String>>(mut self, examples: impl IntoIterator<Item = T>) -> Self {
+        self.entry.examples = examples.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// The same with a version of the function, in whatever scheme its author has.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.entry.version = version.into();

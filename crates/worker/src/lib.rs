@@ -154,6 +154,7 @@ pub use anyudf_macros::WorkerUdfStruct as UdfStruct;
 /// | `timeout = "30s"` | how long each call may take: a batch, not a row; also `ms`, `m`, `h` (C11) | as long as the engine lets it |
 /// | `version = "…"` | its version | the crate's |
 /// | `help = "…"` | a line of help | the first paragraph of its doc comment |
+/// | `example("a", 2 => "aa")` | what it gives for arguments: a test, and a line for people, see below | none |
 /// | `on_error = "fail"`, `"null"`, `"collect"` | what becomes of a row that fails, see below | `fail` |
 /// | `returns = DataType::…` | the result of a `batch`, or the schema of batches, where the type does not say it | |
 /// | `nulls = "values"` | a `batch` decides about nulls itself | null in gives null out |
@@ -186,6 +187,24 @@ pub use anyudf_macros::WorkerUdfStruct as UdfStruct;
 /// assert_eq!(errors.as_string::<i32>().iter().collect::<Vec<_>>(), [None, Some("invalid digit found in string")]);
 /// # Ok::<(), anyudf_worker::Error>(())
 /// ```
+///
+/// # Examples are tests
+/// ```
+/// use anyudf_worker::udf;
+///
+/// /// How often a word is in a text.
+/// #[udf(example("a b a", "a" => 2), example("a", "" => Err("an empty word")))]
+/// fn occurrences(text: &str, word: &str) -> Result<i64, String> {
+///     if word.is_empty() {
+///         return Err("an empty word is everywhere".into());
+///     }
+///     Ok(text.matches(word).count() as i64)
+/// }
+/// ```
+/// `cargo test` in the author's crate runs them as `occurrences_examples`, and `anyudf functions` shows them. Arguments are
+/// expressions of Rust, all that the function takes. What comes of them is compared by `==`; where the function returns a
+/// `Result`, with what it is without an error, or else `Err(text)` is a part of the error's text. As with every test, the
+/// function has to be in a module, not in another function.
 ///
 /// # What is no column
 /// An argument `#[options] options: &Options`, whose type is a `serde::Deserialize`, is no column, but the options of the

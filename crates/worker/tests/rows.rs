@@ -72,6 +72,34 @@ fn attributes_reach_the_catalogue() {
     assert_eq!((&entry.aliases[..], entry.volatility), (&["sum".into(), "total".into()][..], Volatility::Immutable));
 }
 
+/// Counts words.
+#[udf(
+    name = "how_often",
+    example("a b a", "a", None => Some(2)),
+    example("a b a", "a", Some(-1) => Some(-2),),
+    example("a", "", None => Err("an empty word"))
+)]
+fn occurrences(text: &str, word: &str, times: Option<i64>) -> Result<Option<i64>, String> {
+    if word.is_empty() {
+        return Err("an empty word is everywhere".into());
+    }
+    let count = text.matches(word).count() as i64;
+    Ok(Some(count * times.unwrap_or(1)))
+}
+
+/// The attribute has made the test `occurrences_examples` of them too.
+#[test]
+fn examples_are_in_the_catalogue() {
+    let entry = occurrences.into_definition().entry().clone();
+    let examples = [
+        r#"how_often("a b a", "a", null) = 2"#,
+        r#"how_often("a b a", "a", -1) = -2"#,
+        r#"how_often("a", "", null) fails: an empty word"#,
+    ];
+    assert_eq!((&*entry.help, &entry.examples[..]), ("Counts words.", &examples.map(String::from)[..]));
+    assert!(add.into_definition().entry().examples.is_empty());
+}
+
 #[test]
 fn a_function_may_call_itself_and_have_no_arguments() {
     #[udf]

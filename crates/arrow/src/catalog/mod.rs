@@ -15,6 +15,7 @@
 //! | `volatility` | Utf8 | `immutable`, `stable` or `volatile`, see [`Volatility`] |
 //! | `repeatable` | Boolean | whether an engine may run it again when its worker has crashed |
 //! | `timeout_ms` | UInt64, nullable | the limit that it gives each call (C11); null: none of its own |
+//! | `examples` | List of Utf8 | for people: calls and what they give, such as `fahrenheit(100.0) = 212.0` |
 //!
 //! # Types that will do as well
 //! The field of an argument may carry the metadata [`TAKES_ALIKE`]: the function takes columns that are alike, see
@@ -152,6 +153,8 @@ pub struct Entry {
     pub timeout: Option<Duration>,
     /// A line that says what it does, and more below it.
     pub help: String,
+    /// Calls and what they give, such as `fahrenheit(100.0) = 212.0`.
+    pub examples: Vec<String>,
     /// Its version, in whatever scheme its author has.
     pub version: String,
 }
@@ -169,6 +172,7 @@ impl Entry {
             repeatable: false,
             timeout: None,
             help: String::new(),
+            examples: Vec::new(),
             version: String::new(),
         }
     }

@@ -28,6 +28,7 @@ pub fn schema() -> SchemaRef {
         field("volatility", DataType::Utf8, false),
         field("repeatable", DataType::Boolean, false),
         field("timeout_ms", DataType::UInt64, true),
+        field("examples", DataType::new_list(DataType::Utf8, false), false),
     ]))
 }
 
@@ -55,12 +56,15 @@ pub fn encode<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> RecordBatch {
         let encoded = entries.iter().map(|entry| of(entry).map(|schema| encode_schema(schema)));
         Arc::new(BinaryArray::from_iter(encoded))
     };
-    let item = Arc::new(Field::new_list_field(DataType::Utf8, false));
-    let mut aliases = ListBuilder::new(StringBuilder::new()).with_field(item);
-    for entry in &entries {
-        entry.aliases.iter().for_each(|alias| aliases.values().append_value(alias));
-        aliases.append(true);
-    }
+    let lists = |of: fn(&Entry) -> &[String]| -> ArrayRef {
+        let item = Arc::new(Field::new_list_field(DataType::Utf8, false));
+        let mut lists = ListBuilder::new(StringBuilder::new()).with_field(item);
+        for entry in &entries {
+            of(entry).iter().for_each(|text| lists.values().append_value(text));
+            lists.append(true);
+        }
+        Arc::new(lists.finish())
+    };
     let timeouts = entries.iter().map(|entry| entry.timeout.map(millis));
     let columns = vec![
         text(|entry| &entry.name),
@@ -69,10 +73,11 @@ pub fn encode<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> RecordBatch {
         schemas(|entry| entry.result.as_ref()),
         text(|entry| &entry.help),
         text(|entry| &entry.version),
-        Arc::new(aliases.finish()),
+        lists(|entry| &entry.aliases),
         text(|entry| entry.volatility.name()),
         Arc::new(BooleanArray::from_iter(entries.iter().map(|entry| Some(entry.repeatable)))),
         Arc::new(UInt64Array::from_iter(timeouts)),
+        lists(|entry| &entry.examples),
     ];
     RecordBatch::try_new(schema(), columns).expect("columns of the schema above, a row for each entry")
 }
@@ -114,7 +119,8 @@ pub fn decode(batch: &RecordBatch) -> Result<Decoded> {
     let kinds = required(batch, "kind")?;
     let (arguments, results) = (bytes(batch, "arguments")?, bytes(batch, "result")?);
     let (helps, versions) = (text(batch, "help")?, text(batch, "version")?);
-    let (aliases, volatilities) = (aliases(batch)?, text(batch, "volatility")?);
+    let (aliases, volatilities) = (lists(batch, "aliases")?, text(batch, "volatility")?);
+    let examples = lists(batch, "examples")?;
     let repeatable = typed::<BooleanArray>(batch, "repeatable", &DataType::Boolean)?;
     let timeouts = typed::<UInt64Array>(batch, "timeout_ms", &DataType::UInt64)?;
     let mut decoded = Decoded::default();
@@ -132,10 +138,8 @@ pub fn decode(batch: &RecordBatch) -> Result<Decoded> {
         entry.timeout = timeout.map(Duration::from_millis);
         entry.help = helps[row].unwrap_or_default().into();
         entry.version = versions[row].unwrap_or_default().into();
-        entry.aliases = match &aliases {
-            Some(lists) => texts(&lists[row], "aliases")?.into_iter().flatten().map(String::from).collect(),
-            None => Vec::new(),
-        };
+        entry.aliases = item(&aliases, row, "aliases")?;
+        entry.examples = item(&examples, row, "examples")?;
         decoded.entries.push(entry);
     }
     Ok(decoded)
@@ -198,13 +202,19 @@ fn typed<'a, A: Array + 'static>(batch: &'a RecordBatch, name: &str, wanted: &Da
     found.map(Some).ok_or_else(|| Error::catalog(format!("{name} is {}, not {wanted}", column.data_type())))
 }
 
-/// The lists of aliases, empty where they are null; `None` when there is no such column.
-fn aliases(batch: &RecordBatch) -> Result<Option<Vec<ArrayRef>>> {
-    let Some(column) = batch.column_by_name("aliases") else { return Ok(None) };
+/// The texts of one list of many, none when there are no lists.
+fn item(lists: &Option<Vec<ArrayRef>>, row: usize, name: &str) -> Result<Vec<String>> {
+    let Some(lists) = lists else { return Ok(Vec::new()) };
+    Ok(texts(&lists[row], name)?.into_iter().flatten().map(String::from).collect())
+}
+
+/// Lists of texts, empty where they are null; `None` when there is no such column.
+fn lists(batch: &RecordBatch, name: &str) -> Result<Option<Vec<ArrayRef>>> {
+    let Some(column) = batch.column_by_name(name) else { return Ok(None) };
     let lists: Vec<Option<ArrayRef>> = match column.data_type() {
         DataType::List(_) => column.as_list::<i32>().iter().collect(),
         DataType::LargeList(_) => column.as_list::<i64>().iter().collect(),
-        other => return Err(Error::catalog(format!("aliases is {other}, not a list of Utf8"))),
+        other => return Err(Error::catalog(format!("{name} is {other}, not a list of Utf8"))),
     };
     let empty: ArrayRef = Arc::new(StringArray::from(Vec::<&str>::new()));
     Ok(Some(lists.into_iter().map(|list| list.unwrap_or_else(|| Arc::clone(&empty))).collect()))
@@ -228,6 +238,7 @@ mod tests {
         full.result = Some(schema_with("miles", DataType::Utf8View));
         full.volatility = Volatility::Immutable;
         (full.repeatable, full.timeout) = (true, Some(Duration::from_millis(1_500)));
+        full.examples = vec!["great_circle(0.0) = \"0\"".into()];
         full.help = "One line.\nAnd another.".into();
         full.version = "1.2".into();
         vec![full, Entry::new("shuffle", Kind::Map), Entry::new("series", Kind::Table)]
@@ -317,6 +328,7 @@ mod tests {
             ("arguments", "not Binary"),
             ("result", "not Binary"),
             ("aliases", "not a list of Utf8"),
+            ("examples", "not a list of Utf8"),
             ("repeatable", "not Boolean"),
             ("timeout_ms", "not UInt64"),
         ] {
