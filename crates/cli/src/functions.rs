@@ -53,7 +53,10 @@ struct Line<'a> {
     volatility: &'static str,
     arguments: Option<Vec<Column>>,
     result: Option<Vec<Column>>,
+    repeatable: bool,
+    timeout_ms: Option<u128>,
     help: &'a str,
+    examples: &'a [String],
     version: &'a str,
 }
 
@@ -81,7 +84,10 @@ fn json(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
             volatility: function.volatility.name(),
             arguments: function.arguments.as_ref().map(columns),
             result: function.result.as_ref().map(columns),
+            repeatable: function.is_repeatable(),
+            timeout_ms: function.timeout.map(|timeout| timeout.as_millis()),
             help: &function.help,
+            examples: &function.examples,
             version: &function.version,
         };
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
@@ -89,7 +95,7 @@ fn json(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// One line of columns and, so that long arguments do not push them off the screen, the help and other names below.
+/// One line of columns and, so that long arguments do not push them off the screen, the help and all else below.
 fn table(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
     let mut cells = vec![["NAME", "KIND", "VOLATILITY", "ARGUMENTS", "RESULT"].map(String::from)];
     for Entry { name, kind, volatility, arguments, result, .. } in &catalog.functions {
@@ -102,7 +108,8 @@ fn table(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
             Some(schema) => named(schema),
             None => "depends on the input".into(),
         };
-        cells.push([name.clone(), kind.to_string(), volatility.to_string(), arguments, result]);
+        let cell = [name.clone(), kind.to_string(), volatility.to_string(), arguments, result];
+        cells.push(cell.map(|cell| visible(&cell)));
     }
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2), width(3)];
@@ -110,16 +117,39 @@ fn table(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
         let [a, b, c, d] = widths;
         writeln!(out, "{name:a$}  {kind:b$}  {volatility:c$}  {arguments:d$}  {result}")?;
         if let Some(function) = row.checked_sub(1).map(|function| &catalog.functions[function]) {
-            let help = function.help.lines().next().unwrap_or_default();
-            if !help.is_empty() {
-                writeln!(out, "    {help}")?;
-            }
-            if !function.aliases.is_empty() {
-                writeln!(out, "    also called {}", function.aliases.join(", "))?;
+            for line in below(function) {
+                writeln!(out, "    {}", visible(&line))?;
             }
         }
     }
     Ok(())
+}
+
+/// What is told of a function below its columns.
+fn below(function: &Entry) -> Vec<String> {
+    let mut lines: Vec<_> =
+        function.help.lines().next().filter(|help| !help.is_empty()).map(String::from).into_iter().collect();
+    lines.extend(function.examples.iter().cloned());
+    if !function.aliases.is_empty() {
+        lines.push(format!("also called {}", function.aliases.join(", ")));
+    }
+    if function.repeatable {
+        lines.push("may be run again when its worker has crashed".into());
+    }
+    lines.extend(function.timeout.map(|timeout| format!("each call takes at most {timeout:?}")));
+    lines
+}
+
+/// Text of a worker's for a terminal, which obeys control characters.
+fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            letter if letter.is_control() => visible.extend(letter.escape_default()),
+            letter => visible.push(letter),
+        }
+    }
+    visible
 }
 
 /// `lat Float64, lon Float64`, or a dash.
@@ -132,6 +162,7 @@ fn named(schema: &SchemaRef) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use anyudf_arrow::catalog::Volatility;
     use arrow::datatypes::{DataType, Field, Schema};
@@ -153,6 +184,8 @@ mod tests {
         let mut series = Entry::new("series", Kind::Table);
         (series.arguments, series.result) = (schema(&[]), schema(&["n"]));
         series.help = "Numbers".into();
+        series.examples = vec!["series() = 1".into(), "series() = 2".into()];
+        (series.repeatable, series.timeout) = (true, Some(Duration::from_millis(1_500)));
         Catalog { functions: vec![hypot, Entry::new("shuffle", Kind::Map), series] }
     }
 
@@ -168,8 +201,29 @@ mod tests {
             shuffle  map     volatile    any columns           depends on the input
             series   table   volatile    -                     n Float64
                 Numbers
+                series() = 1
+                series() = 2
+                may be run again when its worker has crashed
+                each call takes at most 1.5s
         "#]]
         .assert_eq(&String::from_utf8(out).expect("UTF-8"));
+    }
+
+    #[test]
+    fn a_terminal_obeys_no_worker() {
+        let mut odd = Entry::new("bell\u{7}", Kind::Scalar);
+        odd.help = "\u{1b}[2Jgone".into();
+        odd.aliases = vec!["tab\tbed".into()];
+        odd.result = Some(Arc::new(Schema::new(vec![Field::new(
+            "x",
+            DataType::Timestamp(arrow::datatypes::TimeUnit::Second, Some("\u{9b}31m".into())),
+            true,
+        )])));
+        let mut out = Vec::new();
+        table(&Catalog { functions: vec![odd] }, &mut out).expect("memory");
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert!(!text.contains(|letter: char| letter.is_control() && letter != '\n'), "{text:?}");
+        assert!(text.contains(r"\u{1b}[2Jgone") && text.contains(r"tab\tbed"), "{text}");
     }
 
     #[test]
@@ -182,6 +236,8 @@ mod tests {
         assert_eq!(lines[0]["arguments"][1]["type"], "Float64");
         assert_eq!(lines[0]["aliases"][1], "long_side");
         assert_eq!((&lines[0]["volatility"], &lines[1]["volatility"]), (&"immutable".into(), &"volatile".into()));
+        assert_eq!((&lines[0]["repeatable"], &lines[1]["repeatable"]), (&true.into(), &false.into()));
+        assert_eq!((&lines[2]["timeout_ms"], &lines[2]["examples"][1]), (&1_500.into(), &"series() = 2".into()));
         assert_eq!(lines[1]["arguments"], serde_json::Value::Null);
         assert_eq!(lines[2]["kind"], "table");
     }
