@@ -84,6 +84,8 @@ mod catalog;
 
 mod tester;
 
+mod trial;
+
 pub mod bundled;
 
 pub mod rows;
@@ -221,6 +223,7 @@ pub use raw::{Opened, RawFunction, RawOutput};
 pub use rows::aggregate;
 pub use serve::{Bound, Control};
 pub use tester::{ColumnOf, Tested, UdfTester};
+pub use trial::{Elsewhere, Trial};
 pub use worker::Worker;
 
 /// The examples of the README compile.
