@@ -7,6 +7,7 @@ use syn::{Error, Expr, Result, UnOp};
 use crate::attributes::{Attributes, Example, Kind};
 use crate::scalar::is_result;
 use crate::signature::Function;
+use crate::written::local;
 
 /// Only a function of rows is called with values and gives one.
 pub(crate) fn refuse_elsewhere(attributes: &Attributes) -> Result<()> {
@@ -34,6 +35,7 @@ pub(crate) fn test(
     }
     let ident = function.ident();
     let test = format_ident!("{}_examples", ident.to_string().trim_start_matches("r#"), span = ident.span());
+    let (found, error) = (local("found"), local("error"));
     let is_fallible = is_result(&function.result);
     let checks = attributes.examples.iter().map(|example| {
         let Example { arguments, result, .. } = example;
@@ -42,17 +44,17 @@ pub(crate) fn test(
             Some(text) => quote! {
                 match #call {
                     ::core::result::Result::Ok(_) => ::core::panic!("{}: there was no error", #line),
-                    ::core::result::Result::Err(error) => {
-                        let error = #worker::rows::error_of(error).to_string();
-                        ::core::assert!(error.contains(#text), "{}: the error was {error}", #line);
+                    ::core::result::Result::Err(#error) => {
+                        let #error = #worker::rows::error_of(#error).to_string();
+                        ::core::assert!(#error.contains(#text), "{}: the error was {}", #line, #error);
                     }
                 }
             },
             None if is_fallible => quote! {
                 match #call {
-                    ::core::result::Result::Ok(found) => ::core::assert_eq!(found, #result, "{}", #line),
-                    ::core::result::Result::Err(error) => {
-                        ::core::panic!("{}: {}", #line, #worker::rows::error_of(error))
+                    ::core::result::Result::Ok(#found) => ::core::assert_eq!(#found, #result, "{}", #line),
+                    ::core::result::Result::Err(#error) => {
+                        ::core::panic!("{}: {}", #line, #worker::rows::error_of(#error))
                     }
                 }
             },

@@ -7,7 +7,7 @@ use syn::{Error, Result, Type};
 
 use crate::attributes::{Attributes, OnError};
 use crate::signature::{Argument, Function};
-use crate::written::Written;
+use crate::written::{Written, local};
 
 /// A function that is called for each row.
 pub(crate) fn of_rows(attributes: &Attributes, function: &Function, worker: &TokenStream) -> Result<TokenStream> {
@@ -28,6 +28,7 @@ pub(crate) fn of_rows(attributes: &Attributes, function: &Function, worker: &Tok
     };
     let (types, names, bound) = (written.types(), written.names(), written.bound());
     let (ident, name, options) = (function.ident(), written.name(), written.options());
+    let (rows, given) = (local("rows"), local("options"));
     // So that a type that can't be a column is underlined where it stands.
     let checks = types.iter().map(|ty| quote_spanned!(ty.span()=> #worker::rows::is_argument::<#ty>();));
     let checks = checks.chain([quote_spanned!(function.result.span()=> #worker::rows::is_result::<#result>();)]);
@@ -44,10 +45,10 @@ pub(crate) fn of_rows(attributes: &Attributes, function: &Function, worker: &Tok
 
                 #[allow(unused_variables)]
                 fn evaluate(
-                    rows: &#worker::rows::Rows<'_>,
-                    options: &Self::Options,
+                    #rows: &#worker::rows::Rows<'_>,
+                    #given: &Self::Options,
                 ) -> #worker::Result<#worker::rows::ArrayRef> {
-                    rows.#each::<(#(#types,)*), #result>(|(#(#bound,)*)| #call)
+                    #rows.#each::<(#(#types,)*), #result>(|(#(#bound,)*)| #call)
                 }
             }
         },
@@ -69,7 +70,8 @@ pub(crate) fn of_arrays(attributes: &Attributes, function: &Function, worker: &T
             Some(data_type) => quote!((#name, #data_type)),
             None => quote_spanned!(array.span()=> (#name, <#array as #worker::rows::TypedArray>::data_type())),
         });
-        arrays.push(quote!(rows.array::<#array>(#place)?));
+        let rows = local("rows");
+        arrays.push(quote!(#rows.array::<#array>(#place)?));
     }
     if arrays.is_empty() {
         let text = "a `#[udf(batch)]` takes at least one array: without, it would not know how many rows to return";
@@ -85,6 +87,7 @@ pub(crate) fn of_arrays(attributes: &Attributes, function: &Function, worker: &T
     let nulls = if attributes.nulls_are_values { quote!(AreValues) } else { quote!(GiveNull) };
     let call = written.call_with(&arrays);
     let (ident, name, options) = (function.ident(), written.name(), written.options());
+    let (rows, given) = (local("rows"), local("options"));
     Ok(written.item(
         &quote!(#worker::rows::define::<#ident>()),
         &quote! {
@@ -97,10 +100,10 @@ pub(crate) fn of_arrays(attributes: &Attributes, function: &Function, worker: &T
 
                 #[allow(unused_variables)]
                 fn evaluate(
-                    rows: &#worker::rows::Rows<'_>,
-                    options: &Self::Options,
+                    #rows: &#worker::rows::Rows<'_>,
+                    #given: &Self::Options,
                 ) -> #worker::Result<#worker::rows::ArrayRef> {
-                    rows.whole(#call, #worker::Nulls::#nulls)
+                    #rows.whole(#call, #worker::Nulls::#nulls)
                 }
             }
         },

@@ -267,6 +267,42 @@ fn a_date_out_of_range_is_an_error_unless_it_is_below_a_null() {
 }
 
 #[test]
+fn a_duration_that_no_column_holds_is_an_error_of_its_row() {
+    #[derive(UdfStruct)]
+    struct Wait {
+        waits: Vec<Option<TimeDelta>>,
+    }
+    fn days(days: i64) -> TimeDelta {
+        TimeDelta::days(days)
+    }
+    #[udf]
+    fn plain(n: i64) -> TimeDelta {
+        days(n)
+    }
+    #[udf]
+    fn within(n: i64) -> Wait {
+        Wait { waits: vec![None, Some(days(n))] }
+    }
+    #[udf(on_error = "null")]
+    fn or_null(n: i64) -> Result<TimeDelta, String> {
+        Ok(days(n))
+    }
+    #[udf(on_error = "collect")]
+    fn collected(n: i64) -> Option<TimeDelta> {
+        Some(days(n))
+    }
+    let numbers = || vec![column(Int64Array::from(vec![Some(1), None, Some(1 << 30)]))];
+    let text = "row 2: the duration is out of range: a column counts microseconds, up to 292,000 years";
+    assert_eq!(error(plain, numbers()), ("VALUE_OUT_OF_RANGE".into(), format!("`plain`, batch 1: {text}")));
+    let (_, text) = error(within, numbers());
+    assert!(text.contains("row 2: the field `waits`: the duration is out of range"), "{text}");
+    check(or_null, numbers(), DurationMicrosecondArray::from(vec![Some(86_400_000_000), None, None]));
+    let result = UdfTester::new(collected).call(numbers()).expect("no row fails the others");
+    let errors = result.as_struct().column(1).as_string::<i32>();
+    assert!(errors.value(2).starts_with("the duration is out of range") && errors.null_count() == 2, "{errors:?}");
+}
+
+#[test]
 fn decimals() {
     #[udf]
     fn vat(price: Decimal<9, 2>) -> Option<Decimal<12, 4>> {
@@ -557,6 +593,73 @@ fn r12_on_error_collect_collects_no_cancellation() {
     let numbers: [ArrayRef; 1] = [column(Int32Array::from(vec![1, 2]))];
     let error = waits::evaluate(&Rows::of(&numbers, 2), &NoOptions {}).expect_err("it was cancelled");
     assert_eq!(error.kind(), anyudf_worker::ErrorKind::Cancelled);
+}
+
+/// What the attributes write has names too, and none of them is taken from the author.
+#[test]
+fn names_of_ours_are_free_for_authors() {
+    macro_rules! functions {
+        ($($name:ident),+) => {
+            $(
+                #[udf]
+                fn $name(x: i32, #[options] _o: &HashMap<String, i32>) -> i32 {
+                    x
+                }
+            )+
+        };
+    }
+    functions!(
+        rows, options, batch, before, out, a0, slots, wanted, fields, row, count, value, nulls, columns, error, other
+    );
+    #[udf(map)]
+    fn part<'a>(x: &'a str, n: i32) -> Vec<Column<'a>> {
+        vec![Column { text: x, reader: vec![Reader { rows: n }] }]
+    }
+    #[derive(UdfStruct)]
+    struct Reader {
+        rows: i32,
+    }
+    #[derive(UdfStruct)]
+    struct Column<'a> {
+        text: &'a str,
+        reader: Vec<Reader>,
+    }
+    let numbers = || column(Int32Array::from(vec![1]));
+    for function in [rows.into_definition(), options.into_definition()] {
+        check(function, vec![numbers()], Int32Array::from(vec![1]));
+    }
+    let input = RecordBatch::try_from_iter([("a", column(StringArray::from(vec!["x"]))), ("b", numbers())]);
+    assert_eq!(UdfTester::new(part).run([input.expect("a batch")]).expect("it runs").batches[0].num_columns(), 2);
+    let _ = (batch, before, out, a0, slots, wanted, fields, row, count, value, nulls, columns, error, other);
+}
+
+/// Lints are errors here, so each of these would not compile.
+#[test]
+fn attributes_of_authors_hold_for_all_that_is_written() {
+    #[udf]
+    #[cfg(any())]
+    fn absent(x: TypeThatIsNot) -> f64 {
+        x
+    }
+    #[udf]
+    #[deprecated(note = "use another")]
+    fn old(x: i32) -> i32 {
+        x
+    }
+    #[udf]
+    #[expect(clippy::needless_return, reason = "it is what this is about")]
+    fn returns(x: i32) -> i32 {
+        return x;
+    }
+    #[udf]
+    #[expect(dead_code, reason = "it is what this is about")]
+    fn unused(x: i32) -> i32 {
+        x
+    }
+    #[expect(deprecated, reason = "it is what this is about")]
+    let function = old;
+    check(function, vec![column(Int32Array::from(vec![1]))], Int32Array::from(vec![1]));
+    assert_eq!(returns(2), 2);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::Rows;
 use super::argument::{Arguments, Refusal};
 use super::column::{Column, Gathered};
 use super::list::ListColumn;
-use super::result::{Return, Slot, Source, Value};
+use super::result::{Return, Slot, Source, Value, fitting};
 use super::structs::{struct_array, struct_of, type_of};
 
 /// A result by which a row that fails does not fail the others.
@@ -86,7 +86,7 @@ impl<S: Slot, E> Return for OrNull<Result<S, E>> {
 
     #[inline]
     fn push(self, into: &mut Gathered<S::Value>) -> Result<()> {
-        into.push(self.0.ok().and_then(Slot::into_value));
+        into.push(self.0.ok().and_then(|slot| fitting(slot).ok().flatten()));
         Ok(())
     }
 }
@@ -128,7 +128,10 @@ impl<S: Slot> Return for Collected<S> {
 
     fn push(self, into: &mut Gathered<Self::Value>) -> Result<()> {
         into.push(Some(match self.0 {
-            Ok(slot) => Outcome { value: slot.into_value(), error: None },
+            Ok(slot) => match fitting(slot) {
+                Ok(value) => Outcome { value, error: None },
+                Err(error) => Outcome::failed(error.to_string()),
+            },
             Err(panic) => Outcome::failed(panic),
         }));
         Ok(())

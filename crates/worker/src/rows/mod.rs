@@ -67,7 +67,7 @@ pub use function::{NoOptions, ScalarFunction, Signature, define};
 pub use list::{ListColumn, ListReader, SliceReader};
 pub use number::{NumberColumn, Numbers, Plain};
 pub use result::{Return, Slot, Value};
-pub use structs::{StructFields, gathered, struct_array, struct_of, type_of};
+pub use structs::{StructFields, gathered, may_be_unfit, struct_array, struct_of, type_of, unfit_field};
 pub use table::{
     IntoBatches, MapFunction, TableFunction, define_map, define_table, emit_all, emit_batches, emit_rows, schema_of,
 };
