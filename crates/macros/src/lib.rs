@@ -63,6 +63,9 @@ fn expand_function(arguments: TokenStream, item: TokenStream, worker: &TokenStre
         return aggregate::expand(&attributes, item, worker);
     }
     let function = signature::Function::parse(item)?;
+    if attributes.kind != Kind::Scalar {
+        scalar::refuse_spread(&function.arguments)?;
+    }
     match attributes.kind {
         Kind::Scalar | Kind::Aggregate => scalar::of_rows(&attributes, &function, worker),
         Kind::Batch => scalar::of_arrays(&attributes, &function, worker),

@@ -3,10 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, Result, Type};
+use syn::{Error, Expr, ExprLit, Lit, Result, Type};
 
 use crate::attributes::{Attributes, OnError};
-use crate::signature::{Argument, Function};
+use crate::signature::{Argument, Function, argument_of, item_of};
 use crate::written::{Written, local};
 
 /// A function that is called for each row.
@@ -29,6 +29,7 @@ pub(crate) fn of_rows(attributes: &Attributes, function: &Function, worker: &Tok
     let (types, names, bound) = (written.types(), written.names(), written.bound());
     let (ident, name, options) = (function.ident(), written.name(), written.options());
     let (rows, given) = (local("rows"), local("options"));
+    let spread = function.arguments.iter().enumerate().filter_map(|(place, argument)| spread(place, argument));
     // So that a type that can't be a column is underlined where it stands.
     let checks = types.iter().map(|ty| quote_spanned!(ty.span()=> #worker::rows::is_argument::<#ty>();));
     let checks = checks.chain([quote_spanned!(function.result.span()=> #worker::rows::is_result::<#result>();)]);
@@ -40,7 +41,7 @@ pub(crate) fn of_rows(attributes: &Attributes, function: &Function, worker: &Tok
 
                 fn signature() -> #worker::rows::Signature {
                     #(#checks)*
-                    #worker::rows::Signature::new::<(#(#types,)*), #result>(#name, &[#(#names),*])
+                    #worker::rows::Signature::new::<(#(#types,)*), #result>(#name, &[#(#names),*]) #(#spread)*
                 }
 
                 #[allow(unused_variables)]
@@ -55,13 +56,58 @@ pub(crate) fn of_rows(attributes: &Attributes, function: &Function, worker: &Tok
     ))
 }
 
+/// What the signature is told of an argument that need not be one column.
+fn spread(place: usize, Argument { ty, default, variadic, .. }: &Argument) -> Option<TokenStream> {
+    if variadic.is_some() {
+        let item = item_of(ty)?;
+        return Some(quote_spanned!(ty.span()=> .with_variadic::<#item>()));
+    }
+    let default = default.as_ref()?;
+    let value = match default {
+        Expr::Lit(ExprLit { lit: Lit::Str(_), .. }) => quote!(::core::convert::Into::into(#default)),
+        other => quote!(#other),
+    };
+    let value = match default {
+        Expr::Path(_) => value,
+        _ if argument_of(ty, "Option").is_some() => quote!(::core::option::Option::Some(#value)),
+        _ => value,
+    };
+    let json = json(default);
+    Some(quote_spanned!(default.span()=> .with_default::<#ty>(#place, #value, #json)))
+}
+
+/// A literal as JSON writes it.
+fn json(literal: &Expr) -> String {
+    match literal {
+        Expr::Unary(unary) => format!("-{}", json(&unary.expr)),
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_digits().to_owned(),
+        Expr::Lit(ExprLit { lit: Lit::Float(number), .. }) => number
+            .base10_parse::<f64>()
+            .map_or_else(|_| number.base10_digits().to_owned(), |number| format!("{number:?}")),
+        Expr::Lit(ExprLit { lit: Lit::Bool(is), .. }) => is.value.to_string(),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+            let mut json = String::from("\"");
+            for letter in text.value().chars() {
+                match letter {
+                    '"' | '\\' => json.extend(['\\', letter]),
+                    letter if u32::from(letter) < 0x20 => json += &format!("\\u{:04x}", u32::from(letter)),
+                    letter => json.push(letter),
+                }
+            }
+            json + "\""
+        }
+        // `None`: nothing else is taken for a literal.
+        _ => "null".into(),
+    }
+}
+
 /// A function that is called for each batch.
 pub(crate) fn of_arrays(attributes: &Attributes, function: &Function, worker: &TokenStream) -> Result<TokenStream> {
     refuse_on_error(attributes)?;
     let written = Written::new(attributes, function, worker);
     let mut fields = Vec::new();
     let mut arrays = Vec::new();
-    for (place, Argument { name, ty, data_type }) in function.arguments.iter().enumerate() {
+    for (place, Argument { name, ty, data_type, .. }) in function.arguments.iter().enumerate() {
         let Type::Reference(reference) = ty else {
             return Err(Error::new(ty.span(), "arrays are lent to a `#[udf(batch)]`: write `&Float64Array`"));
         };
@@ -133,6 +179,13 @@ pub(crate) fn refuse_on_error(attributes: &Attributes) -> Result<()> {
 
 pub(crate) fn refuse_returns(attributes: &Attributes, text: &str) -> Result<()> {
     attributes.returns.as_ref().map_or(Ok(()), |returns| Err(Error::new(returns.span(), text)))
+}
+
+/// Only a function of rows has arguments that need not be one column.
+pub(crate) fn refuse_spread(arguments: &[Argument]) -> Result<()> {
+    let said = arguments.iter().find(|argument| argument.default.is_some() || argument.variadic.is_some());
+    let text = "`#[default(…)]` and `#[variadic]` are for scalar functions of rows";
+    said.map_or(Ok(()), |argument| Err(Error::new(argument.ty.span(), text)))
 }
 
 pub(crate) fn refuse_data_types(arguments: &[Argument], text: &str) -> Result<()> {

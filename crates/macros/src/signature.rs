@@ -1,11 +1,11 @@
 //! The author's function: what is asked of it, and what is said of one that can't be a `#[udf]`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    Attribute, Error, Expr, FnArg, GenericParam, Ident, ItemFn, Lifetime, Lit, Meta, Pat, PatType, Result, ReturnType,
-    Type,
+    Attribute, Error, Expr, FnArg, GenericArgument, GenericParam, Ident, ItemFn, Lifetime, Lit, Meta, Pat, PatType,
+    PathArguments, Result, ReturnType, Type, UnOp,
 };
 
 /// How many arguments the traits are written for.
@@ -29,6 +29,10 @@ pub(crate) struct Argument {
     pub(crate) ty: Type,
     /// The type of its column, where its own does not say it: `#[data_type(…)]`.
     pub(crate) data_type: Option<Expr>,
+    /// The value where it is left out: `#[default(…)]`.
+    pub(crate) default: Option<Expr>,
+    /// Where it says that it takes many columns: `#[variadic]`.
+    pub(crate) variadic: Option<Span>,
 }
 
 impl Function {
@@ -63,10 +67,13 @@ impl Function {
                     let name = faults.name_of(input);
                     faults.of_type(&input.ty);
                     let data_type = faults.data_type_of(input);
-                    arguments.push(Argument { name, ty: elided(&input.ty), data_type });
+                    let default = faults.default_of(input);
+                    let variadic = faults.variadic_of(input);
+                    arguments.push(Argument { name, ty: elided(&input.ty), data_type, default, variadic });
                 }
             }
         }
+        faults.of_order(&arguments);
         if arguments.len() > MOST_ARGUMENTS {
             let text = format!(
                 "a `#[udf]` takes up to {MOST_ARGUMENTS} arguments, and this one has {}; take a struct with \
@@ -108,7 +115,7 @@ pub(crate) fn arguments_of<'i>(inputs: impl Iterator<Item = &'i mut FnArg>, of: 
         if let FnArg::Typed(input) = input {
             let name = faults.name_of(input);
             faults.of_type(&input.ty);
-            arguments.push(Argument { name, ty: elided(&input.ty), data_type: None });
+            arguments.push(Argument { name, ty: elided(&input.ty), data_type: None, default: None, variadic: None });
         }
     }
     if let Some(beyond) = arguments.get(MOST_ARGUMENTS) {
@@ -147,6 +154,40 @@ fn is_unit(ty: &Type) -> bool {
     matches!(ty, Type::Tuple(tuple) if tuple.elems.is_empty()) || matches!(ty, Type::Never(_))
 }
 
+/// A literal, a negative one, or `None`.
+fn is_literal(expression: &Expr) -> bool {
+    match expression {
+        Expr::Lit(literal) => matches!(literal.lit, Lit::Str(_) | Lit::Int(_) | Lit::Float(_) | Lit::Bool(_)),
+        Expr::Unary(unary) => matches!(unary.op, UnOp::Neg(_)) && is_literal(&unary.expr),
+        Expr::Path(path) => path.path.is_ident("None"),
+        _ => false,
+    }
+}
+
+/// The `T` of a `&[T]` or a `Vec<T>`.
+pub(crate) fn item_of(ty: &Type) -> Option<&Type> {
+    match ty {
+        Type::Reference(reference) => match &*reference.elem {
+            Type::Slice(slice) => Some(&slice.elem),
+            _ => None,
+        },
+        ty => argument_of(ty, "Vec"),
+    }
+}
+
+/// The `T` of a `Name<T>`.
+pub(crate) fn argument_of<'t>(ty: &'t Type, name: &str) -> Option<&'t Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == name)?;
+    match &last.arguments {
+        PathArguments::AngleBracketed(arguments) => match arguments.args.first()? {
+            GenericArgument::Type(ty) => Some(ty),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// The type with its named lifetimes left to the compiler, as inside a function's body.
 pub(crate) fn elided(ty: &Type) -> Type {
     struct Elide;
@@ -168,7 +209,7 @@ pub(crate) fn elided(ty: &Type) -> Type {
 struct Faults(Option<Error>);
 
 impl Faults {
-    fn add(&mut self, span: proc_macro2::Span, text: &str) {
+    fn add(&mut self, span: Span, text: &str) {
         let error = Error::new(span, text);
         match &mut self.0 {
             Some(faults) => faults.combine(error),
@@ -231,6 +272,50 @@ impl Faults {
                 self.add(error.span(), "write `#[data_type(DataType::…)]`");
                 None
             }
+        }
+    }
+
+    /// The literal of `#[default(…)]`, which is taken off.
+    fn default_of(&mut self, input: &mut PatType) -> Option<Expr> {
+        let place = input.attrs.iter().position(|attribute| attribute.path().is_ident("default"))?;
+        let attribute = input.attrs.remove(place);
+        match attribute.parse_args::<Expr>() {
+            Ok(expression) if is_literal(&expression) => Some(expression),
+            _ => {
+                self.add(attribute.span(), "write `#[default(2)]`: a number, a text, `true`, `false`, or `None`");
+                None
+            }
+        }
+    }
+
+    /// Where `#[variadic]` is said, which is taken off.
+    fn variadic_of(&mut self, input: &mut PatType) -> Option<Span> {
+        let place = input.attrs.iter().position(|attribute| attribute.path().is_ident("variadic"))?;
+        let span = input.attrs.remove(place).span();
+        if item_of(&input.ty).is_none() {
+            self.add(
+                input.ty.span(),
+                "a variadic argument is a list of what its columns hold: write `&[T]` or `Vec<T>`",
+            );
+        }
+        Some(span)
+    }
+
+    /// Callers leave out what is at the end, and there too is what they repeat.
+    fn of_order(&mut self, arguments: &[Argument]) {
+        let single = arguments.len() - usize::from(arguments.last().is_some_and(|last| last.variadic.is_some()));
+        let mut seen = arguments[..single].iter().skip_while(|argument| argument.default.is_none());
+        if let Some(argument) = seen.find(|argument| argument.default.is_none()) {
+            self.add(
+                argument.ty.span(),
+                "this needs a `#[default(…)]` too: who leaves out an argument leaves out all behind it",
+            );
+        }
+        if let Some(span) = arguments[..single].iter().find_map(|argument| argument.variadic) {
+            self.add(span, "the last argument alone can be variadic");
+        }
+        if let Some(argument) = arguments[single..].iter().find(|argument| argument.default.is_some()) {
+            self.add(argument.ty.span(), "a variadic argument needs no default: without columns it is an empty list");
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyudf_arrow::catalog::{Entry, takes};
+use anyudf_arrow::catalog::{Arity, DEFAULT, Entry, VARIADIC, arguments_for, arity, takes};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::adapter::adapt;
@@ -147,18 +147,24 @@ impl Definition {
     /// Whether columns are what the function takes: as many, and of the same types.
     pub(crate) fn check_arguments(&self, columns: &Schema) -> Result<()> {
         let Some(arguments) = &self.entry.arguments else { return Ok(()) };
-        let (given, wanted) = (columns.fields(), arguments.fields());
-        if given.len() != wanted.len() {
+        let given = columns.fields();
+        let Some(wanted) = arguments_for(arguments, given.len()) else {
+            let taken = match arity(arguments) {
+                Arity { least, most: None, .. } => format!("at least {}", count(least, "argument")),
+                Arity { least, most: Some(most), .. } if least < most => {
+                    format!("{least} to {}", count(most, "argument"))
+                }
+                Arity { least, .. } => count(least, "argument"),
+            };
             let text = format!(
-                "`{}` takes {}: {}; it was given {}: {}",
+                "`{}` takes {taken}: {}; it was given {}: {}",
                 self.entry.name,
-                count(wanted.len(), "argument"),
-                list(wanted),
+                list(arguments.fields()),
                 count(given.len(), "column"),
                 list(given)
             );
             return Err(Error::user(text).with_class("WRONG_ARGUMENT_COUNT"));
-        }
+        };
         for (position, (given, wanted)) in given.iter().zip(wanted).enumerate() {
             if !takes(wanted, given.data_type()) {
                 let text = format!(
@@ -186,7 +192,11 @@ fn count(number: usize, what: &str) -> String {
 }
 
 fn list(fields: &arrow::datatypes::Fields) -> String {
-    let fields = fields.iter().map(|field| format!("{} {}", field.name(), field.data_type()));
+    let fields = fields.iter().map(|field| {
+        let default = field.metadata().get(DEFAULT).map_or(String::new(), |default| format!(" = {default}"));
+        let many = if field.metadata().contains_key(VARIADIC) { "…" } else { "" };
+        format!("{} {}{many}{default}", field.name(), field.data_type())
+    });
     format!("({})", fields.collect::<Vec<_>>().join(", "))
 }
 

@@ -208,6 +208,34 @@ pub use anyudf_macros::WorkerUdfStruct as UdfStruct;
 /// `Result`, with what it is without an error, or else `Err(text)` is a part of the error's text. As with every test, the
 /// function has to be in a module, not in another function.
 ///
+/// # Arguments that are left out, and one that is many
+/// ```
+/// use anyudf_worker::{UdfTester, udf};
+/// use arrow::array::{AsArray, Float64Array, StringArray};
+/// use arrow::datatypes::Float64Type;
+///
+/// #[udf]
+/// fn rounded(x: f64, #[default(2)] digits: i32) -> f64 {
+///     let scale = 10_f64.powi(digits);
+///     (x * scale).round() / scale
+/// }
+///
+/// #[udf]
+/// fn joined(separator: &str, #[variadic] texts: Vec<&str>) -> String {
+///     texts.join(separator)
+/// }
+///
+/// let result = UdfTester::new(rounded).call([Float64Array::from(vec![3.14159])])?;
+/// assert_eq!(result.as_primitive::<Float64Type>().value(0), 3.14);
+/// let text = |text: &str| StringArray::from(vec![text]);
+/// let result = UdfTester::new(joined).call([text("-"), text("a"), text("b"), text("c")])?;
+/// assert_eq!(result.as_string::<i32>().value(0), "a-b-c");
+/// # Ok::<(), anyudf_worker::Error>(())
+/// ```
+/// A default is a literal: a number, a text, `true`, `false`, or `None`. Who leaves out an argument leaves out all behind it.
+/// The last argument may be variadic, a `&[T]` or `Vec<T>`: any number of columns of `T`, none among them. Where one of them
+/// is null the row is null, unless `T` is an `Option`. The catalogue tells both.
+///
 /// # What is no column
 /// An argument `#[options] options: &Options`, whose type is a `serde::Deserialize`, is no column, but the options of the
 /// call; the type has to be as public as the function. An argument of a `batch` whose type does not say which column it is has `#[data_type(DataType::…)]`.

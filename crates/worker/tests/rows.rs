@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyudf_arrow::catalog::{DEFAULT, VARIADIC};
 use anyudf_worker::rows::{Decimal, Interval, NoOptions, Rows, ScalarFunction};
 use anyudf_worker::{Definition, IntoDefinition, Kind, UdfStruct, UdfTester, Volatility, udf};
 use arrow::array::*;
@@ -593,6 +594,65 @@ fn r12_on_error_collect_collects_no_cancellation() {
     let numbers: [ArrayRef; 1] = [column(Int32Array::from(vec![1, 2]))];
     let error = waits::evaluate(&Rows::of(&numbers, 2), &NoOptions {}).expect_err("it was cancelled");
     assert_eq!(error.kind(), anyudf_worker::ErrorKind::Cancelled);
+}
+
+#[test]
+fn arguments_may_be_left_out() {
+    #[udf]
+    fn labelled(
+        x: i64,
+        #[default(-3_000_000_000)] y: i64,
+        #[default("a \"b\"\n")] label: String,
+        #[default(1.5)] scale: Option<f64>,
+        #[default(None)] on: Option<NaiveDate>,
+        #[default(true)] is: bool,
+    ) -> String {
+        format!("{x} {y} {label:?} {scale:?} {on:?} {is}")
+    }
+    let definition = labelled.into_definition();
+    let arguments = definition.argument_schema().expect("it says");
+    let defaults: Vec<_> = arguments.fields().iter().map(|field| field.metadata().get(DEFAULT).cloned()).collect();
+    let said = [None, Some("-3000000000"), Some(r#""a \"b\"\u000a""#), Some("1.5"), Some("null"), Some("true")];
+    assert_eq!(defaults, said.map(|json| json.map(String::from)));
+    let number = |n: i64| column(Int64Array::from(vec![Some(n), None]));
+    let text = column(StringArray::from(vec!["c"; 2]));
+    let rest = r#"1 -3000000000 "a \"b\"\n" Some(1.5) None true"#;
+    check(labelled, vec![number(1)], StringArray::from(vec![Some(rest), None]));
+    let rest = r#"1 2 "c" Some(1.5) None true"#;
+    check(labelled, vec![number(1), number(2), text], StringArray::from(vec![Some(rest), None]));
+    let (condition, text) = error(labelled, vec![]);
+    assert_eq!(condition, "WRONG_ARGUMENT_COUNT");
+    assert!(text.contains("`labelled` takes 1 to 6 arguments: (x Int64, y Int64 = -3000000000, "), "{text}");
+}
+
+#[test]
+fn the_last_argument_may_be_many_columns() {
+    #[udf]
+    fn total(#[variadic] numbers: &[i32]) -> i32 {
+        numbers.iter().sum()
+    }
+    #[udf]
+    fn first(#[default("?")] or: &str, #[variadic] texts: Vec<Option<&str>>) -> String {
+        texts.iter().flatten().next().unwrap_or(&or).to_string()
+    }
+    let numbers = |numbers: &[Option<i32>]| column(Int32Array::from(numbers.to_vec()));
+    let columns = vec![numbers(&[Some(1), None, Some(3)]), numbers(&[Some(10), Some(20), Some(30)])];
+    check(total, columns, Int32Array::from(vec![Some(11), None, Some(33)]));
+    check(total, vec![numbers(&[Some(7)])], Int32Array::from(vec![7]));
+    check(total, vec![], Int32Array::from(vec![0]));
+    let texts = |texts: &[Option<&str>]| StringArray::from(texts.to_vec());
+    let view = column(StringViewArray::from(vec![None, Some("v"), None]));
+    let columns = vec![column(texts(&[Some("x"); 3])), column(texts(&[Some("a"), None, None])), view];
+    check(first, columns, StringArray::from(vec!["a", "v", "x"]));
+    check(first, vec![column(texts(&[Some("x"), None]))], StringArray::from(vec![Some("x"), None]));
+    check(first, vec![], StringArray::from(vec!["?"]));
+    let arguments = first.into_definition().argument_schema().expect("it says").clone();
+    let last = arguments.field(1);
+    assert_eq!((last.data_type(), last.metadata()[VARIADIC].as_str()), (&DataType::Utf8, "true"));
+    let wrong = vec![numbers(&[Some(1)]), column(texts(&[Some("a")]))];
+    let (condition, text) = error(total, wrong);
+    assert_eq!(condition, "WRONG_ARGUMENT_TYPE");
+    assert!(text.contains("argument 2 (`numbers`) of `total` must be Int32"), "{text}");
 }
 
 /// What the attributes write has names too, and none of them is taken from the author.

@@ -21,6 +21,11 @@
 //! The field of an argument may carry the metadata [`TAKES_ALIKE`]: the function takes columns that are alike, see
 //! [`takes`], as they are, and an engine need not cast them. One that never heard of it casts, and loses a little time.
 //!
+//! # Arguments that are left out, and one that is many
+//! The field of an argument may carry [`DEFAULT`], and then callers may leave it out with all behind it; that of the last one
+//! [`VARIADIC`], and then there may be any number of columns for it. [`arguments_for`] tells which column is for which. An
+//! engine that never heard of this sends one column for each argument, which is right too.
+//!
 //! # What a reader puts up with
 //! Only `name` and `kind` must be there: a worker that is older, or somebody else's, may lack the rest. Without `arguments`
 //! a function takes any columns, without `volatility` it is volatile, without `repeatable` it is not to be run again. Columns that are not in the table above, their order,
@@ -37,7 +42,7 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 
 pub use table::{Decoded, Unknown, decode, encode, schema};
-pub use takes::{TAKES_ALIKE, takes};
+pub use takes::{Arity, DEFAULT, TAKES_ALIKE, VARIADIC, arguments_for, arity, takes};
 
 /// What a function does with rows. An engine tells by it how the function may be called.
 ///

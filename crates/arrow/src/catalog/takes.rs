@@ -1,10 +1,57 @@
 //! Which columns a function takes for an argument.
 
-use arrow_schema::{DataType, Field, FieldRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 
 /// The key in the metadata of an argument's field which says that columns of alike types are taken too. Its value is
 /// `true`.
 pub const TAKES_ALIKE: &str = "anyudf.takes_alike";
+
+/// The key in the metadata of an argument's field which says that callers may leave the argument out, with all behind it.
+/// Its value is what the function takes instead, a literal in JSON such as `2` or `"km"`.
+pub const DEFAULT: &str = "anyudf.default";
+
+/// The key in the metadata of the last argument's field which says that it takes any number of columns of its type, none
+/// among them. Its value is `true`.
+pub const VARIADIC: &str = "anyudf.variadic";
+
+/// For which argument each of so many columns is; `None` when a function of these arguments does not take so many.
+///
+/// ```
+/// use anyudf_arrow::catalog::{DEFAULT, arguments_for};
+/// use arrow_schema::{DataType, Field, Schema};
+///
+/// let digits = Field::new("digits", DataType::Int32, true).with_metadata([(DEFAULT.into(), "2".into())].into());
+/// let round = Schema::new(vec![Field::new("x", DataType::Float64, true), digits]);
+/// let names = |columns| Some(arguments_for(&round, columns)?.iter().map(|field| &**field.name()).collect::<Vec<_>>());
+/// assert_eq!(names(1), Some(vec!["x"]));
+/// assert_eq!(names(2), Some(vec!["x", "digits"]));
+/// assert_eq!((names(0), names(3)), (None, None));
+/// ```
+pub fn arguments_for(arguments: &Schema, columns: usize) -> Option<Vec<&FieldRef>> {
+    let Arity { least, most } = arity(arguments);
+    let last = || arguments.fields().last().into_iter().cycle();
+    let fields = arguments.fields().iter().chain(last()).take(columns);
+    (least <= columns && most.is_none_or(|most| columns <= most)).then(|| fields.collect())
+}
+
+/// How many columns a function of these arguments takes.
+pub fn arity(arguments: &Schema) -> Arity {
+    let fields = arguments.fields();
+    let is_variadic = |field: &FieldRef| field.metadata().get(VARIADIC).is_some_and(|value| value == "true");
+    let single = fields.len() - usize::from(fields.last().is_some_and(is_variadic));
+    let needed = fields[..single].iter().rposition(|field| !field.metadata().contains_key(DEFAULT));
+    Arity { least: needed.map_or(0, |last| last + 1), most: (single == fields.len()).then_some(single) }
+}
+
+/// How many columns a function takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Arity {
+    /// Those without a default.
+    pub least: usize,
+    /// All of them; `None` when the last one takes any number.
+    pub most: Option<usize>,
+}
 
 /// Whether a function takes a column of type `given` for `argument` as it is: it is of the argument's type; or the field
 /// has [`TAKES_ALIKE`], and both are text (Utf8, LargeUtf8, Utf8View), both are bytes (Binary, LargeBinary, BinaryView),
@@ -89,6 +136,26 @@ mod tests {
         assert!(!takes(&wanted(point(["lat", "lon"])), &point(["lon", "lat"])), "they would be swapped");
         let list = |item| DataType::new_list(item, true);
         assert!(!takes(&wanted(list(point(["lat", "lon"]))), &list(point(["lon", "lat"]))));
+    }
+
+    #[test]
+    fn arguments_may_be_left_out_at_the_end_and_be_many() {
+        let field = |name: &str, keys: &[&str]| {
+            let value = |key: &str| (key.to_owned(), if key == DEFAULT { "2" } else { "true" }.to_owned());
+            Field::new(name, DataType::Int32, true).with_metadata(keys.iter().map(|key| value(key)).collect())
+        };
+        let taken = |fields: Vec<Field>| {
+            let schema = Schema::new(fields);
+            let names =
+                |columns| Some(arguments_for(&schema, columns)?.iter().map(|f| f.name().as_str()).collect::<String>());
+            (0..5).map(|columns| names(columns).unwrap_or("-".into())).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(taken(vec![]), " - - - -");
+        assert_eq!(taken(vec![field("a", &[]), field("b", &[])]), "- - ab - -");
+        assert_eq!(taken(vec![field("a", &[]), field("b", &[DEFAULT]), field("c", &[DEFAULT])]), "- a ab abc -");
+        assert_eq!(taken(vec![field("a", &[DEFAULT]), field("b", &[])]), "- - ab - -", "not only at the end");
+        assert_eq!(taken(vec![field("a", &[]), field("b", &[VARIADIC])]), "- a ab abb abbb");
+        assert_eq!(taken(vec![field("a", &[DEFAULT]), field("b", &[VARIADIC])]), " a ab abb abbb");
     }
 
     #[test]

@@ -43,6 +43,7 @@ mod function;
 mod list;
 mod number;
 mod result;
+mod spread;
 mod structs;
 mod table;
 mod temporal;
