@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use arrow::datatypes::SchemaRef;
+use anyudf_arrow::catalog::{DEFAULT, VARIADIC};
+use arrow::datatypes::{FieldRef, SchemaRef};
 use clap::Args;
 use serde::Serialize;
 
@@ -65,14 +66,26 @@ struct Column {
     name: String,
     r#type: String,
     nullable: bool,
+    /// What a function takes when this argument is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<serde_json::Value>,
+    /// Whether there may be any number of columns for this argument.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variadic: Option<bool>,
 }
 
 fn json(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
     let columns = |schema: &SchemaRef| {
-        let column = |field: &arrow::datatypes::FieldRef| Column {
+        let column = |field: &FieldRef| Column {
             name: field.name().clone(),
             r#type: field.data_type().to_string(),
             nullable: field.is_nullable(),
+            // What is no JSON after all is a text.
+            default: field
+                .metadata()
+                .get(DEFAULT)
+                .map(|json| serde_json::from_str(json).unwrap_or(json.as_str().into())),
+            variadic: field.metadata().get(VARIADIC).map(|value| value == "true"),
         };
         schema.fields().iter().map(column).collect()
     };
@@ -152,10 +165,14 @@ fn visible(text: &str) -> String {
     visible
 }
 
-/// `lat Float64, lon Float64`, or a dash.
+/// `x Float64, digits Int32 = 2, more Utf8…`, or a dash.
 fn named(schema: &SchemaRef) -> String {
-    let fields: Vec<_> =
-        schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+    let field = |field: &FieldRef| {
+        let default = field.metadata().get(DEFAULT).map_or(String::new(), |default| format!(" = {default}"));
+        let many = if field.metadata().get(VARIADIC).is_some_and(|value| value == "true") { "…" } else { "" };
+        format!("{} {}{many}{default}", field.name(), field.data_type())
+    };
+    let fields: Vec<_> = schema.fields().iter().map(field).collect();
     if fields.is_empty() { "-".into() } else { fields.join(", ") }
 }
 
@@ -186,7 +203,14 @@ mod tests {
         series.help = "Numbers".into();
         series.examples = vec!["series() = 1".into(), "series() = 2".into()];
         (series.repeatable, series.timeout) = (true, Some(Duration::from_millis(1_500)));
-        Catalog { functions: vec![hypot, Entry::new("shuffle", Kind::Map), series] }
+        let field = |name: &str, data_type, key: &str, value: &str| {
+            Field::new(name, data_type, true).with_metadata([(key.to_owned(), value.to_owned())].into())
+        };
+        let mut label = Entry::new("label", Kind::Scalar);
+        let (unit, parts) = (DataType::Utf8, DataType::Int64);
+        let fields = vec![field("unit", unit, DEFAULT, "\"km\""), field("parts", parts, VARIADIC, "true")];
+        label.arguments = Some(Arc::new(Schema::new(fields)));
+        Catalog { functions: vec![hypot, Entry::new("shuffle", Kind::Map), series, label] }
     }
 
     #[test]
@@ -194,17 +218,18 @@ mod tests {
         let mut out = Vec::new();
         table(&catalog(), &mut out).expect("memory");
         expect![[r#"
-            NAME     KIND    VOLATILITY  ARGUMENTS             RESULT
-            hypot    scalar  immutable   x Float64, y Float64  Float64
+            NAME     KIND    VOLATILITY  ARGUMENTS                       RESULT
+            hypot    scalar  immutable   x Float64, y Float64            Float64
                 The long side.
                 also called pythagoras, long_side
-            shuffle  map     volatile    any columns           depends on the input
-            series   table   volatile    -                     n Float64
+            shuffle  map     volatile    any columns                     depends on the input
+            series   table   volatile    -                               n Float64
                 Numbers
                 series() = 1
                 series() = 2
                 may be run again when its worker has crashed
                 each call takes at most 1.5s
+            label    scalar  volatile    unit Utf8 = "km", parts Int64…  depends on the input
         "#]]
         .assert_eq(&String::from_utf8(out).expect("UTF-8"));
     }
@@ -238,6 +263,11 @@ mod tests {
         assert_eq!((&lines[0]["volatility"], &lines[1]["volatility"]), (&"immutable".into(), &"volatile".into()));
         assert_eq!((&lines[0]["repeatable"], &lines[1]["repeatable"]), (&true.into(), &false.into()));
         assert_eq!((&lines[2]["timeout_ms"], &lines[2]["examples"][1]), (&1_500.into(), &"series() = 2".into()));
+        assert_eq!(
+            (&lines[3]["arguments"][0]["default"], &lines[3]["arguments"][1]["variadic"]),
+            (&"km".into(), &true.into())
+        );
+        assert_eq!(lines[3]["arguments"][1].get("default"), None);
         assert_eq!(lines[1]["arguments"], serde_json::Value::Null);
         assert_eq!(lines[2]["kind"], "table");
     }
