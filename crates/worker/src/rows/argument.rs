@@ -14,7 +14,13 @@ use crate::panics::Row;
 /// A type that a function of rows can take. `'a` is how long the batch lives, for types that borrow from it.
 ///
 /// Derive it for a struct of such types with `#[derive(UdfStruct)]`. Implement it for a type of your own over the
-/// [`Reader`] of the type that it travels as.
+/// [`Reader`] of the type that it travels as. A function that takes anything else does not compile:
+/// ```compile_fail,E0277
+/// #[anyudf_worker::udf]
+/// fn depth(path: std::path::PathBuf) -> i64 {
+///     path.components().count() as i64
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be an argument of a `#[udf]`",
     label = "not a type that a column can be read as",

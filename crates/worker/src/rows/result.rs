@@ -145,7 +145,13 @@ pub(super) fn unfit<S: Slot>(slot: &S) -> Option<String> {
 /// A result that its column can't hold.
 const VALUE_OUT_OF_RANGE: &str = "VALUE_OUT_OF_RANGE";
 
-/// What a function of rows can return.
+/// What a function of rows can return. One that returns anything else does not compile:
+/// ```compile_fail,E0277
+/// #[anyudf_worker::udf]
+/// fn path(text: &str) -> std::path::PathBuf {
+///     text.into()
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be the result of a `#[udf]`",
     label = "not a type that a column can be made of"
