@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Error, Expr, Ident, Lit, LitStr, Result, Token, bracketed, parenthesized};
+use syn::{Error, Expr, Ident, Lit, LitStr, Result, Token, Type, bracketed, parenthesized};
 
 /// What becomes of a row whose call fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub(crate) struct Attributes {
     pub(crate) timeout: Option<u64>,
     pub(crate) repeatable: bool,
     pub(crate) examples: Vec<Example>,
+    /// What the type parameter of a generic function stands for, the most usual first.
+    pub(crate) types: Vec<Type>,
     pub(crate) version: Option<LitStr>,
     pub(crate) help: Option<LitStr>,
     /// With where it was said.
@@ -64,7 +66,7 @@ pub(crate) struct Attributes {
 }
 
 const KNOWN: &str = "batch, table, map, aggregate; name, aliases, volatility, repeatable, timeout, version, help, on_error, \
-                     example, returns, nulls";
+                     example, types, returns, nulls";
 
 impl Attributes {
     pub(crate) fn parse(arguments: TokenStream) -> Result<Self> {
@@ -101,6 +103,15 @@ impl Attributes {
                     return Err(Error::new(
                         key.span(),
                         "write `example(1.0, 2.0 => 3.0)`: arguments and what comes of them",
+                    ));
+                }
+            },
+            "types" => match value {
+                Some(Said::Types(types)) if !types.is_empty() => self.types = types,
+                _ => {
+                    return Err(Error::new(
+                        key.span(),
+                        "write `types = [i64, f64]`: what the type parameter stands for",
                     ));
                 }
             },
@@ -218,6 +229,7 @@ enum Said {
     Text(LitStr),
     Texts(Vec<LitStr>),
     Example(Example),
+    Types(Vec<Type>),
     Other(Expr),
 }
 
@@ -228,6 +240,12 @@ impl Parse for Attribute {
             let equals = input.parse::<Token![=]>()?;
             if kind(&key.to_string()).is_some() {
                 return Err(Error::new(equals.span, format!("write `{key}` alone")));
+            }
+            if key == "types" && input.peek(syn::token::Bracket) {
+                let types;
+                bracketed!(types in input);
+                let types = Punctuated::<Type, Token![,]>::parse_terminated(&types)?;
+                return Ok(Attribute { key, value: Some(Said::Types(types.into_iter().collect())) });
             }
             Some(input.parse()?)
         } else if key == "example" && input.peek(syn::token::Paren) {

@@ -39,7 +39,8 @@ pub(crate) fn test(
     let is_fallible = is_result(&function.result);
     let checks = attributes.examples.iter().map(|example| {
         let Example { arguments, result, .. } = example;
-        let (call, line) = (quote!(#ident(#(#arguments),*)), line(example, name));
+        let associated = function.parameter().map(|_| quote!(::call));
+        let (call, line) = (quote!(#ident #associated(#(#arguments),*)), line(example, name));
         match failure(result) {
             Some(text) => quote! {
                 match #call {

@@ -62,9 +62,9 @@ fn expand_function(arguments: TokenStream, item: TokenStream, worker: &TokenStre
     if attributes.kind == Kind::Aggregate {
         return aggregate::expand(&attributes, item, worker);
     }
-    let function = signature::Function::parse(item)?;
+    let function = signature::Function::parse(item, &attributes.types)?;
     if attributes.kind != Kind::Scalar {
-        scalar::refuse_spread(&function.arguments)?;
+        scalar::refuse_spread(&attributes, &function.arguments)?;
     }
     match attributes.kind {
         Kind::Scalar | Kind::Aggregate => scalar::of_rows(&attributes, &function, worker),

@@ -1,9 +1,9 @@
 //! `#[udf]` on a function of rows, and `#[udf(batch)]` on one of arrays.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, Expr, ExprLit, Lit, Result, Type};
+use syn::{Error, Expr, ExprLit, Ident, Lit, Result, Type};
 
 use crate::attributes::{Attributes, OnError};
 use crate::signature::{Argument, Function, argument_of, item_of};
@@ -13,6 +13,32 @@ use crate::written::{Written, local};
 pub(crate) fn of_rows(attributes: &Attributes, function: &Function, worker: &TokenStream) -> Result<TokenStream> {
     refuse_data_types(&function.arguments, "`#[data_type(…)]` is for `#[udf(batch)]`; here the type says it")?;
     refuse_returns(attributes, "`returns` is for functions of arrays and batches; here the type says it")?;
+    let written = Written::new(attributes, function, worker);
+    let Some(parameter) = function.parameter() else {
+        let ident = function.ident();
+        let implementation = implement(attributes, function, ident, worker)?;
+        return Ok(written.item(&quote!(#worker::rows::define::<#ident>()), &implementation));
+    };
+    // One for each type; an execution is of the first that takes its columns.
+    let targets: Vec<_> = (0..attributes.types.len()).map(|place| format_ident!("UdfOfType{place}")).collect();
+    let mut implementations = Vec::new();
+    for (target, ty) in targets.iter().zip(&attributes.types) {
+        let implementation = implement(attributes, &function.with(parameter, ty), target, worker)?;
+        implementations.push(quote!(struct #target; #implementation));
+    }
+    let definitions: Vec<_> = targets.iter().map(|target| quote!(#worker::rows::define::<#target>())).collect();
+    let (first, others) = definitions.split_first().expect("a list of types that is empty was refused");
+    let define = quote!(#worker::Definition::overloaded(#first, [#(#others),*]));
+    Ok(written.item(&define, &quote!(#(#implementations)*)))
+}
+
+/// How `target` is a function of rows: by calling the author's.
+fn implement(
+    attributes: &Attributes,
+    function: &Function,
+    target: &Ident,
+    worker: &TokenStream,
+) -> Result<TokenStream> {
     let written = Written::new(attributes, function, worker);
     let (result, call) = (&function.result, written.call());
     let (result, call, each) = match attributes.on_error {
@@ -27,33 +53,30 @@ pub(crate) fn of_rows(attributes: &Attributes, function: &Function, worker: &Tok
         Some((OnError::Fail, _)) | None => (quote!(#result), call, quote!(each)),
     };
     let (types, names, bound) = (written.types(), written.names(), written.bound());
-    let (ident, name, options) = (function.ident(), written.name(), written.options());
+    let (name, options) = (written.name(), written.options());
     let (rows, given) = (local("rows"), local("options"));
     let spread = function.arguments.iter().enumerate().filter_map(|(place, argument)| spread(place, argument));
     // So that a type that can't be a column is underlined where it stands.
     let checks = types.iter().map(|ty| quote_spanned!(ty.span()=> #worker::rows::is_argument::<#ty>();));
     let checks = checks.chain([quote_spanned!(function.result.span()=> #worker::rows::is_result::<#result>();)]);
-    Ok(written.item(
-        &quote!(#worker::rows::define::<#ident>()),
-        &quote! {
-            impl #worker::rows::ScalarFunction for #ident {
-                type Options = #options;
+    Ok(quote! {
+        impl #worker::rows::ScalarFunction for #target {
+            type Options = #options;
 
-                fn signature() -> #worker::rows::Signature {
-                    #(#checks)*
-                    #worker::rows::Signature::new::<(#(#types,)*), #result>(#name, &[#(#names),*]) #(#spread)*
-                }
-
-                #[allow(unused_variables)]
-                fn evaluate(
-                    #rows: &#worker::rows::Rows<'_>,
-                    #given: &Self::Options,
-                ) -> #worker::Result<#worker::rows::ArrayRef> {
-                    #rows.#each::<(#(#types,)*), #result>(|(#(#bound,)*)| #call)
-                }
+            fn signature() -> #worker::rows::Signature {
+                #(#checks)*
+                #worker::rows::Signature::new::<(#(#types,)*), #result>(#name, &[#(#names),*]) #(#spread)*
             }
-        },
-    ))
+
+            #[allow(unused_variables)]
+            fn evaluate(
+                #rows: &#worker::rows::Rows<'_>,
+                #given: &Self::Options,
+            ) -> #worker::Result<#worker::rows::ArrayRef> {
+                #rows.#each::<(#(#types,)*), #result>(|(#(#bound,)*)| #call)
+            }
+        }
+    })
 }
 
 /// What the signature is told of an argument that need not be one column.
@@ -181,8 +204,11 @@ pub(crate) fn refuse_returns(attributes: &Attributes, text: &str) -> Result<()> 
     attributes.returns.as_ref().map_or(Ok(()), |returns| Err(Error::new(returns.span(), text)))
 }
 
-/// Only a function of rows has arguments that need not be one column.
-pub(crate) fn refuse_spread(arguments: &[Argument]) -> Result<()> {
+/// Only a function of rows is generic, and has arguments that need not be one column.
+pub(crate) fn refuse_spread(attributes: &Attributes, arguments: &[Argument]) -> Result<()> {
+    if let Some(first) = attributes.types.first() {
+        return Err(Error::new(first.span(), "`types` is for scalar functions of rows"));
+    }
     let said = arguments.iter().find(|argument| argument.default.is_some() || argument.variadic.is_some());
     let text = "`#[default(…)]` and `#[variadic]` are for scalar functions of rows";
     said.map_or(Ok(()), |argument| Err(Error::new(argument.ty.span(), text)))

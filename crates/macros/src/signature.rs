@@ -20,9 +20,12 @@ pub(crate) struct Function {
     /// The type of its options and their place among its parameters.
     pub(crate) options: Option<(usize, Type)>,
     pub(crate) result: Type,
+    /// What its type parameter stands for, where it has one.
+    pub(crate) concrete: Option<Type>,
 }
 
 /// An argument that is a column.
+#[derive(Clone)]
 pub(crate) struct Argument {
     /// What the catalogue calls it.
     pub(crate) name: String,
@@ -38,11 +41,11 @@ pub(crate) struct Argument {
 impl Function {
     /// # Errors
     /// All that is wrong with it, at once.
-    pub(crate) fn parse(item: TokenStream) -> Result<Self> {
+    pub(crate) fn parse(item: TokenStream, types: &[Type]) -> Result<Self> {
         let not_a_function = "`#[udf]` belongs on a function, such as `fn miles(km: f64) -> f64 { … }`";
         let mut item: ItemFn = syn::parse2(item).map_err(|error| Error::new(error.span(), not_a_function))?;
         let mut faults = Faults::default();
-        faults.of_signature(&item);
+        faults.of_signature(&item, types);
         let mut arguments = Vec::new();
         let mut options = None;
         for (place, input) in item.sig.inputs.iter_mut().enumerate() {
@@ -91,7 +94,25 @@ impl Function {
         };
         faults.none()?;
         let result = result.expect("a missing one is a fault");
-        Ok(Function { item, arguments, options, result })
+        Ok(Function { item, arguments, options, result, concrete: None })
+    }
+
+    /// The type parameter of a generic function.
+    pub(crate) fn parameter(&self) -> Option<&Ident> {
+        self.item.sig.generics.type_params().next().map(|parameter| &parameter.ident)
+    }
+
+    /// The same with a type for its parameter.
+    pub(crate) fn with(&self, parameter: &Ident, ty: &Type) -> Self {
+        let concrete = |of: &Type| replaced(of, parameter, ty);
+        let argument = |argument: &Argument| Argument { ty: concrete(&argument.ty), ..argument.clone() };
+        Function {
+            item: self.item.clone(),
+            arguments: self.arguments.iter().map(argument).collect(),
+            options: self.options.clone(),
+            result: concrete(&self.result),
+            concrete: Some(ty.clone()),
+        }
     }
 
     pub(crate) fn ident(&self) -> &Ident {
@@ -204,6 +225,22 @@ pub(crate) fn elided(ty: &Type) -> Type {
     ty
 }
 
+/// The type with another where `parameter` stands.
+fn replaced(of: &Type, parameter: &Ident, by: &Type) -> Type {
+    struct Replace<'t>(&'t Ident, &'t Type);
+    impl VisitMut for Replace<'_> {
+        fn visit_type_mut(&mut self, ty: &mut Type) {
+            match ty {
+                Type::Path(path) if path.qself.is_none() && path.path.is_ident(self.0) => *ty = self.1.clone(),
+                other => visit_mut::visit_type_mut(self, other),
+            }
+        }
+    }
+    let mut of = of.clone();
+    Replace(parameter, by).visit_type_mut(&mut of);
+    of
+}
+
 /// What is wrong with a function.
 #[derive(Default)]
 struct Faults(Option<Error>);
@@ -221,7 +258,7 @@ impl Faults {
         self.0.map_or(Ok(()), Err)
     }
 
-    fn of_signature(&mut self, item: &ItemFn) {
+    fn of_signature(&mut self, item: &ItemFn, types: &[Type]) {
         let signature = &item.sig;
         if let Some(word) = &signature.asyncness {
             self.add(
@@ -235,17 +272,29 @@ impl Faults {
         if let Some(abi) = &signature.abi {
             self.add(abi.span(), "a `#[udf]` is an ordinary Rust function, without `extern`");
         }
+        let mut parameters = 0;
         for parameter in &signature.generics.params {
-            if !matches!(parameter, GenericParam::Lifetime(lifetime) if lifetime.bounds.is_empty()) {
-                self.add(
+            match parameter {
+                GenericParam::Lifetime(lifetime) if lifetime.bounds.is_empty() => {}
+                GenericParam::Type(_) if !types.is_empty() && parameters == 0 => parameters += 1,
+                _ => self.add(
                     parameter.span(),
-                    "a `#[udf]` is not generic: its columns have types; write one function for each type, which can call \
-                     a generic one",
-                );
+                    "a `#[udf]` is not generic: its columns have types; say what one type parameter stands for, as in \
+                     `#[udf(types = [i64, f64])]`",
+                ),
             }
         }
-        if let Some(clause) = &signature.generics.where_clause {
-            self.add(clause.span(), "a `#[udf]` is not generic, so it has no `where`");
+        match &signature.generics.where_clause {
+            Some(clause) if types.is_empty() => {
+                self.add(clause.span(), "a `#[udf]` is not generic, so it has no `where`")
+            }
+            _ => {}
+        }
+        if let Some(first) = types.first().filter(|_| parameters == 0) {
+            self.add(
+                first.span(),
+                "`types` is for a function with a type parameter, such as `fn f<T: Copy>(x: T) -> T`",
+            );
         }
     }
 

@@ -73,7 +73,8 @@ impl<'f> Written<'f> {
             given.insert(place, quote!(#options));
         }
         let ident = self.function.ident();
-        quote!(#ident(#(#given),*))
+        let concrete = self.function.concrete.as_ref().map(|ty| quote!(::<#ty>));
+        quote!(#ident #concrete(#(#given),*))
     }
 
     /// A type of the function's name, which a worker takes for a definition and anybody else for the function.
@@ -87,7 +88,7 @@ impl<'f> Written<'f> {
         let inner = syn::ItemFn { attrs: inner, vis: syn::Visibility::Inherited, ..item.clone() };
         let is_deprecated = outer.iter().any(|attribute| attribute.path().is_ident("deprecated"));
         let own_uses = is_deprecated.then(|| quote!(#[allow(deprecated)]));
-        let deref = self.deref();
+        let called = if self.function.parameter().is_some() { Some(self.associated()) } else { self.deref() };
         let said = said(self.attributes, &self.function.help(), worker);
         let examples = examples::told(self.attributes, &self.name());
         let test = examples::test(self.attributes, self.function, &self.name(), worker);
@@ -103,7 +104,7 @@ impl<'f> Written<'f> {
             const _: () = {
                 #inner
 
-                #deref
+                #called
 
                 #implementation
 
@@ -115,6 +116,32 @@ impl<'f> Written<'f> {
             };
 
             #test
+        }
+    }
+
+    /// How a generic function is called by way of its type: nothing that a type derefs to is generic.
+    fn associated(&self) -> TokenStream {
+        let (item, ident) = (&self.function.item, self.function.ident());
+        let mut signature = item.sig.clone();
+        signature.ident = Ident::new("call", ident.span());
+        let mut given = Vec::new();
+        for (place, input) in signature.inputs.iter_mut().enumerate() {
+            if let FnArg::Typed(input) = input {
+                let name = local(&place.to_string());
+                *input.pat = syn::parse_quote!(#name);
+                given.push(name);
+            }
+        }
+        let visibility = &item.vis;
+        let text = format!("Calls the function `{ident}`.");
+        quote! {
+            impl #ident {
+                #[doc = #text]
+                #[allow(dead_code)]
+                #visibility #signature {
+                    #ident(#(#given),*)
+                }
+            }
         }
     }
 

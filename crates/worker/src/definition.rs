@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyudf_arrow::catalog::{Arity, DEFAULT, Entry, VARIADIC, arguments_for, arity, takes};
+use anyudf_arrow::catalog::{Arity, DEFAULT, Entry, Overload, VARIADIC, arguments_for, arity, takes};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::adapter::adapt;
@@ -38,6 +38,43 @@ impl Definition {
     ) -> Self {
         let open = move |definition: &Definition, invocation: &Invocation| adapt(definition, invocation, &open);
         Definition { entry: Entry::new(name, kind), open: Arc::new(open) }
+    }
+
+    /// One function with several signatures, which are `first`, under whose name it goes, and `others`. An execution is one of
+    /// the first that takes the columns of its input as they are; what is said of a function beside its signature is said of
+    /// all of them together.
+    ///
+    /// `#[udf(types = […])]` makes such a function of a generic one.
+    pub fn overloaded(first: Definition, others: impl IntoIterator<Item = Definition>) -> Self {
+        let signatures: Arc<[Definition]> = std::iter::once(first).chain(others).collect();
+        let mut entry = signatures[0].entry.clone();
+        let told = signatures[1..].iter().map(|one| (one.entry.arguments.clone(), one.entry.result.clone()));
+        let told = told.filter_map(|(arguments, result)| Some(Overload { arguments: arguments?, result: result? }));
+        entry.overloads.extend(told);
+        let open = move |definition: &Definition, invocation: &Invocation| {
+            let one = match invocation.input_schema()? {
+                Some(columns) => definition.pick(&signatures, &columns)?,
+                // The data will bring it, and then it is too late.
+                None => &signatures[0],
+            };
+            let opened = one.open(invocation)?;
+            Ok(match definition.entry.timeout {
+                Some(timeout) => opened.with_timeout(timeout),
+                None => opened,
+            })
+        };
+        Definition { entry, open: Arc::new(open) }
+    }
+
+    /// The first that takes these columns.
+    fn pick<'s>(&self, signatures: &'s [Definition], columns: &Schema) -> Result<&'s Definition> {
+        signatures.iter().find(|one| one.check_arguments(columns).is_ok()).ok_or_else(|| {
+            let arguments = signatures.iter().filter_map(|one| one.entry.arguments.as_ref());
+            let arguments: Vec<_> = arguments.map(|arguments| list(arguments.fields())).collect();
+            let (name, given) = (&self.entry.name, list(columns.fields()));
+            let text = format!("`{name}` takes {}; it was given {given}; cast the columns", arguments.join(" or "));
+            Error::user(text).with_class("WRONG_ARGUMENT_TYPE")
+        })
     }
 
     /// The same with these columns as arguments, in this order. Unset, any columns are taken.

@@ -156,6 +156,7 @@ pub use anyudf_macros::WorkerUdfStruct as UdfStruct;
 /// | `timeout = "30s"` | how long each call may take: a batch, not a row; also `ms`, `m`, `h` (C11) | as long as the engine lets it |
 /// | `version = "…"` | its version | the crate's |
 /// | `help = "…"` | a line of help | the first paragraph of its doc comment |
+/// | `types = [i64, f64]` | what the type parameter of a generic function stands for, see below | none has one |
 /// | `example("a", 2 => "aa")` | what it gives for arguments: a test, and a line for people, see below | none |
 /// | `on_error = "fail"`, `"null"`, `"collect"` | what becomes of a row that fails, see below | `fail` |
 /// | `returns = DataType::…` | the result of a `batch`, or the schema of batches, where the type does not say it | |
@@ -235,6 +236,26 @@ pub use anyudf_macros::WorkerUdfStruct as UdfStruct;
 /// A default is a literal: a number, a text, `true`, `false`, or `None`. Who leaves out an argument leaves out all behind it.
 /// The last argument may be variadic, a `&[T]` or `Vec<T>`: any number of columns of `T`, none among them. Where one of them
 /// is null the row is null, unless `T` is an `Option`. The catalogue tells both.
+///
+/// # Functions of several types
+/// ```
+/// use anyudf_worker::{UdfTester, udf};
+/// use arrow::array::{AsArray, Int32Array};
+/// use arrow::datatypes::Int32Type;
+///
+/// #[udf(types = [f64, i64, i32], example(4, 7 => 4))]
+/// fn lesser<T: PartialOrd>(a: T, b: T) -> T {
+///     if b < a { b } else { a }
+/// }
+///
+/// let column = |number: i32| Int32Array::from(vec![number]);
+/// let result = UdfTester::new(lesser).call([column(4), column(7)])?;
+/// assert_eq!(result.as_primitive::<Int32Type>().value(0), 4);
+/// assert_eq!(lesser::call("a", "b"), "a");
+/// # Ok::<(), anyudf_worker::Error>(())
+/// ```
+/// A function may have one type parameter. An execution is of the first type that its columns have; an engine that does not
+/// know of several signatures sees the first, and casts to it. From Rust it is called as `lesser::call`.
 ///
 /// # What is no column
 /// An argument `#[options] options: &Options`, whose type is a `serde::Deserialize`, is no column, but the options of the

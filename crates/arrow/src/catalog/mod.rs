@@ -15,6 +15,7 @@
 //! | `volatility` | Utf8 | `immutable`, `stable` or `volatile`, see [`Volatility`] |
 //! | `repeatable` | Boolean | whether an engine may run it again when its worker has crashed |
 //! | `timeout_ms` | UInt64, nullable | the limit that it gives each call (C11); null: none of its own |
+//! | `overloads` | List of Binary | other signatures that it has, each a Schema message with two structs, `arguments` and `result` |
 //! | `examples` | List of Utf8 | for people: calls and what they give, such as `fahrenheit(100.0) = 212.0` |
 //!
 //! # Types that will do as well
@@ -25,6 +26,11 @@
 //! The field of an argument may carry [`DEFAULT`], and then callers may leave it out with all behind it; that of the last one
 //! [`VARIADIC`], and then there may be any number of columns for it. [`arguments_for`] tells which column is for which. An
 //! engine that never heard of this sends one column for each argument, which is right too.
+//!
+//! # More than one signature
+//! A function may take columns of other types too, and then its result may be another: `overloads` has these signatures, see
+//! [`Entry::signatures`]. An engine that never heard of it has `arguments` and `result`, the one that its author puts first,
+//! and casts to that.
 //!
 //! # What a reader puts up with
 //! Only `name` and `kind` must be there: a worker that is older, or somebody else's, may lack the rest. Without `arguments`
@@ -150,6 +156,8 @@ pub struct Entry {
     pub arguments: Option<SchemaRef>,
     /// The columns of its result; `None` when that depends on the input.
     pub result: Option<SchemaRef>,
+    /// Other signatures that it has, beside `arguments` and `result`; see [`signatures`](Self::signatures).
+    pub overloads: Vec<Overload>,
     /// What may be assumed of its results.
     pub volatility: Volatility,
     /// Whether its author says that it may be run again from its beginning; see [`is_repeatable`](Self::is_repeatable).
@@ -164,7 +172,24 @@ pub struct Entry {
     pub version: String,
 }
 
+/// A signature of a function that has several.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overload {
+    /// Names and types of the arguments, in order.
+    pub arguments: SchemaRef,
+    /// The columns of the result.
+    pub result: SchemaRef,
+}
+
 impl Entry {
+    /// All signatures, arguments and result, as far as they are known, in the order of its author's liking. The first that
+    /// [`takes`] columns as they are is the one that is meant; where there is none, columns are cast to the first of all.
+    pub fn signatures(&self) -> impl Iterator<Item = (Option<&SchemaRef>, Option<&SchemaRef>)> {
+        let first = (self.arguments.as_ref(), self.result.as_ref());
+        let others = self.overloads.iter().map(|overload| (Some(&overload.arguments), Some(&overload.result)));
+        std::iter::once(first).chain(others)
+    }
+
     /// A function of which only name and kind are known: it takes any columns, and nothing is assumed of it.
     pub fn new(name: impl Into<String>, kind: Kind) -> Self {
         Entry {
@@ -173,6 +198,7 @@ impl Entry {
             kind,
             arguments: None,
             result: None,
+            overloads: Vec::new(),
             volatility: Volatility::default(),
             repeatable: false,
             timeout: None,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::builder::{ListBuilder, StringBuilder};
+use arrow_array::builder::{BinaryBuilder, ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 
-use super::{Entry, UnknownWord};
+use super::{Entry, Overload, UnknownWord};
 use crate::error::{Error, Result};
 use crate::schema::{decode_schema, encode_schema};
 
@@ -29,6 +29,7 @@ pub fn schema() -> SchemaRef {
         field("repeatable", DataType::Boolean, false),
         field("timeout_ms", DataType::UInt64, true),
         field("examples", DataType::new_list(DataType::Utf8, false), false),
+        field("overloads", DataType::new_list(DataType::Binary, false), false),
     ]))
 }
 
@@ -65,6 +66,12 @@ pub fn encode<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> RecordBatch {
         }
         Arc::new(lists.finish())
     };
+    let item = Arc::new(Field::new_list_field(DataType::Binary, false));
+    let mut overloads = ListBuilder::new(BinaryBuilder::new()).with_field(item);
+    for entry in &entries {
+        entry.overloads.iter().for_each(|overload| overloads.values().append_value(encode_overload(overload)));
+        overloads.append(true);
+    }
     let timeouts = entries.iter().map(|entry| entry.timeout.map(millis));
     let columns = vec![
         text(|entry| &entry.name),
@@ -78,8 +85,25 @@ pub fn encode<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> RecordBatch {
         Arc::new(BooleanArray::from_iter(entries.iter().map(|entry| Some(entry.repeatable)))),
         Arc::new(UInt64Array::from_iter(timeouts)),
         lists(|entry| &entry.examples),
+        Arc::new(overloads.finish()),
     ];
     RecordBatch::try_new(schema(), columns).expect("columns of the schema above, a row for each entry")
+}
+
+/// Both schemas as one.
+fn encode_overload(Overload { arguments, result }: &Overload) -> Bytes {
+    let part = |name: &str, schema: &SchemaRef| Field::new(name, DataType::Struct(schema.fields().clone()), false);
+    encode_schema(&Schema::new(vec![part("arguments", arguments), part("result", result)]))
+}
+
+/// The same back; `None` when it can't be understood.
+fn decode_overload(bytes: &[u8]) -> Option<Overload> {
+    let schema = decode_schema(&Bytes::copy_from_slice(bytes)).ok()?;
+    let part = |name: &str| match schema.field_with_name(name).ok()?.data_type() {
+        DataType::Struct(fields) => Some(Arc::new(Schema::new(fields.clone())) as SchemaRef),
+        _ => None,
+    };
+    Some(Overload { arguments: part("arguments")?, result: part("result")? })
 }
 
 /// A limit is not shortened to none.
@@ -119,8 +143,8 @@ pub fn decode(batch: &RecordBatch) -> Result<Decoded> {
     let kinds = required(batch, "kind")?;
     let (arguments, results) = (bytes(batch, "arguments")?, bytes(batch, "result")?);
     let (helps, versions) = (text(batch, "help")?, text(batch, "version")?);
-    let (aliases, volatilities) = (lists(batch, "aliases")?, text(batch, "volatility")?);
-    let examples = lists(batch, "examples")?;
+    let (aliases, volatilities) = (lists(batch, "aliases", "Utf8")?, text(batch, "volatility")?);
+    let (examples, overloads) = (lists(batch, "examples", "Utf8")?, lists(batch, "overloads", "Binary")?);
     let repeatable = typed::<BooleanArray>(batch, "repeatable", &DataType::Boolean)?;
     let timeouts = typed::<UInt64Array>(batch, "timeout_ms", &DataType::UInt64)?;
     let mut decoded = Decoded::default();
@@ -138,8 +162,12 @@ pub fn decode(batch: &RecordBatch) -> Result<Decoded> {
         entry.timeout = timeout.map(Duration::from_millis);
         entry.help = helps[row].unwrap_or_default().into();
         entry.version = versions[row].unwrap_or_default().into();
-        entry.aliases = item(&aliases, row, "aliases")?;
-        entry.examples = item(&examples, row, "examples")?;
+        entry.aliases = item(&aliases[row], "aliases")?;
+        entry.examples = item(&examples[row], "examples")?;
+        if let Some(list) = &overloads[row] {
+            // One that can't be read is left out: the function can be called all the same.
+            entry.overloads = binaries(list, "overloads")?.into_iter().flatten().filter_map(decode_overload).collect();
+        }
         decoded.entries.push(entry);
     }
     Ok(decoded)
@@ -186,7 +214,13 @@ fn texts<'a>(column: &'a ArrayRef, name: &str) -> Result<Vec<Option<&'a str>>> {
 
 /// A column of bytes; nulls when it is not there.
 fn bytes<'a>(batch: &'a RecordBatch, name: &str) -> Result<Vec<Option<&'a [u8]>>> {
-    let Some(column) = batch.column_by_name(name) else { return Ok(vec![None; batch.num_rows()]) };
+    match batch.column_by_name(name) {
+        Some(column) => binaries(column, name),
+        None => Ok(vec![None; batch.num_rows()]),
+    }
+}
+
+fn binaries<'a>(column: &'a ArrayRef, name: &str) -> Result<Vec<Option<&'a [u8]>>> {
     match column.data_type() {
         DataType::Binary => Ok(column.as_binary::<i32>().iter().collect()),
         DataType::LargeBinary => Ok(column.as_binary::<i64>().iter().collect()),
@@ -202,22 +236,20 @@ fn typed<'a, A: Array + 'static>(batch: &'a RecordBatch, name: &str, wanted: &Da
     found.map(Some).ok_or_else(|| Error::catalog(format!("{name} is {}, not {wanted}", column.data_type())))
 }
 
-/// The texts of one list of many, none when there are no lists.
-fn item(lists: &Option<Vec<ArrayRef>>, row: usize, name: &str) -> Result<Vec<String>> {
-    let Some(lists) = lists else { return Ok(Vec::new()) };
-    Ok(texts(&lists[row], name)?.into_iter().flatten().map(String::from).collect())
+/// The texts of a list.
+fn item(list: &Option<ArrayRef>, name: &str) -> Result<Vec<String>> {
+    let Some(list) = list else { return Ok(Vec::new()) };
+    Ok(texts(list, name)?.into_iter().flatten().map(String::from).collect())
 }
 
-/// Lists of texts, empty where they are null; `None` when there is no such column.
-fn lists(batch: &RecordBatch, name: &str) -> Result<Option<Vec<ArrayRef>>> {
-    let Some(column) = batch.column_by_name(name) else { return Ok(None) };
-    let lists: Vec<Option<ArrayRef>> = match column.data_type() {
-        DataType::List(_) => column.as_list::<i32>().iter().collect(),
-        DataType::LargeList(_) => column.as_list::<i64>().iter().collect(),
-        other => return Err(Error::catalog(format!("{name} is {other}, not a list of Utf8"))),
-    };
-    let empty: ArrayRef = Arc::new(StringArray::from(Vec::<&str>::new()));
-    Ok(Some(lists.into_iter().map(|list| list.unwrap_or_else(|| Arc::clone(&empty))).collect()))
+/// Lists of what is `wanted`; none when there is no such column.
+fn lists(batch: &RecordBatch, name: &str, wanted: &str) -> Result<Vec<Option<ArrayRef>>> {
+    let Some(column) = batch.column_by_name(name) else { return Ok(vec![None; batch.num_rows()]) };
+    match column.data_type() {
+        DataType::List(_) => Ok(column.as_list::<i32>().iter().collect()),
+        DataType::LargeList(_) => Ok(column.as_list::<i64>().iter().collect()),
+        other => Err(Error::catalog(format!("{name} is {other}, not a list of {wanted}"))),
+    }
 }
 
 #[cfg(test)]
@@ -238,6 +270,8 @@ mod tests {
         full.result = Some(schema_with("miles", DataType::Utf8View));
         full.volatility = Volatility::Immutable;
         (full.repeatable, full.timeout) = (true, Some(Duration::from_millis(1_500)));
+        let (arguments, result) = (schema_with("degrees", DataType::Float32), schema_with("miles", DataType::Utf8));
+        full.overloads = vec![Overload { arguments, result }];
         full.examples = vec!["great_circle(0.0) = \"0\"".into()];
         full.help = "One line.\nAnd another.".into();
         full.version = "1.2".into();
@@ -329,6 +363,7 @@ mod tests {
             ("result", "not Binary"),
             ("aliases", "not a list of Utf8"),
             ("examples", "not a list of Utf8"),
+            ("overloads", "not a list of Binary"),
             ("repeatable", "not Boolean"),
             ("timeout_ms", "not UInt64"),
         ] {

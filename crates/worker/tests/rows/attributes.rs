@@ -108,6 +108,47 @@ fn the_last_argument_may_be_many_columns() {
     assert!(text.contains("argument 2 (`numbers`) of `total` must be Int32"), "{text}");
 }
 
+/// The larger of two, or the first where there is no order.
+#[udf(types = [f64, i32, &str], timeout = "1m", example(1, Some(2), false => 2), example("b", None, true => "b"))]
+fn larger<T>(a: T, b: Option<T>, #[default(false)] reversed: bool) -> T
+where
+    T: PartialOrd,
+{
+    match b {
+        Some(b) if (b > a) != reversed => b,
+        _ => a,
+    }
+}
+
+#[test]
+fn a_generic_function_has_a_signature_for_each_type() {
+    let definition = larger.into_definition();
+    let entry = definition.entry();
+    assert_eq!((&*entry.name, entry.timeout), ("larger", Some(Duration::from_secs(60))));
+    let types: Vec<_> = entry
+        .signatures()
+        .map(|(arguments, result)| {
+            let [a, b] = [0, 1].map(|place| arguments.expect("it says").field(place).data_type().clone());
+            (a, b, result.expect("it says").field(0).data_type().clone())
+        })
+        .collect();
+    let all_of = |data_type: DataType| (data_type.clone(), data_type.clone(), data_type);
+    assert_eq!(types, [all_of(DataType::Float64), all_of(DataType::Int32), all_of(DataType::Utf8)]);
+
+    let call = |columns: Vec<ArrayRef>| UdfTester::new(larger).call(columns).expect("it runs");
+    let integers = |numbers: [Option<i32>; 2]| column(Int32Array::from(numbers.to_vec()));
+    let result = call(vec![integers([Some(1), Some(4)]), integers([Some(2), None])]);
+    assert_eq!(result.as_primitive::<Int32Type>(), &Int32Array::from(vec![2, 4]));
+    let texts = |text: &str| column(StringViewArray::from(vec![text]));
+    let result = call(vec![texts("b"), texts("c"), column(BooleanArray::from(vec![true]))]);
+    assert_eq!(result.as_string::<i32>().value(0), "b");
+    let (condition, text) = error(larger, vec![integers([None, None]), column(Float64Array::from(vec![1.0, 2.0]))]);
+    assert_eq!(condition, "WRONG_ARGUMENT_TYPE");
+    assert!(text.contains("`larger` takes (a Float64, b Float64, reversed Boolean = false) or (a Int32, "), "{text}");
+    assert!(text.contains("it was given (a Int32, b Float64)"), "{text}");
+    assert_eq!(larger::call(1_u8, Some(3), false), 3);
+}
+
 /// What the attributes write has names too, and none of them is taken from the author.
 #[test]
 fn names_of_ours_are_free_for_authors() {
