@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use anyudf_arrow::catalog::{DEFAULT, VARIADIC};
+use anyudf_arrow::catalog::{DEFAULT, Overload, VARIADIC};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use clap::Args;
 use serde::Serialize;
 
-use crate::catalog::{Catalog, Entry};
+use crate::catalog::{Catalog, Entry, Kind};
 use crate::failure::{Failure, Result, unprinted};
 use crate::io::Io;
 use crate::start::StartArguments;
@@ -54,11 +54,18 @@ struct Line<'a> {
     volatility: &'static str,
     arguments: Option<Vec<Column>>,
     result: Option<Vec<Column>>,
+    overloads: Vec<Signature>,
     repeatable: bool,
     timeout_ms: Option<u128>,
     help: &'a str,
     examples: &'a [String],
     version: &'a str,
+}
+
+#[derive(Serialize)]
+struct Signature {
+    arguments: Vec<Column>,
+    result: Vec<Column>,
 }
 
 #[derive(Serialize)]
@@ -97,6 +104,14 @@ fn json(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
             volatility: function.volatility.name(),
             arguments: function.arguments.as_ref().map(columns),
             result: function.result.as_ref().map(columns),
+            overloads: function
+                .overloads
+                .iter()
+                .map(|Overload { arguments, result }| Signature {
+                    arguments: columns(arguments),
+                    result: columns(result),
+                })
+                .collect(),
             repeatable: function.is_repeatable(),
             timeout_ms: function.timeout.map(|timeout| timeout.as_millis()),
             help: &function.help,
@@ -113,14 +128,7 @@ fn table(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
     let mut cells = vec![["NAME", "KIND", "VOLATILITY", "ARGUMENTS", "RESULT"].map(String::from)];
     for Entry { name, kind, volatility, arguments, result, .. } in &catalog.functions {
         let arguments = arguments.as_ref().map_or("any columns".into(), named);
-        let result = match result {
-            Some(schema) if schema.fields().is_empty() => "none".into(),
-            Some(schema) if schema.fields().len() == 1 && kind.name() == "scalar" => {
-                schema.field(0).data_type().to_string()
-            }
-            Some(schema) => named(schema),
-            None => "depends on the input".into(),
-        };
+        let result = result.as_ref().map_or("depends on the input".into(), |result| returned(*kind, result));
         let cell = [name.clone(), kind.to_string(), volatility.to_string(), arguments, result];
         cells.push(cell.map(|cell| visible(&cell)));
     }
@@ -142,6 +150,9 @@ fn table(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
 fn below(function: &Entry) -> Vec<String> {
     let mut lines: Vec<_> =
         function.help.lines().next().filter(|help| !help.is_empty()).map(String::from).into_iter().collect();
+    lines.extend(function.overloads.iter().map(|Overload { arguments, result }| {
+        format!("also takes {}, and then returns {}", named(arguments), returned(function.kind, result))
+    }));
     lines.extend(function.examples.iter().cloned());
     if !function.aliases.is_empty() {
         lines.push(format!("also called {}", function.aliases.join(", ")));
@@ -151,6 +162,15 @@ fn below(function: &Entry) -> Vec<String> {
     }
     lines.extend(function.timeout.map(|timeout| format!("each call takes at most {timeout:?}")));
     lines
+}
+
+/// The columns of a result; of a scalar function its type alone.
+fn returned(kind: Kind, result: &SchemaRef) -> String {
+    match result.fields().len() {
+        0 => "none".into(),
+        1 if kind == Kind::Scalar => result.field(0).data_type().to_string(),
+        _ => named(result),
+    }
 }
 
 /// Text of a worker's for a terminal, which obeys control characters.
@@ -186,7 +206,6 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::catalog::Kind;
 
     fn catalog() -> Catalog {
         let schema = |names: &[&str]| {
@@ -197,6 +216,9 @@ mod tests {
         hypot.aliases = vec!["pythagoras".into(), "long_side".into()];
         hypot.volatility = Volatility::Immutable;
         (hypot.arguments, hypot.result) = (schema(&["x", "y"]), schema(&["hypot"]));
+        let narrow = |name: &str| Field::new(name, DataType::Float32, true);
+        let arguments = Arc::new(Schema::new(vec![narrow("x"), narrow("y")]));
+        hypot.overloads = vec![Overload { arguments, result: Arc::new(Schema::new(vec![narrow("hypot")])) }];
         hypot.help = "The long side.\nMore.".into();
         let mut series = Entry::new("series", Kind::Table);
         (series.arguments, series.result) = (schema(&[]), schema(&["n"]));
@@ -221,6 +243,7 @@ mod tests {
             NAME     KIND    VOLATILITY  ARGUMENTS                       RESULT
             hypot    scalar  immutable   x Float64, y Float64            Float64
                 The long side.
+                also takes x Float32, y Float32, and then returns Float32
                 also called pythagoras, long_side
             shuffle  map     volatile    any columns                     depends on the input
             series   table   volatile    -                               n Float64
@@ -260,6 +283,7 @@ mod tests {
             text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         assert_eq!(lines[0]["arguments"][1]["type"], "Float64");
         assert_eq!(lines[0]["aliases"][1], "long_side");
+        assert_eq!(lines[0]["overloads"][0]["result"][0]["type"], "Float32");
         assert_eq!((&lines[0]["volatility"], &lines[1]["volatility"]), (&"immutable".into(), &"volatile".into()));
         assert_eq!((&lines[0]["repeatable"], &lines[1]["repeatable"]), (&true.into(), &false.into()));
         assert_eq!((&lines[2]["timeout_ms"], &lines[2]["examples"][1]), (&1_500.into(), &"series() = 2".into()));
