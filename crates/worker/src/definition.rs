@@ -53,28 +53,20 @@ impl Definition {
         entry.overloads.extend(told);
         let open = move |definition: &Definition, invocation: &Invocation| {
             let one = match invocation.input_schema()? {
-                Some(columns) => definition.pick(&signatures, &columns)?,
+                Some(columns) => {
+                    definition.check_arguments(&columns)?;
+                    signatures.iter().find(|one| one.check_arguments(&columns).is_ok())
+                }
                 // The data will bring it, and then it is too late.
-                None => &signatures[0],
+                None => None,
             };
-            let opened = one.open(invocation)?;
+            let opened = one.unwrap_or(&signatures[0]).open(invocation)?;
             Ok(match definition.entry.timeout {
                 Some(timeout) => opened.with_timeout(timeout),
                 None => opened,
             })
         };
         Definition { entry, open: Arc::new(open) }
-    }
-
-    /// The first that takes these columns.
-    fn pick<'s>(&self, signatures: &'s [Definition], columns: &Schema) -> Result<&'s Definition> {
-        signatures.iter().find(|one| one.check_arguments(columns).is_ok()).ok_or_else(|| {
-            let arguments = signatures.iter().filter_map(|one| one.entry.arguments.as_ref());
-            let arguments: Vec<_> = arguments.map(|arguments| list(arguments.fields())).collect();
-            let (name, given) = (&self.entry.name, list(columns.fields()));
-            let text = format!("`{name}` takes {}; it was given {given}; cast the columns", arguments.join(" or "));
-            Error::user(text).with_class("WRONG_ARGUMENT_TYPE")
-        })
     }
 
     /// The same with these columns as arguments, in this order. Unset, any columns are taken.
@@ -181,9 +173,26 @@ impl Definition {
         (self.open)(self, invocation)
     }
 
-    /// Whether columns are what the function takes: as many, and of the same types.
+    /// Whether columns are what the function takes: as many, and of the same types, by one of its signatures.
     pub(crate) fn check_arguments(&self, columns: &Schema) -> Result<()> {
-        let Some(arguments) = &self.entry.arguments else { return Ok(()) };
+        if self.entry.arguments.is_none() {
+            return Ok(()); // any columns
+        }
+        let signatures: Vec<_> = self.entry.signatures().filter_map(|(arguments, _)| arguments).collect();
+        match &signatures[..] {
+            [arguments] => self.check(arguments, columns),
+            several if several.iter().any(|arguments| self.check(arguments, columns).is_ok()) => Ok(()),
+            several => {
+                let taken: Vec<_> = several.iter().map(|arguments| list(arguments.fields())).collect();
+                let (name, given) = (&self.entry.name, list(columns.fields()));
+                let text = format!("`{name}` takes {}; it was given {given}; cast the columns", taken.join(" or "));
+                Err(Error::user(text).with_class("WRONG_ARGUMENT_TYPE"))
+            }
+        }
+    }
+
+    /// The same by these arguments.
+    fn check(&self, arguments: &Schema, columns: &Schema) -> Result<()> {
         let given = columns.fields();
         let Some(wanted) = arguments_for(arguments, given.len()) else {
             let taken = match arity(arguments) {
