@@ -29,7 +29,7 @@
 //!
 //! # More than one signature
 //! A function may take columns of other types too, and then its result may be another: `overloads` has these signatures, see
-//! [`Entry::signatures`]. An engine that never heard of it has `arguments` and `result`, the one that its author puts first,
+//! [`Entry::signature_for`]. An engine that never heard of it has `arguments` and `result`, the one that its author puts first,
 //! and casts to that.
 //!
 //! # What a reader puts up with
@@ -45,7 +45,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 
 pub use table::{Decoded, Unknown, decode, encode, schema};
 pub use takes::{Arity, DEFAULT, TAKES_ALIKE, VARIADIC, arguments_for, arity, takes};
@@ -182,8 +182,33 @@ pub struct Overload {
 }
 
 impl Entry {
-    /// All signatures, arguments and result, as far as they are known, in the order of its author's liking. The first that
-    /// [`takes`] columns as they are is the one that is meant; where there is none, columns are cast to the first of all.
+    /// The signature that is meant when columns of these types are given, arguments and result, as far as they are known: the
+    /// first that [`takes`] them as they are; or the first of all, to which they may be cast.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use anyudf_arrow::catalog::{Entry, Kind, Overload};
+    /// use arrow_schema::{DataType, Field, Schema};
+    ///
+    /// let schema = |name: &str, data_type| Arc::new(Schema::new(vec![Field::new(name, data_type, true)]));
+    /// let mut abs = Entry::new("abs", Kind::Scalar);
+    /// (abs.arguments, abs.result) = (Some(schema("x", DataType::Float64)), Some(schema("abs", DataType::Float64)));
+    /// let (arguments, result) = (schema("x", DataType::Int32), schema("abs", DataType::Int32));
+    /// abs.overloads.push(Overload { arguments, result });
+    /// let result = |given: DataType| abs.signature_for(&[given]).1.map(|result| result.field(0).data_type().clone());
+    /// assert_eq!(result(DataType::Int32), Some(DataType::Int32));
+    /// assert_eq!(result(DataType::Int16), Some(DataType::Float64));
+    /// ```
+    pub fn signature_for(&self, given: &[DataType]) -> (Option<&SchemaRef>, Option<&SchemaRef>) {
+        let takes_all = |arguments: &SchemaRef| {
+            arguments_for(arguments, given.len())
+                .is_some_and(|wanted| wanted.iter().zip(given).all(|(wanted, given)| takes(wanted, given)))
+        };
+        let meant = self.signatures().find(|(arguments, _)| arguments.is_none_or(takes_all));
+        meant.unwrap_or((self.arguments.as_ref(), self.result.as_ref()))
+    }
+
+    /// All signatures, in the order of its author's liking; see [`signature_for`](Self::signature_for).
     pub fn signatures(&self) -> impl Iterator<Item = (Option<&SchemaRef>, Option<&SchemaRef>)> {
         let first = (self.arguments.as_ref(), self.result.as_ref());
         let others = self.overloads.iter().map(|overload| (Some(&overload.arguments), Some(&overload.result)));
