@@ -47,6 +47,7 @@
 //! # Features
 //! - `worker`: [`worker`], the SDK, and the [`prelude`].
 //! - `engine`: [`engine`], which starts workers and opens sessions.
+//! - Both together: [`testing`], which calls functions in their worker's process.
 //! - `cli`: what the binary `anyudf` needs.
 //! - `sql`: `anyudf sql`, which embeds DataFusion and is most of what there is to build.
 //!
@@ -62,6 +63,9 @@ pub use anyudf_engine as engine;
 /// The worker's side: write functions and serve them.
 #[cfg(feature = "worker")]
 pub use anyudf_worker as worker;
+
+#[cfg(all(feature = "worker", feature = "engine"))]
+pub mod testing;
 
 /// What a worker's author needs, in one line: `use anyudf::prelude::*;`.
 #[cfg(feature = "worker")]

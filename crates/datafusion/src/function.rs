@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use anyudf_arrow::catalog::{Entry, Volatility as Promise};
+use anyudf_arrow::catalog::{Entry, Volatility as Promise, arguments_for};
 use arrow_schema::{DataType, Field, FieldRef};
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -77,9 +77,14 @@ impl WorkerFunction {
         function.inner().downcast_ref()
     }
 
-    /// The column of its results.
-    pub(crate) fn result(&self) -> Result<FieldRef> {
-        match self.entry.result.as_ref().map(|result| result.fields()) {
+    /// What it knows of the arguments of a call with so many, if it knows of any.
+    pub(crate) fn arguments(&self, count: usize) -> Option<Vec<&FieldRef>> {
+        arguments_for(self.entry.arguments.as_ref()?, count)
+    }
+
+    /// The column of its results for arguments of these types.
+    fn result(&self, given: &[DataType]) -> Result<FieldRef> {
+        match self.entry.signature_for(given).1.map(|result| result.fields()) {
             // Rows that it is not called for are null, whatever it promises.
             Some(fields) if fields.len() == 1 => Ok(Arc::new(fields[0].as_ref().clone().with_nullable(true))),
             Some(fields) => {
@@ -119,14 +124,14 @@ impl ScalarUDFImpl for WorkerFunction {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(self.result()?.data_type().clone())
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        Ok(self.result(given)?.data_type().clone())
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
         let given: Vec<_> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
-        coerce(&self.name, &self.entry, &given)?;
-        let field: Field = self.result()?.as_ref().clone();
+        let given = coerce(&self.name, &self.entry, &given)?;
+        let field: Field = self.result(&given)?.as_ref().clone();
         Ok(Arc::new(field.with_name(&self.name)))
     }
 

@@ -201,6 +201,11 @@ impl CallNode {
         CallNode::new(self.input.clone(), trip)
     }
 
+    /// The columns of what comes back.
+    pub(crate) fn results(&self) -> Vec<FieldRef> {
+        self.schema.fields().iter().skip(self.input.schema().fields().len()).cloned().collect()
+    }
+
     pub(crate) fn into_plan(self) -> LogicalPlan {
         LogicalPlan::Extension(Extension { node: Arc::new(self) })
     }

@@ -49,7 +49,7 @@ impl ExtensionPlanner for WorkerPlanner {
         let evaluated = |expr| planner.create_physical_expr(expr, node.input.schema(), session, context);
         let mut given = node.trip.given().map(evaluated).collect::<Result<Vec<_>>>()?;
         let mask = node.trip.mask.as_ref().and_then(|_| given.pop());
-        let invocation = Invocation::new(&node.trip, given, mask, &input.schema())?;
+        let invocation = Invocation::new(&node.trip, given, mask, node.results(), &input.schema())?;
         Ok(Some(Arc::new(WorkerExec::new(Arc::new(invocation), input)?)))
     }
 }

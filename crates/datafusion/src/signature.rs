@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use anyudf_arrow::catalog::Entry;
+use anyudf_arrow::catalog::{DEFAULT, Entry, VARIADIC, arguments_for, arity, takes};
 use anyudf_engine::ErrorKind;
-use arrow_schema::{DataType, Field, SchemaRef};
+use arrow_schema::{DataType, FieldRef, Schema};
 use datafusion::arrow::compute::can_cast_types;
 
 use crate::error::Error;
@@ -17,50 +17,74 @@ pub(crate) struct Shown<'a> {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |schema: &SchemaRef| {
-            let field = |field: &std::sync::Arc<Field>| format!("{} {}", field.name(), field.data_type());
-            schema.fields().iter().map(field).collect::<Vec<_>>().join(", ")
-        };
-        let arguments = self.entry.arguments.as_ref().map_or_else(|| "…".into(), list);
-        write!(f, "{}({arguments})", self.name)?;
-        match &self.entry.result {
-            Some(result) if result.fields().len() == 1 => write!(f, " -> {}", result.field(0).data_type()),
-            Some(result) => write!(f, " -> ({})", list(result)),
-            None => Ok(()),
+        for (place, (arguments, result)) in self.entry.signatures().enumerate() {
+            let arguments = arguments.map_or_else(|| "…".into(), |arguments| list(arguments));
+            let or = if place == 0 { "" } else { " or " };
+            write!(f, "{or}{}({arguments})", self.name)?;
+            match result {
+                Some(result) if result.fields().len() == 1 => write!(f, " -> {}", result.field(0).data_type())?,
+                Some(result) => write!(f, " -> ({})", list(result))?,
+                None => {}
+            }
         }
+        Ok(())
     }
 }
 
-/// The types that arguments of these types are cast to.
+fn list(schema: &Schema) -> String {
+    let field = |field: &FieldRef| {
+        let default = field.metadata().get(DEFAULT).map_or(String::new(), |default| format!(" = {default}"));
+        let many = if field.metadata().contains_key(VARIADIC) { "…" } else { "" };
+        format!("{} {}{many}{default}", field.name(), field.data_type())
+    };
+    schema.fields().iter().map(field).collect::<Vec<_>>().join(", ")
+}
+
+/// The types that arguments of these types are cast to: those of the first signature that takes them as they are, or else of the
+/// first that they become by themselves.
 ///
 /// # Errors
 /// `WRONG_ARGUMENTS`: too many, too few, or one that does not become what the function takes by itself; says the signature.
 pub(crate) fn coerce(name: &str, entry: &Entry, given: &[DataType]) -> Result<Vec<DataType>, Error> {
-    let wrong = |text| Error::new(ErrorKind::Misuse, "WRONG_ARGUMENTS", text);
-    let Some(arguments) = &entry.arguments else { return Ok(given.to_vec()) };
-    let shown = Shown { name, entry };
-    let wanted = arguments.fields();
-    if wanted.len() != given.len() {
-        let s = if wanted.len() == 1 { "" } else { "s" };
-        let given = match given.len() {
-            1 => "1 is".into(),
-            many => format!("{many} are"),
+    let (meant, _) = entry.signature_for(given);
+    for arguments in std::iter::once(meant).chain(entry.signatures().map(|(arguments, _)| arguments)) {
+        let Some(arguments) = arguments else { return Ok(given.to_vec()) };
+        let Some(wanted) = arguments_for(arguments, given.len()) else { continue };
+        let cast = |(wanted, given): (&&FieldRef, &DataType)| match takes(wanted, given) {
+            true => Some(given.clone()),
+            false => is_implicit(given, wanted.data_type()).then(|| wanted.data_type().clone()),
         };
-        return Err(wrong(format!("`{name}` takes {} argument{s}, and {given} given; it is {shown}", wanted.len())));
-    }
-    for (place, (wanted, given)) in wanted.iter().zip(given).enumerate() {
-        if !is_implicit(given, wanted.data_type()) {
-            return Err(wrong(format!(
-                "argument {} (`{}`) of `{name}` is {}, and {given} does not become that by itself; cast it, as with \
-                 arrow_cast(…, '{}'). It is {shown}",
-                place + 1,
-                wanted.name(),
-                wanted.data_type(),
-                wanted.data_type()
-            )));
+        if let Some(types) = wanted.iter().zip(given).map(cast).collect() {
+            return Ok(types);
         }
     }
-    Ok(wanted.iter().map(|field| field.data_type().clone()).collect())
+    Err(refusal(name, entry, given))
+}
+
+/// What is wrong with arguments of these types, by the first signature.
+fn refusal(name: &str, entry: &Entry, given: &[DataType]) -> Error {
+    let wrong = |text| Error::new(ErrorKind::Misuse, "WRONG_ARGUMENTS", text);
+    let (arguments, shown) = (entry.arguments.as_deref().cloned().unwrap_or_else(Schema::empty), Shown { name, entry });
+    let Some(wanted) = arguments_for(&arguments, given.len()) else {
+        let taken = arity(&arguments);
+        let given = if given.len() == 1 { "1 is".into() } else { format!("{} are", given.len()) };
+        return wrong(format!("`{name}` takes {taken}, and {given} given; it is {shown}"));
+    };
+    let misfit = wanted
+        .iter()
+        .zip(given)
+        .enumerate()
+        .find(|(_, (wanted, given))| !takes(wanted, given) && !is_implicit(given, wanted.data_type()));
+    match misfit {
+        Some((place, (wanted, given))) => {
+            let (place, argument, data_type) = (place + 1, wanted.name(), wanted.data_type());
+            wrong(format!(
+                "argument {place} (`{argument}`) of `{name}` is {data_type}, and {given} does not become that by itself; cast \
+                 it, as with arrow_cast(…, '{data_type}'). It is {shown}"
+            ))
+        }
+        None => wrong(format!("`{name}` does not take these arguments; it is {shown}")),
+    }
 }
 
 /// Whether a query may give one type where the other is wanted, as with DataFusion's own functions: numbers widen, everything
@@ -109,7 +133,7 @@ mod tests {
     use std::sync::Arc;
 
     use anyudf_arrow::catalog::Kind;
-    use arrow_schema::{Schema, TimeUnit};
+    use arrow_schema::{Field, TimeUnit};
 
     use super::*;
 
@@ -158,5 +182,33 @@ mod tests {
         assert!(text == "`f` takes 2 arguments, and 1 is given; it is f(x Float64, y Int32) -> Utf8", "{text}");
         let text = refusal(&[DataType::Float64, DataType::Utf8]);
         assert!(text.contains("argument 2 (`y`) of `f` is Int32, and Utf8 does not become that by itself"), "{text}");
+    }
+
+    #[test]
+    fn arguments_may_be_left_out_or_many_and_signatures_several() {
+        let field = |name: &str, data_type: DataType, key: &str| {
+            Field::new(name, data_type, true).with_metadata([(key.to_owned(), "true".to_owned())].into())
+        };
+        let mut entry = entry(&[]);
+        let x = Field::new("x", DataType::Float64, true);
+        entry.arguments = Some(Arc::new(Schema::new(vec![x.clone(), field("digits", DataType::Int32, DEFAULT)])));
+        assert_eq!(coerce("f", &entry, &[DataType::Int8]).expect("the default"), [DataType::Float64]);
+        let both = coerce("f", &entry, &[DataType::Int8, DataType::Int64]).expect("both");
+        assert_eq!(both, [DataType::Float64, DataType::Int32]);
+        let text = coerce("f", &entry, &[]).expect_err("too few").to_string();
+        assert_eq!(
+            text,
+            "`f` takes 1 to 2 arguments, and 0 are given; it is f(x Float64, digits Int32 = true) -> Utf8"
+        );
+        entry.arguments = Some(Arc::new(Schema::new(vec![field("x", DataType::Float64, VARIADIC)])));
+        let many = coerce("f", &entry, &[DataType::Int8, DataType::Float64, DataType::Float32]).expect("many");
+        assert_eq!(many, [DataType::Float64, DataType::Float64, DataType::Float64]);
+        entry.arguments = Some(Arc::new(Schema::new(vec![x])));
+        let arguments = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
+        let result = Arc::new(Schema::new(vec![Field::new("f", DataType::Int64, true)]));
+        entry.overloads.push(anyudf_arrow::catalog::Overload { arguments, result });
+        for (given, wanted) in [(DataType::Int64, DataType::Int64), (DataType::Int32, DataType::Float64)] {
+            assert_eq!(coerce("f", &entry, &[given]).expect("one of the two"), [wanted]);
+        }
     }
 }

@@ -8,7 +8,7 @@ use syn::{Error, FnArg, ImplItem, ImplItemFn, ItemImpl, Receiver, Result, Return
 use crate::attributes::Attributes;
 use crate::scalar::{refuse_on_error, refuse_returns};
 use crate::signature::{Argument, arguments_of, elided, paragraph};
-use crate::written::said;
+use crate::written::{local, said};
 
 const SHAPE: &str = "an aggregate has `fn new() -> Self`, `fn update(&mut self, …)`, `fn merge(&mut self, other: Self)` and \
                      `fn finish(self) -> …`";
@@ -44,9 +44,10 @@ pub(crate) fn expand(attributes: &Attributes, item: TokenStream, worker: &TokenS
     let arguments = arguments_of(update.sig.inputs.iter_mut().skip(1), "`update`")?;
     let types: Vec<_> = arguments.iter().map(|argument: &Argument| &argument.ty).collect();
     let names: Vec<_> = arguments.iter().map(|argument| &argument.name).collect();
-    let bound: Vec<_> = (0..types.len()).map(|place| quote::format_ident!("a{place}")).collect();
+    let bound: Vec<_> = (0..types.len()).map(|place| local(&place.to_string())).collect();
+    let [rows, other, error] = ["rows", "other", "error"].map(local);
     let update = match fallible {
-        true => quote!(self.update(#(#bound),*).map_err(|error| #worker::rows::error_of(error))),
+        true => quote!(self.update(#(#bound),*).map_err(|#error| #worker::rows::error_of(#error))),
         false => quote!({ self.update(#(#bound),*); ::core::result::Result::Ok(()) }),
     };
     let said = said(attributes, &help, worker);
@@ -67,12 +68,12 @@ pub(crate) fn expand(attributes: &Attributes, item: TokenStream, worker: &TokenS
                 Self::new()
             }
 
-            fn add(&mut self, rows: &#worker::rows::Rows<'_>) -> #worker::Result<()> {
-                rows.visit::<(#(#types,)*)>(|(#(#bound,)*)| #update)
+            fn add(&mut self, #rows: &#worker::rows::Rows<'_>) -> #worker::Result<()> {
+                #rows.visit::<(#(#types,)*)>(|(#(#bound,)*)| #update)
             }
 
-            fn join(&mut self, other: Self) {
-                self.merge(other);
+            fn join(&mut self, #other: Self) {
+                self.merge(#other);
             }
 
             fn end(self) -> Self::Result {

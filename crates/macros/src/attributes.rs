@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Error, Expr, Ident, Lit, LitStr, Result, Token, bracketed};
+use syn::{Error, Expr, Ident, Lit, LitStr, Result, Token, Type, bracketed, parenthesized};
 
 /// What becomes of a row whose call fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) enum OnError {
     Fail,
     /// It is null.
     Null,
+    /// It is told beside the values.
+    Collect,
 }
 
 /// What the function is.
@@ -31,6 +33,14 @@ pub(crate) enum Kind {
     Aggregate,
 }
 
+/// A call and what it gives: `"a b a", "a" => 2`.
+pub(crate) struct Example {
+    pub(crate) arguments: Vec<Expr>,
+    pub(crate) result: Expr,
+    /// Where it was said.
+    pub(crate) span: Span,
+}
+
 /// What the author says beside the function.
 #[derive(Default)]
 pub(crate) struct Attributes {
@@ -43,13 +53,20 @@ pub(crate) struct Attributes {
     pub(crate) aliases: Vec<LitStr>,
     /// The variant of `Volatility`.
     pub(crate) volatility: Option<Ident>,
+    /// In milliseconds.
+    pub(crate) timeout: Option<u64>,
+    pub(crate) repeatable: bool,
+    pub(crate) examples: Vec<Example>,
+    /// What the type parameter of a generic function stands for, the most usual first.
+    pub(crate) types: Vec<Type>,
     pub(crate) version: Option<LitStr>,
     pub(crate) help: Option<LitStr>,
     /// With where it was said.
     pub(crate) on_error: Option<(OnError, Span)>,
 }
 
-const KNOWN: &str = "batch, table, map, aggregate; name, aliases, volatility, version, help, on_error, returns, nulls";
+const KNOWN: &str = "batch, table, map, aggregate; name, aliases, volatility, repeatable, timeout, version, help, on_error, \
+                     example, types, returns, nulls";
 
 impl Attributes {
     pub(crate) fn parse(arguments: TokenStream) -> Result<Self> {
@@ -58,7 +75,8 @@ impl Attributes {
         let mut seen: Vec<String> = Vec::new();
         for Attribute { key, value } in all {
             let name = key.to_string();
-            if seen.contains(&name) {
+            // There may be as many examples as one likes.
+            if seen.contains(&name) && name != "example" {
                 return Err(Error::new(key.span(), format!("`{name}` is said twice")));
             }
             match (kind(&name), value) {
@@ -78,6 +96,29 @@ impl Attributes {
             "name" => self.name = Some(filled(text(key, value)?, "a name")?),
             "version" => self.version = Some(text(key, value)?),
             "help" => self.help = Some(text(key, value)?),
+            "timeout" => self.timeout = Some(millis(&text(key, value)?)?),
+            "example" => match value {
+                Some(Said::Example(example)) => self.examples.push(example),
+                _ => {
+                    return Err(Error::new(
+                        key.span(),
+                        "write `example(1.0, 2.0 => 3.0)`: arguments and what comes of them",
+                    ));
+                }
+            },
+            "types" => match value {
+                Some(Said::Types(types)) if !types.is_empty() => self.types = types,
+                _ => {
+                    return Err(Error::new(
+                        key.span(),
+                        "write `types = [i64, f64]`: what the type parameter stands for",
+                    ));
+                }
+            },
+            "repeatable" => match value {
+                None => self.repeatable = true,
+                Some(_) => return Err(Error::new(key.span(), "write `repeatable` alone")),
+            },
             "returns" => match value {
                 Some(Said::Other(expression)) => self.returns = Some(expression),
                 _ => return Err(Error::new(key.span(), "write `returns = DataType::…`, or an expression of a schema")),
@@ -121,8 +162,10 @@ impl Attributes {
                 let on_error = match &*text.value() {
                     "fail" => OnError::Fail,
                     "null" => OnError::Null,
+                    "collect" => OnError::Collect,
                     other => {
-                        let text_ = format!("`{other}` is nothing that can be done on an error; there are fail, null");
+                        let known = "there are fail, null, collect";
+                        let text_ = format!("`{other}` is nothing that can be done on an error; {known}");
                         return Err(Error::new(text.span(), text_));
                     }
                 };
@@ -155,6 +198,24 @@ fn text(key: &Ident, value: Option<Said>) -> Result<LitStr> {
     }
 }
 
+/// A time such as `30s`, in milliseconds.
+fn millis(text: &LitStr) -> Result<u64> {
+    let said = text.value();
+    let (number, unit) = said.split_at(said.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(said.len()));
+    let scale = match unit.trim() {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" | "min" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let millis = number.parse().ok().zip(scale).and_then(|(number, scale): (u64, u64)| number.checked_mul(scale));
+    millis.filter(|&millis| millis > 0).ok_or_else(|| {
+        let instead = "write a whole number with ms, s, m or h, such as `timeout = \"30s\"`";
+        Error::new(text.span(), format!("`{said}` is no time; {instead}"))
+    })
+}
+
 fn filled(text: LitStr, what: &str) -> Result<LitStr> {
     if text.value().trim().is_empty() { Err(Error::new(text.span(), format!("{what} is not empty"))) } else { Ok(text) }
 }
@@ -167,6 +228,8 @@ struct Attribute {
 enum Said {
     Text(LitStr),
     Texts(Vec<LitStr>),
+    Example(Example),
+    Types(Vec<Type>),
     Other(Expr),
 }
 
@@ -178,11 +241,40 @@ impl Parse for Attribute {
             if kind(&key.to_string()).is_some() {
                 return Err(Error::new(equals.span, format!("write `{key}` alone")));
             }
+            if key == "types" && input.peek(syn::token::Bracket) {
+                let types;
+                bracketed!(types in input);
+                let types = Punctuated::<Type, Token![,]>::parse_terminated(&types)?;
+                return Ok(Attribute { key, value: Some(Said::Types(types.into_iter().collect())) });
+            }
             Some(input.parse()?)
+        } else if key == "example" && input.peek(syn::token::Paren) {
+            let inner;
+            parenthesized!(inner in input);
+            Some(Said::Example(Example::parse(&inner, key.span())?))
         } else {
             None
         };
         Ok(Attribute { key, value })
+    }
+}
+
+impl Example {
+    fn parse(input: ParseStream<'_>, span: Span) -> Result<Self> {
+        let expected = |error: Error| {
+            Error::new(error.span(), "write `example(1.0, 2.0 => 3.0)`: arguments, `=>`, and what comes of them")
+        };
+        let mut arguments = Vec::new();
+        while !input.peek(Token![=>]) {
+            arguments.push(input.parse().map_err(expected)?);
+            if !input.peek(Token![=>]) {
+                input.parse::<Token![,]>().map_err(expected)?;
+            }
+        }
+        input.parse::<Token![=>]>().map_err(expected)?;
+        let result = input.parse().map_err(expected)?;
+        input.parse::<Option<Token![,]>>()?;
+        if input.is_empty() { Ok(Example { arguments, result, span }) } else { Err(expected(input.error(""))) }
     }
 }
 

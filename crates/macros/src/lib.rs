@@ -15,6 +15,7 @@
 
 mod aggregate;
 mod attributes;
+mod examples;
 mod scalar;
 mod signature;
 mod structs;
@@ -27,6 +28,24 @@ use quote::quote;
 use attributes::Kind;
 
 /// Makes a function for a worker of an ordinary one, in a crate that depends on `anyudf`.
+///
+/// ```text
+/// #[udf]                          called for each row; null in gives null out unless an argument is an `Option`
+/// #[udf(batch)]                   for each batch, with whole Arrow arrays
+/// #[udf(table)]  #[udf(map)]      rows without input, rows for rows, or batches for batches
+/// #[udf(aggregate)]               on an `impl` with `new`, `update`, `merge` and `finish`
+///
+/// name = "…", aliases = ["…"], help = "…", version = "…", volatility = "immutable" | "stable" | "volatile"
+/// repeatable, timeout = "30s"     it may be run again after a crash; how long each call may take
+/// on_error = "fail" | "null" | "collect"      what becomes of a row that fails
+/// example("a b a", "a" => 2)      a test, and a line for people
+/// types = [i64, f64]              what the type parameter of a generic function stands for
+/// returns = DataType::…, nulls = "values"     for functions of arrays
+///
+/// #[options] o: &Options          options of the call, no column          #[data_type(…)] a: &ListArray
+/// #[default(2)] digits: i32       may be left out                         #[variadic] rest: &[f64]   many columns
+/// ```
+/// All of it is described, with examples, where the crate of the worker has it: `anyudf::worker::udf`.
 #[proc_macro_attribute]
 pub fn udf(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     function(arguments.into(), item.into(), &quote!(::anyudf::worker)).into()
@@ -57,10 +76,14 @@ fn function(arguments: TokenStream, item: TokenStream, worker: &TokenStream) -> 
 
 fn expand_function(arguments: TokenStream, item: TokenStream, worker: &TokenStream) -> syn::Result<TokenStream> {
     let attributes = attributes::Attributes::parse(arguments)?;
+    examples::refuse_elsewhere(&attributes)?;
     if attributes.kind == Kind::Aggregate {
         return aggregate::expand(&attributes, item, worker);
     }
-    let function = signature::Function::parse(item)?;
+    let function = signature::Function::parse(item, &attributes.types)?;
+    if attributes.kind != Kind::Scalar {
+        scalar::refuse_spread(&attributes, &function.arguments)?;
+    }
     match attributes.kind {
         Kind::Scalar | Kind::Aggregate => scalar::of_rows(&attributes, &function, worker),
         Kind::Batch => scalar::of_arrays(&attributes, &function, worker),

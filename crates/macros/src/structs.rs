@@ -6,6 +6,8 @@ use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Data, DeriveInput, Error, Fields, GenericParam, Lifetime, Result, Type};
 
+use crate::written::local;
+
 pub(crate) fn expand(item: TokenStream, worker: &TokenStream) -> Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
     let wrong = |span, text: &str| Err(Error::new(span, text));
@@ -44,88 +46,96 @@ pub(crate) fn expand(item: TokenStream, worker: &TokenStream) -> Result<TokenStr
         .collect();
     let types: Vec<_> = fields.named.iter().map(|field| of_batch(&field.ty)).collect();
     let numbers = 0..types.len();
-    let column = if is_borrowing { quote!(Column<'udf>) } else { quote!(Column) };
+    // No name of theirs may be one that the author's types have.
+    let (reader, column) = (format_ident!("UdfReaderOf{ident}"), format_ident!("UdfColumnOf{ident}"));
+    let column = if is_borrowing { quote!(#column<'udf>) } else { quote!(#column) };
+    let [slots, wanted, array, part, row, count, value, nulls, columns] =
+        ["slots", "wanted", "array", "part", "row", "count", "value", "nulls", "columns"].map(local);
+    let rows = quote!(#worker::rows);
     Ok(quote! {
         const _: () = {
-            use #worker::rows::{self, Column as _, Reader as _};
-
-            pub struct Reader<'udf> {
-                #(#places: <#types as rows::Argument<'udf>>::Reader,)*
+            pub struct #reader<'udf> {
+                #(#places: <#types as #rows::Argument<'udf>>::Reader,)*
                 batch: ::core::marker::PhantomData<&'udf ()>,
             }
 
             #[automatically_derived]
-            impl<'udf> rows::Argument<'udf> for #this {
-                type Reader = Reader<'udf>;
-                type List = rows::ListReader<'udf, Self>;
+            impl<'udf> #rows::Argument<'udf> for #this {
+                type Reader = #reader<'udf>;
+                type List = #rows::ListReader<'udf, Self>;
             }
 
             #[automatically_derived]
-            impl<'udf> rows::Reader<'udf, #this> for Reader<'udf> {
+            impl<'udf> #rows::Reader<'udf, #this> for #reader<'udf> {
                 const TAKES_ALIKE: bool = true;
 
-                fn data_type() -> rows::DataType {
-                    rows::struct_of([#((#names, <<#types as rows::Argument<'udf>>::Reader as rows::Reader<'udf, #types>>::data_type())),*])
+                fn data_type() -> #rows::DataType {
+                    #rows::struct_of([#((#names, <<#types as #rows::Argument<'udf>>::Reader as #rows::Reader<'udf, #types>>::data_type())),*])
                 }
 
-                fn new(slots: &rows::Slots<'udf, '_>) -> ::core::result::Result<Self, rows::Refusal> {
-                    let wanted = <Self as rows::Reader<'udf, #this>>::data_type();
-                    let fields = rows::StructFields::new(slots, &wanted)?;
-                    ::core::result::Result::Ok(Reader {
-                        #(#places: fields.reader::<#types>(#numbers, #names)?,)*
+                fn new(#slots: &#rows::Slots<'udf, '_>) -> ::core::result::Result<Self, #rows::Refusal> {
+                    let #wanted = <Self as #rows::Reader<'udf, #this>>::data_type();
+                    let #array = #rows::StructFields::new(#slots, &#wanted)?;
+                    ::core::result::Result::Ok(#reader {
+                        #(#places: #array.reader::<#types>(#numbers, #names)?,)*
                         batch: ::core::marker::PhantomData,
                     })
                 }
 
                 #[inline]
-                fn part(&self, part: ::core::ops::Range<usize>) -> Self {
-                    Reader {
-                        #(#places: rows::Reader::<'udf, #types>::part(&self.#places, part.clone()),)*
+                fn part(&self, #part: ::core::ops::Range<usize>) -> Self {
+                    #reader {
+                        #(#places: #rows::Reader::<'udf, #types>::part(&self.#places, #part.clone()),)*
                         batch: ::core::marker::PhantomData,
                     }
                 }
 
                 #[inline]
-                fn read(&self, row: usize) -> #this {
-                    #ident { #(#idents: rows::Reader::<'udf, #types>::read(&self.#places, row)),* }
+                fn read(&self, #row: usize) -> #this {
+                    #ident { #(#idents: #rows::Reader::<'udf, #types>::read(&self.#places, #row)),* }
                 }
             }
 
             pub struct #column {
                 rows: usize,
-                #(#places: rows::Gathered<<#types as rows::Slot>::Value>,)*
+                #(#places: #rows::Gathered<<#types as #rows::Slot>::Value>,)*
             }
 
             #[automatically_derived]
-            impl #parameters rows::Value for #this {
+            impl #parameters #rows::Value for #this {
                 type Column = #column;
-                type List = rows::ListColumn<Self>;
+                type List = #rows::ListColumn<Self>;
+                const MAY_BE_UNFIT: bool = #(#rows::may_be_unfit::<#types>())||*;
+
+                fn unfit(&self) -> ::core::option::Option<::std::string::String> {
+                    ::core::option::Option::None #(.or_else(|| #rows::unfit_field::<#types>(&self.#idents, #names)))*
+                }
             }
 
             #[automatically_derived]
-            impl #parameters rows::Column<#this> for #column {
-                fn data_type() -> rows::DataType {
-                    rows::struct_of([#((#names, rows::type_of::<#types>())),*])
+            impl #parameters #rows::Column<#this> for #column {
+                fn data_type() -> #rows::DataType {
+                    #rows::struct_of([#((#names, #rows::type_of::<#types>())),*])
                 }
 
-                fn with_capacity(rows: usize) -> Self {
-                    Self { rows: 0, #(#places: rows::gathered::<#types>(rows)),* }
+                fn with_capacity(#count: usize) -> Self {
+                    Self { rows: 0, #(#places: #rows::gathered::<#types>(#count)),* }
                 }
 
                 #[inline]
-                fn push(&mut self, value: #this) {
+                fn push(&mut self, #value: #this) {
                     self.rows += 1;
-                    #(self.#places.push(rows::Slot::into_value(value.#idents));)*
+                    #(self.#places.push(#rows::Slot::into_value(#value.#idents));)*
                 }
 
-                fn push_nulls(&mut self, count: usize) {
-                    self.rows += count;
-                    #(self.#places.push_nulls(count);)*
+                fn push_nulls(&mut self, #count: usize) {
+                    self.rows += #count;
+                    #(self.#places.push_nulls(#count);)*
                 }
 
-                fn finish(self, nulls: ::core::option::Option<rows::NullBuffer>) -> #worker::Result<rows::ArrayRef> {
-                    let columns = ::std::vec![#(self.#places.finish(::core::option::Option::None)?),*];
-                    rows::struct_array([#(#names),*], columns, self.rows, nulls)
+                fn finish(self, #nulls: ::core::option::Option<#rows::NullBuffer>) -> #worker::Result<#rows::ArrayRef> {
+                    let #columns = ::std::vec![#(self.#places.finish(::core::option::Option::None)?),*];
+                    #rows::struct_array([#(#names),*], #columns, self.rows, #nulls)
                 }
             }
         };

@@ -6,9 +6,9 @@ use syn::spanned::Spanned;
 use syn::{AssocType, Error, GenericArgument, PathArguments, Result, ReturnType, Type, TypeParamBound};
 
 use crate::attributes::Attributes;
-use crate::scalar::{refuse_data_types, refuse_on_error};
+use crate::scalar::{is_result, refuse_data_types, refuse_on_error};
 use crate::signature::{Function, elided};
-use crate::written::Written;
+use crate::written::{Written, local};
 
 /// A generator.
 pub(crate) fn table(attributes: &Attributes, function: &Function, worker: &TokenStream) -> Result<TokenStream> {
@@ -20,9 +20,10 @@ pub(crate) fn table(attributes: &Attributes, function: &Function, worker: &Token
     refuse_result(function)?;
     let written = Written::new(attributes, function, worker);
     let (ident, name, options, call) = (function.ident(), written.name(), written.options(), written.call());
+    let (given, out) = (local("options"), local("out"));
     let (schema, emit) = match &attributes.returns {
-        Some(schema) => (quote!(#schema), quote!(#worker::rows::emit_batches(#call, out))),
-        None => (schema(function, &name, worker)?, quote!(#worker::rows::emit_all(#call, out))),
+        Some(schema) => (quote!(#schema), quote!(#worker::rows::emit_batches(#call, #out))),
+        None => (schema(function, &name, worker)?, quote!(#worker::rows::emit_all(#call, #out))),
     };
     Ok(written.item(
         &quote!(#worker::rows::define_table::<#ident>()),
@@ -37,7 +38,7 @@ pub(crate) fn table(attributes: &Attributes, function: &Function, worker: &Token
                 }
 
                 #[allow(unused_variables)]
-                fn generate(options: &Self::Options, out: &mut #worker::Output<'_>) -> #worker::Result<()> {
+                fn generate(#given: &Self::Options, #out: &mut #worker::Output<'_>) -> #worker::Result<()> {
                     #emit
                 }
             }
@@ -47,13 +48,9 @@ pub(crate) fn table(attributes: &Attributes, function: &Function, worker: &Token
 
 /// A `Result` is iterated over as well, and its error would be no rows.
 fn refuse_result(function: &Function) -> Result<()> {
-    let is_result = match &function.result {
-        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident.to_string().contains("Result")),
-        _ => false,
-    };
     let text = "this returns rows, each of which may be a `Result`: return an iterator such as `Box<dyn Iterator<Item = \
                 Result<Row, Error>>>`, whose first item may be the error";
-    if is_result { Err(Error::new(function.result.span(), text)) } else { Ok(()) }
+    if is_result(&function.result) { Err(Error::new(function.result.span(), text)) } else { Ok(()) }
 }
 
 /// Rows for each row, or batches for each batch.
@@ -63,14 +60,15 @@ pub(crate) fn map(attributes: &Attributes, function: &Function, worker: &TokenSt
     let written = Written::new(attributes, function, worker);
     let (ident, name, options, call) = (function.ident(), written.name(), written.options(), written.call());
     let (types, names, bound) = (written.types(), written.names(), written.bound());
+    let [batch, before, given, out] = ["batch", "before", "options", "out"].map(local);
     let is_of_batches = matches!(&types[..], [one] if is_named(one, "RecordBatch"));
     let (arguments, schema, process) = if is_of_batches {
         let schema = match &attributes.returns {
             Some(schema) => quote!(::core::option::Option::Some(#schema)),
             None => quote!(::core::option::Option::None),
         };
-        let call = written.call_with(&[quote!(batch)]);
-        let process = quote!(#worker::rows::IntoBatches::emit(#call, out));
+        let call = written.call_with(&[quote!(#batch)]);
+        let process = quote!(#worker::rows::IntoBatches::emit(#call, #out));
         (quote!(::core::option::Option::None), schema, process)
     } else {
         if let Some(returns) = &attributes.returns {
@@ -81,7 +79,7 @@ pub(crate) fn map(attributes: &Attributes, function: &Function, worker: &TokenSt
         let rows = schema(function, &name, worker)?;
         let fields = quote!(<(#(#types,)*) as #worker::rows::Arguments<'_>>::fields(&[#(#names),*]));
         let process = quote! {
-            #worker::rows::emit_rows::<(#(#types,)*), _>(&batch, before, out, |(#(#bound,)*)| #call)
+            #worker::rows::emit_rows::<(#(#types,)*), _>(&#batch, #before, #out, |(#(#bound,)*)| #call)
         };
         (quote!(::core::option::Option::Some(#fields)), quote!(::core::option::Option::Some(#rows)), process)
     };
@@ -103,10 +101,10 @@ pub(crate) fn map(attributes: &Attributes, function: &Function, worker: &TokenSt
 
                 #[allow(unused_variables)]
                 fn process(
-                    batch: #worker::rows::RecordBatch,
-                    before: u64,
-                    options: &Self::Options,
-                    out: &mut #worker::Output<'_>,
+                    #batch: #worker::rows::RecordBatch,
+                    #before: u64,
+                    #given: &Self::Options,
+                    #out: &mut #worker::Output<'_>,
                 ) -> #worker::Result<()> {
                     #process
                 }

@@ -2,10 +2,18 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
-use syn::{Attribute, FnArg, Ident, ReturnType, Type};
+use syn::spanned::Spanned;
+use syn::{Attribute, FnArg, Ident, Meta, ReturnType, Type};
 
 use crate::attributes::Attributes;
+use crate::examples;
 use crate::signature::{Function, doc};
+
+/// A variable of ours. Its name is none that an author's function is likely to have: that is the name of a type without
+/// fields too, and a pattern of that name is no variable.
+pub(crate) fn local(name: &str) -> Ident {
+    format_ident!("udf_{name}", span = Span::mixed_site())
+}
 
 /// The parts of what is written.
 pub(crate) struct Written<'f> {
@@ -17,7 +25,7 @@ pub(crate) struct Written<'f> {
 
 impl<'f> Written<'f> {
     pub(crate) fn new(attributes: &'f Attributes, function: &'f Function, worker: &'f TokenStream) -> Self {
-        let bound = (0..function.arguments.len()).map(|place| format_ident!("a{place}", span = Span::mixed_site()));
+        let bound = (0..function.arguments.len()).map(|place| local(&place.to_string()));
         Written { attributes, function, worker, bound: bound.collect() }
     }
 
@@ -61,10 +69,12 @@ impl<'f> Written<'f> {
     pub(crate) fn call_with(&self, arguments: &[TokenStream]) -> TokenStream {
         let mut given = arguments.to_vec();
         if let Some((place, _)) = self.function.options {
-            given.insert(place, quote!(options));
+            let options = local("options");
+            given.insert(place, quote!(#options));
         }
         let ident = self.function.ident();
-        quote!(#ident(#(#given),*))
+        let concrete = self.function.concrete.as_ref().map(|ty| quote!(::<#ty>));
+        quote!(#ident #concrete(#(#given),*))
     }
 
     /// A type of the function's name, which a worker takes for a definition and anybody else for the function.
@@ -74,30 +84,64 @@ impl<'f> Written<'f> {
     pub(crate) fn item(&self, define: &TokenStream, implementation: &TokenStream) -> TokenStream {
         let (item, ident, worker) = (&self.function.item, self.function.ident(), self.worker);
         let visibility = &item.vis;
-        let outer = item.attrs.iter().filter(|attribute| doc(attribute).is_some() || is_of_both(attribute));
-        let mut inner = item.clone();
-        inner.vis = syn::Visibility::Inherited;
-        let deref = self.deref();
+        let Attached { outer, inner, cfg } = Attached::of(&item.attrs);
+        let inner = syn::ItemFn { attrs: inner, vis: syn::Visibility::Inherited, ..item.clone() };
+        let is_deprecated = outer.iter().any(|attribute| attribute.path().is_ident("deprecated"));
+        let own_uses = is_deprecated.then(|| quote!(#[allow(deprecated)]));
+        let called = if self.function.parameter().is_some() { Some(self.associated()) } else { self.deref() };
         let said = said(self.attributes, &self.function.help(), worker);
+        let examples = examples::told(self.attributes, &self.name());
+        let test = examples::test(self.attributes, self.function, &self.name(), worker);
+        let test = test.map(|test| quote!(#(#cfg)* #own_uses #test));
         quote! {
             #(#outer)*
             #[allow(non_camel_case_types)]
             #[derive(Clone, Copy)]
             #visibility struct #ident;
 
+            #(#cfg)*
+            #own_uses
             const _: () = {
                 #inner
 
-                #deref
+                #called
 
                 #implementation
 
                 impl #worker::IntoDefinition for #ident {
                     fn into_definition(self) -> #worker::Definition {
-                        #define #said
+                        #define #said #examples
                     }
                 }
             };
+
+            #test
+        }
+    }
+
+    /// How a generic function is called by way of its type: nothing that a type derefs to is generic.
+    fn associated(&self) -> TokenStream {
+        let (item, ident) = (&self.function.item, self.function.ident());
+        let mut signature = item.sig.clone();
+        signature.ident = Ident::new("call", ident.span());
+        let mut given = Vec::new();
+        for (place, input) in signature.inputs.iter_mut().enumerate() {
+            if let FnArg::Typed(input) = input {
+                let name = local(&place.to_string());
+                *input.pat = syn::parse_quote!(#name);
+                given.push(name);
+            }
+        }
+        let visibility = &item.vis;
+        let text = format!("Calls the function `{ident}`.");
+        quote! {
+            impl #ident {
+                #[doc = #text]
+                #[allow(dead_code)]
+                #visibility #signature {
+                    #ident(#(#given),*)
+                }
+            }
         }
     }
 
@@ -142,9 +186,40 @@ fn has_impl(ty: &Type) -> bool {
     finds.0
 }
 
-/// Attributes that hold for whatever the function becomes.
-fn is_of_both(attribute: &Attribute) -> bool {
-    ["allow", "expect", "warn", "deny", "deprecated", "cfg"].iter().any(|name| attribute.path().is_ident(name))
+/// The author's attributes, by what of the function they belong to.
+struct Attached {
+    /// The type of its name.
+    outer: Vec<Attribute>,
+    /// The function itself.
+    inner: Vec<Attribute>,
+    /// All that is written.
+    cfg: Vec<Attribute>,
+}
+
+impl Attached {
+    fn of(attributes: &[Attribute]) -> Self {
+        let is = |attribute: &Attribute, names: &[&str]| names.iter().any(|name| attribute.path().is_ident(name));
+        let (cfg, others): (Vec<_>, Vec<_>) = attributes.iter().cloned().partition(|attribute| is(attribute, &["cfg"]));
+        // A lint that is expected comes from one of both, and would be missed at the other.
+        let others: Vec<_> = others.into_iter().map(allowed).collect();
+        let levels = ["allow", "warn", "deny", "forbid"];
+        let of_type = |attribute: &&Attribute| {
+            doc(attribute).is_some() || is(attribute, &levels) || is(attribute, &["deprecated"])
+        };
+        let outer = cfg.iter().chain(others.iter().filter(of_type)).cloned().collect();
+        let inner = others.iter().filter(|attribute| !is(attribute, &["deprecated"])).cloned().collect();
+        Attached { outer, inner, cfg }
+    }
+}
+
+/// An `expect` as an `allow`.
+fn allowed(mut attribute: Attribute) -> Attribute {
+    if let Meta::List(list) = &mut attribute.meta
+        && list.path.is_ident("expect")
+    {
+        list.path = Ident::new("allow", list.path.span()).into();
+    }
+    attribute
 }
 
 /// What the catalogue is told beside the signature; `help` is what the doc comment says.
@@ -160,5 +235,7 @@ pub(crate) fn said(attributes: &Attributes, help: &str, worker: &TokenStream) ->
     });
     let volatility =
         attributes.volatility.as_ref().map(|volatility| quote!(.volatility(#worker::Volatility::#volatility)));
-    quote!(.help(#help).version(#version) #aliases #volatility)
+    let timeout = attributes.timeout.map(|millis| quote!(.timeout(::core::time::Duration::from_millis(#millis))));
+    let repeatable = attributes.repeatable.then(|| quote!(.repeatable()));
+    quote!(.help(#help).version(#version) #aliases #volatility #timeout #repeatable)
 }

@@ -45,7 +45,10 @@ pub(crate) fn adapt(definition: &Definition, invocation: &Invocation) -> Result<
     let encoder = Encoder::new(asked.unwrap_or(own), invocation.max_message()).map_err(unencodable)?;
     let encoder = encoder.with_usual(USUAL_MESSAGE).with_lead(Outgoing::LEAD);
     let adapter = Adapter { definition: definition.clone(), function, decoder, encoder, arguments, batch: 0 };
-    let opened = Opened::new(adapter);
+    let mut opened = Opened::new(adapter);
+    if let Some(timeout) = definition.entry().timeout {
+        opened = opened.with_timeout(timeout);
+    }
     Ok(match answer {
         Some(schema) => opened.with_data(schema),
         None => opened,

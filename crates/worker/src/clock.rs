@@ -1,7 +1,7 @@
 //! The clock of C11: how long the present call into user code may still take.
 //!
 //! The thread of the function starts and stops it, the session's task reads it, and neither waits for the other: what
-//! they share is three atomics, each of which is whole by itself.
+//! they share is a few atomics, each of which is whole by itself.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,13 +65,26 @@ impl fmt::Display for Call {
 #[derive(Debug)]
 pub(crate) struct CallClock {
     base: Instant,
-    budget: Option<Duration>,
+    /// What the engine gives each call.
+    asked: Option<Duration>,
+    /// What the function gives itself, in nanoseconds; [`NONE`] when it does not, or has not said so yet.
+    own: AtomicU64,
     /// When the present call is over its time, in nanoseconds since `base`; 0 while the clock stands still.
     expires: AtomicU64,
     /// What was left when the clock last stood still, in nanoseconds. Written before `expires` becomes 0.
     left: AtomicU64,
     /// The present or last call.
     call: AtomicU64,
+}
+
+/// No limit.
+const NONE: u64 = u64::MAX;
+
+/// Whose limit a call has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Engines,
+    Functions,
 }
 
 /// What the session's task learns from the clock.
@@ -92,22 +105,41 @@ impl CallClock {
         let call = Call { phase: Phase::Open, batch: 0 };
         CallClock {
             base,
-            budget,
+            asked: budget,
+            own: AtomicU64::new(NONE),
             expires: AtomicU64::new(0),
             left: AtomicU64::new(left),
             call: AtomicU64::new(call.encode()),
         }
     }
 
-    /// The time each call has.
+    /// The time each call has: the smaller of both limits.
     pub(crate) fn budget(&self) -> Option<Duration> {
-        self.budget
+        self.limit().map(|(budget, _)| budget)
+    }
+
+    /// The same, and who said so.
+    pub(crate) fn limit(&self) -> Option<(Duration, Limit)> {
+        let own = match self.own.load(Ordering::Acquire) {
+            NONE => None,
+            own => Some(Duration::from_nanos(own)),
+        };
+        match (self.asked, own) {
+            (Some(asked), own) if own.is_none_or(|own| asked <= own) => Some((asked, Limit::Engines)),
+            (_, own) => own.map(|own| (own, Limit::Functions)),
+        }
+    }
+
+    /// The function's own limit, for the calls to come. Between two calls.
+    pub(crate) fn bound(&self, own: Duration) {
+        self.own.store(nanos(own).min(NONE - 1), Ordering::Release);
+        self.stop();
     }
 
     /// A call begins.
     pub(crate) fn start(&self, call: Call, now: Instant) {
         self.call.store(call.encode(), Ordering::Release);
-        if let Some(budget) = self.budget {
+        if let Some(budget) = self.budget() {
             self.left.store(nanos(budget), Ordering::Release);
             self.resume(now);
         }
@@ -115,7 +147,7 @@ impl CallClock {
 
     /// Within the call another function is called: it has the whole time again.
     pub(crate) fn again(&self, now: Instant) {
-        if let Some(budget) = self.budget {
+        if let Some(budget) = self.budget() {
             self.left.store(nanos(budget), Ordering::Release);
             self.resume(now);
         }
@@ -123,7 +155,7 @@ impl CallClock {
 
     /// The call waits for something that is not its fault (C11).
     pub(crate) fn pause(&self, now: Instant) {
-        if self.budget.is_some() {
+        if self.budget().is_some() {
             let left = self.expires.load(Ordering::Relaxed).saturating_sub(self.since_base(now));
             self.left.store(left, Ordering::Release);
             self.expires.store(0, Ordering::Release);
@@ -132,7 +164,7 @@ impl CallClock {
 
     /// The wait is over.
     pub(crate) fn resume(&self, now: Instant) {
-        if self.budget.is_some() {
+        if self.budget().is_some() {
             // A call whose time is up exactly now still must not look as if the clock stood still.
             let expires = self.since_base(now).saturating_add(self.left.load(Ordering::Relaxed)).max(1);
             self.expires.store(expires, Ordering::Release);
@@ -141,7 +173,7 @@ impl CallClock {
 
     /// The call has returned.
     pub(crate) fn stop(&self) {
-        if let Some(budget) = self.budget {
+        if let Some(budget) = self.budget() {
             self.left.store(nanos(budget), Ordering::Release);
             self.expires.store(0, Ordering::Release);
         }
@@ -149,7 +181,7 @@ impl CallClock {
 
     /// How things stand at `now`.
     pub(crate) fn read(&self, now: Instant) -> Reading {
-        if self.budget.is_none() {
+        if self.budget().is_none() {
             return Reading::Unlimited;
         }
         match self.expires.load(Ordering::Acquire) {
@@ -218,6 +250,27 @@ mod tests {
         let clock = CallClock::new(None, base);
         clock.start(Call { phase: Phase::Open, batch: 0 }, base);
         assert_eq!(clock.read(base + 1000 * SECOND), Reading::Unlimited);
+    }
+
+    /// C11: of the engine's limit and the function's own the smaller one holds.
+    #[test]
+    fn c11_the_smaller_limit_holds() {
+        let base = Instant::now();
+        let call = Call { phase: Phase::Start, batch: 0 };
+        for (asked, own, limit) in [
+            (None, SECOND, (SECOND, Limit::Functions)),
+            (Some(2 * SECOND), SECOND, (SECOND, Limit::Functions)),
+            (Some(SECOND), 2 * SECOND, (SECOND, Limit::Engines)),
+        ] {
+            let clock = CallClock::new(asked, base);
+            clock.start(Call { phase: Phase::Open, batch: 0 }, base);
+            clock.stop();
+            clock.bound(own);
+            assert_eq!(clock.limit(), Some(limit));
+            assert_eq!(clock.read(base), Reading::NotBefore(base + SECOND));
+            clock.start(call, base);
+            assert_eq!(clock.read(base + SECOND), Reading::Expired(call));
+        }
     }
 
     /// C11: the text names the phase and the batch.

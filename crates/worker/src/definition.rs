@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyudf_arrow::catalog::{Entry, takes};
+use anyudf_arrow::catalog::{DEFAULT, Entry, Overload, VARIADIC, arguments_for, arity, takes};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::adapter::adapt;
@@ -37,6 +38,28 @@ impl Definition {
     ) -> Self {
         let open = move |invocation: &Invocation| Ok(Box::new(open(invocation)?) as Box<dyn AnyFunction>);
         Definition { entry: Entry::new(name, kind), open: Arc::new(open) }
+    }
+
+    /// One function with several signatures, which are `first`, under whose name it goes, and `others`. An execution is one of
+    /// the first that takes the columns of its input as they are; what is said of a function beside its signature is said of
+    /// all of them together.
+    ///
+    /// `#[udf(types = […])]` makes such a function of a generic one.
+    pub fn overloaded(first: Definition, others: impl IntoIterator<Item = Definition>) -> Self {
+        let signatures: Arc<[Definition]> = std::iter::once(first).chain(others).collect();
+        let mut entry = signatures[0].entry.clone();
+        let told = signatures[1..].iter().map(|one| (one.entry.arguments.clone(), one.entry.result.clone()));
+        let told = told.filter_map(|(arguments, result)| Some(Overload { arguments: arguments?, result: result? }));
+        entry.overloads.extend(told);
+        let open = move |invocation: &Invocation| {
+            let one = match invocation.input_schema()? {
+                Some(columns) => signatures.iter().find(|one| one.check_arguments(&columns).is_ok()),
+                // The data will bring it, and then it is too late.
+                None => None,
+            };
+            one.unwrap_or(&signatures[0]).function(invocation)
+        };
+        Definition { entry, open: Arc::new(open) }
     }
 
     /// The same with these columns as arguments, in this order. Unset, any columns are taken.
@@ -73,6 +96,27 @@ impl Definition {
     /// The same with a promise about its results. Unset, nothing is assumed: [`Volatility::Volatile`].
     pub fn volatility(mut self, volatility: Volatility) -> Self {
         self.entry.volatility = volatility;
+        self
+    }
+
+    /// The same with a limit for each call into an open function: `start`, a batch, `finish`, `cancel` (C11). Waiting in `out`
+    /// or for input does not count. Of this and the engine's the smaller one holds; a call that takes longer fails, and its
+    /// worker is not used again.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.entry.timeout = Some(timeout);
+        self
+    }
+
+    /// The same with the promise that an engine may run it again, from its beginning, when its worker has crashed. One that
+    /// is immutable or stable may be without saying so.
+    pub fn repeatable(mut self) -> Self {
+        self.entry.repeatable = true;
+        self
+    }
+
+    /// The same with examples for people: calls and what they give, such as `fahrenheit(100.0) = 212.0`.
+    pub fn examples<T: Into<String>>(mut self, examples: impl IntoIterator<Item = T>) -> Self {
+        self.entry.examples = examples.into_iter().map(Into::into).collect();
         self
     }
 
@@ -127,21 +171,38 @@ impl Definition {
         (self.open)(invocation)
     }
 
-    /// Whether columns are what the function takes: as many, and of the same types.
+    /// Whether columns are what the function takes: as many, and of the same types, by one of its signatures.
     pub(crate) fn check_arguments(&self, columns: &Schema) -> Result<()> {
-        let Some(arguments) = &self.entry.arguments else { return Ok(()) };
-        let (given, wanted) = (columns.fields(), arguments.fields());
-        if given.len() != wanted.len() {
+        if self.entry.arguments.is_none() {
+            return Ok(()); // any columns
+        }
+        let signatures: Vec<_> = self.entry.signatures().filter_map(|(arguments, _)| arguments).collect();
+        match &signatures[..] {
+            [arguments] => self.check(arguments, columns),
+            several if several.iter().any(|arguments| self.check(arguments, columns).is_ok()) => Ok(()),
+            several => {
+                let taken: Vec<_> = several.iter().map(|arguments| list(arguments.fields())).collect();
+                let (name, given) = (&self.entry.name, list(columns.fields()));
+                let text = format!("`{name}` takes {}; it was given {given}; cast the columns", taken.join(" or "));
+                Err(Error::user(text).with_class("WRONG_ARGUMENT_TYPE"))
+            }
+        }
+    }
+
+    /// The same by these arguments.
+    fn check(&self, arguments: &Schema, columns: &Schema) -> Result<()> {
+        let given = columns.fields();
+        let Some(wanted) = arguments_for(arguments, given.len()) else {
+            let taken = arity(arguments);
             let text = format!(
-                "`{}` takes {}: {}; it was given {}: {}",
+                "`{}` takes {taken}: {}; it was given {}: {}",
                 self.entry.name,
-                count(wanted.len(), "argument"),
-                list(wanted),
+                list(arguments.fields()),
                 count(given.len(), "column"),
                 list(given)
             );
             return Err(Error::user(text).with_class("WRONG_ARGUMENT_COUNT"));
-        }
+        };
         for (position, (given, wanted)) in given.iter().zip(wanted).enumerate() {
             if !takes(wanted, given.data_type()) {
                 let text = format!(
@@ -172,7 +233,11 @@ fn count(number: usize, what: &str) -> String {
 const COLUMNS_SHOWN: usize = 16;
 
 fn list(fields: &arrow::datatypes::Fields) -> String {
-    let shown = fields.iter().take(COLUMNS_SHOWN).map(|field| format!("{} {}", field.name(), field.data_type()));
+    let shown = fields.iter().take(COLUMNS_SHOWN).map(|field| {
+        let default = field.metadata().get(DEFAULT).map_or(String::new(), |default| format!(" = {default}"));
+        let many = if field.metadata().contains_key(VARIADIC) { "…" } else { "" };
+        format!("{} {}{many}{default}", field.name(), field.data_type())
+    });
     let more = fields.len().saturating_sub(COLUMNS_SHOWN);
     let more = (more > 0).then(|| format!("and {more} more"));
     format!("({})", shown.chain(more).collect::<Vec<_>>().join(", "))

@@ -3,6 +3,8 @@
 //! [`Function`](crate::Function) is built on this, and so are the echo functions of rule S, which must not look at what
 //! passes. Use it for data that is not Arrow, or to register a payload format of your own.
 
+use std::time::Duration;
+
 use anyudf_grpc::Outgoing;
 use bytes::Bytes;
 
@@ -19,12 +21,19 @@ pub(crate) type PayloadFormat = dyn Fn(&mut Invocation) -> Result<Opened> + Send
 pub struct Opened {
     pub(crate) function: Box<dyn RawFunction>,
     pub(crate) data: Option<Bytes>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Opened {
     /// An open function.
     pub fn new(function: impl RawFunction) -> Self {
-        Opened { function: Box::new(function), data: None }
+        Opened { function: Box::new(function), data: None, timeout: None }
+    }
+
+    /// The same with a limit of its own for each call that follows (C11). Of that and the engine's the smaller one holds.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
     }
 
     /// The same with `InitResponse.data` (R4). Data over the message limit fails the opening, with the condition

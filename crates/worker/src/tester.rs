@@ -11,7 +11,7 @@ use anyudf_protocol::{ExecutionError, Metrics, PayloadAssembly, wire};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::{Buf, Bytes};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::clock::CallClock;
 use crate::counters::{Counters, Totals};
@@ -20,6 +20,7 @@ use crate::error::{Error, Result, undecodable, unencodable};
 use crate::invocation::Invocation;
 use crate::link::{Conclusion, FromUser, Outcome, ToUser, User, link};
 use crate::thread;
+use crate::trial::{Elsewhere, Trial, compare};
 
 /// Output is never waited for: a test reads it when the function has ended.
 const ROOM: usize = usize::MAX >> 4;
@@ -51,6 +52,7 @@ pub struct UdfTester {
     definition: Definition,
     options: Value,
     init: wire::Init,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 /// What came of a function.
@@ -67,6 +69,11 @@ pub struct Tested {
 }
 
 impl Tested {
+    /// What came of a function somewhere else, see [`Elsewhere`].
+    pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>, data: Option<Bytes>) -> Self {
+        Tested { schema, batches, data, metrics: Metrics::default() }
+    }
+
     /// A metric of the function's own.
     pub fn metric(&self, name: &str) -> Option<String> {
         self.metrics.get(name).map(|value| value.to_string())
@@ -76,7 +83,15 @@ impl Tested {
 impl UdfTester {
     /// A tester of this function.
     pub fn new(function: impl IntoDefinition) -> Self {
-        UdfTester { definition: function.into_definition(), options: Value::Null, init: wire::Init::default() }
+        let (options, init) = (Value::Null, wire::Init::default());
+        UdfTester { definition: function.into_definition(), options, init, elsewhere: None }
+    }
+
+    /// The same, which makes each call elsewhere too, as in the process of a worker, and compares: it has to be a function
+    /// that gives the same when it is called twice. `anyudf::testing` has an example.
+    pub fn through(mut self, elsewhere: &(impl Elsewhere + Clone + 'static)) -> Self {
+        self.elsewhere = Some(Arc::new(elsewhere.clone()));
+        self
     }
 
     /// The same with these options.
@@ -95,6 +110,9 @@ impl UdfTester {
     ///
     /// # Errors
     /// What an engine would be told, and a result that is not one column as long as the arguments.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
     pub fn call<A: Into<ColumnOf>>(&self, columns: impl IntoIterator<Item = A>) -> Result<ArrayRef> {
         let columns: Vec<ArrayRef> = columns.into_iter().map(|column| column.into().0).collect();
         let rows = columns.first().map_or(1, |column| column.len());
@@ -126,6 +144,9 @@ impl UdfTester {
     ///
     /// # Errors
     /// What an engine would be told.
+    ///
+    /// # Panics
+    /// When it is called elsewhere too, see [`through`](Self::through), and does something else there.
     pub fn run(&self, batches: impl IntoIterator<Item = RecordBatch>) -> Result<Tested> {
         let batches: Vec<_> = batches.into_iter().collect();
         let schema = match (batches.first(), self.definition.argument_schema()) {
@@ -133,10 +154,23 @@ impl UdfTester {
             (None, Some(arguments)) => Arc::clone(arguments),
             (None, None) => Arc::new(Schema::empty()),
         };
-        let encoder = Encoder::new(Arc::clone(&schema), MAX_MESSAGE).map_err(unencodable)?;
+        let tested = self.run_here(&schema, &batches);
+        if let Some(elsewhere) = &self.elsewhere {
+            let function = self.definition.name().to_owned();
+            let payload = json!({"function": function, "options": self.options}).to_string();
+            let trial = Trial { function, payload, timezone: self.init.timezone.clone(), schema, batches };
+            if let Err(difference) = compare(&tested, &elsewhere.run(&trial)) {
+                panic!("`{}` does something else in another place: {difference}", trial.function);
+            }
+        }
+        tested
+    }
+
+    fn run_here(&self, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Tested> {
+        let encoder = Encoder::new(Arc::clone(schema), MAX_MESSAGE).map_err(unencodable)?;
         let clock = CallClock::new(None, Instant::now());
         let (user, ends) = link(clock, Arc::new(Counters::new(Arc::new(Totals::default()))), ROOM);
-        for batch in &batches {
+        for batch in batches {
             for message in encoder.encode(batch) {
                 user.tell(ToUser::Data(message.map_err(unencodable)?.into_bytes(), Credit::free()));
             }
@@ -148,7 +182,7 @@ impl UdfTester {
             definition.open(invocation)
         };
         // All input waits already and there is room for all output: nothing blocks.
-        thread::run(ends, &format, self.invocation(&schema)?);
+        thread::run(ends, &format, self.invocation(schema)?);
         read(user)
     }
 

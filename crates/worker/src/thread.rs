@@ -68,7 +68,11 @@ fn execute(ends: &mut Ends, desk: &mut Desk, format: &PayloadFormat, invocation:
             return nothing;
         }
     };
-    let Opened { mut function, data } = opened;
+    let Opened { mut function, data, timeout } = opened;
+    // Before the session's task hears that it is open, and looks at the clock.
+    if let Some(timeout) = timeout {
+        ends.shared.clock.bound(timeout);
+    }
     let bytes = data.as_ref().map_or(0, Bytes::len);
     if bytes > desk.max_message {
         let error = too_large("what InitResponse is to carry", bytes, desk.max_message, "return less");

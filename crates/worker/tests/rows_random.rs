@@ -5,9 +5,11 @@ use std::sync::Arc;
 use anyudf_worker::rows::{NoOptions, Rows, ScalarFunction};
 use anyudf_worker::{UdfTester, udf};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, ListArray, StringArray, StringViewArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int32Array, ListArray, StringArray,
+    StringViewArray,
 };
 use arrow::datatypes::{Float64Type, Int32Type};
+use chrono::{NaiveDate, TimeDelta};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -30,6 +32,22 @@ fn is_longer(text: &str, than: i32) -> bool {
 #[udf]
 fn summed(numbers: Vec<Option<i32>>, first: i32) -> Result<i32, String> {
     numbers.into_iter().flatten().try_fold(first, i32::checked_add).ok_or_else(|| "too large".into())
+}
+
+#[udf(on_error = "collect")]
+fn later(date: NaiveDate, days: i32, items: Option<Vec<i32>>) -> Result<Option<i32>, String> {
+    let days = days.checked_add(items.map_or(0, |items| items.iter().sum())).ok_or("too late")?;
+    Ok(date.checked_add_signed(TimeDelta::days(days.into())).map(|date| date.to_epoch_days()))
+}
+
+#[udf(on_error = "null")]
+fn later_or_null(date: NaiveDate, days: i32, items: Option<Vec<i32>>) -> Result<Option<i32>, String> {
+    later(date, days, items)
+}
+
+#[udf]
+fn total(first: f64, #[variadic] numbers: Vec<Option<i32>>) -> f64 {
+    first + numbers.into_iter().flatten().map(i64::from).sum::<i64>() as f64
 }
 
 /// The rows of a batch, and which of them are left when it is cut.
@@ -133,6 +151,50 @@ proptest! {
             .map(|row| Some(case.texts[row].as_ref()?.len() as i64 > i64::from(case.numbers[row]?)))
             .collect();
         prop_assert_eq!(result.as_boolean(), &expected);
+    }
+
+    /// What can't be read, what fails, what is null and what is right, in any order.
+    #[test]
+    fn each_row_by_itself(case in Case::any()) {
+        let dates = case.cut(Date32Array::from(case.numbers.iter().rev().copied().collect::<Vec<_>>()));
+        let lists = case.cut(ListArray::from_iter_primitive::<Int32Type, _, _>(case.lists.clone()));
+        let expected = |row: usize| {
+            let (days, date) = (case.numbers[row]?, case.numbers.iter().rev().nth(row).copied().flatten()?);
+            let Some(date) = NaiveDate::from_epoch_days(date) else { return Some(Err("the date is out of range")) };
+            let items = case.lists[row].as_ref();
+            if items.is_some_and(|items| items.contains(&None)) {
+                return Some(Err("is null, which the function does not take"));
+            }
+            let items = items.map(|items| items.iter().flatten().copied().collect());
+            Some(later(date, days, items).map_err(|_| "too late"))
+        };
+        let columns = [dates, case.numbers(), lists];
+        let result = both_ways(later, &columns);
+        let outcomes = result.as_struct();
+        prop_assert_eq!(outcomes.null_count(), 0);
+        let values: Int32Array = case.rows().map(|row| expected(row)?.ok()?).collect();
+        prop_assert_eq!(outcomes.column(0).as_primitive::<Int32Type>(), &values);
+        for (row, error) in case.rows().zip(outcomes.column(1).as_string::<i32>()) {
+            match expected(row) {
+                Some(Err(text)) => prop_assert!(error.is_some_and(|error| error.contains(text)), "{error:?}: {text}"),
+                _ => prop_assert_eq!(error, None),
+            }
+        }
+        let result = both_ways(later_or_null, &columns);
+        prop_assert_eq!(result.as_primitive::<Int32Type>(), &values);
+    }
+
+    #[test]
+    fn many_columns(case in Case::any(), count in 0_usize..4) {
+        let factors = case.cut(Float64Array::from(case.factors.clone()));
+        let columns = [vec![factors], vec![case.numbers(); count]].concat();
+        let result = UdfTester::new(total).call(columns).expect("it runs");
+        let expected: Float64Array = case
+            .rows()
+            .map(|row| Some(case.factors[row]? + (count as i64 * i64::from(case.numbers[row].unwrap_or(0))) as f64))
+            .collect();
+        let bits = |array: &Float64Array| array.iter().map(|x| x.map(f64::to_bits)).collect::<Vec<_>>();
+        prop_assert_eq!(bits(result.as_primitive::<Float64Type>()), bits(&expected));
     }
 
     #[test]

@@ -1,12 +1,19 @@
-//! `anyudf new`, and what it writes: the template's program is part of this test binary, so it builds and its tests pass.
+//! `anyudf new`, and what it writes: the template's functions are part of this test binary, so they build and their tests
+//! pass.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use anyudf::prelude::*;
+use anyudf::testing::WorkerProcess;
+use anyudf::worker::IntoDefinition;
+use arrow::array::{Float64Array, RecordBatch, StringArray};
 
 use crate::odd;
 use crate::support::{Place, rows, text};
 
-#[path = "../../../cli/templates/worker/src/main.rs"]
-#[allow(dead_code, reason = "its `main` is called by those who have made it theirs")]
+#[path = "../../../cli/templates/worker/src/lib.rs"]
+#[expect(unreachable_pub, reason = "it is a crate of its own where it is used")]
 mod template;
 
 /// The functions of the template, for the worker that the tests start.
@@ -22,10 +29,12 @@ fn a_new_worker_is_a_crate() {
     let read = |name: &str| fs::read_to_string(place.path("my-worker").join(name)).expect(name);
     assert!(read("Cargo.toml").contains("name = \"my-worker\""));
     assert!(read("Cargo.toml").contains("anyudf = { version = "), "{}", read("Cargo.toml"));
-    assert!(read("README.md").contains("target/debug/my-worker") && read("src/main.rs").contains("#[udf"));
+    assert!(read("README.md").contains("target/debug/my-worker") && read("src/lib.rs").contains("#[udf"));
+    assert!(read("src/main.rs").contains("my_worker::worker().run()"), "{}", read("src/main.rs"));
+    assert!(read("tests/process.rs").contains("CARGO_BIN_EXE_my-worker"), "{}", read("tests/process.rs"));
     place.anyudf(["new", "my-worker"]).failed(2, &["my-worker is there already"]);
     place.anyudf(["new", "My Worker"]).failed(2, &["`My Worker` is no name for a crate"]);
-    place.anyudf(["new", "no/where"]).failed(2, &["no/where can't be made"]);
+    place.anyudf(["new", "no/such/place"]).failed(2, &["no/such/place can't be made"]);
 }
 
 /// What `#[udf]` makes, through a process: the catalogue, values, nulls, an error with its row.
@@ -65,11 +74,54 @@ fn the_functions_of_a_new_worker_run() {
     ran.failed(1, &["`occurrences`", "row 1", "an empty word is everywhere"]);
 }
 
+/// What the test that `anyudf new` writes rests on: the same in memory and in a process, errors among it.
+#[test]
+fn a_process_does_what_its_functions_do() {
+    let process = WorkerProcess::start_with(&odd::command("odd")).expect("it starts");
+    let temperatures = || [Float64Array::from(vec![Some(100.0), None])];
+    let tester = UdfTester::new(template::fahrenheit).through(&process);
+    tester.call(temperatures()).expect("it runs");
+    let (texts, words) = (StringArray::from(vec!["a b a", "a"]), StringArray::from(vec!["a", ""]));
+    let tester = UdfTester::new(template::occurrences).through(&process);
+    let error = tester.call([texts, words]).expect_err("one word is empty");
+    assert!(error.to_string().contains("row 1: an empty word"), "{error}");
+    let empty =
+        RecordBatch::new_empty(template::fahrenheit.into_definition().argument_schema().expect("it says").clone());
+    UdfTester::new(template::fahrenheit).through(&process).run([empty.clone(), empty]).expect("it runs");
+
+    // Where the process has another function of that name, or none.
+    #[udf(name = "fahrenheit")]
+    fn kelvin(celsius: f64) -> f64 {
+        celsius + 273.15
+    }
+    #[udf]
+    fn absent(celsius: f64) -> f64 {
+        celsius
+    }
+    let differs = |function: Definition| {
+        let tester = UdfTester::new(function).through(&process);
+        let panic = catch_unwind(AssertUnwindSafe(|| tester.call(temperatures()))).expect_err("they differ");
+        panic.downcast_ref::<String>().expect("a text").clone()
+    };
+    let text = differs(kelvin.into_definition());
+    assert!(text.contains("`fahrenheit` does something else") && text.contains("row 0 of `fahrenheit`"), "{text}");
+    let text = differs(absent.into_definition());
+    assert!(text.contains("in memory it returned 2 rows") && text.contains("no function `absent`"), "{text}");
+}
+
+/// C11: a limit of the function's own holds in its worker.
+#[test]
+fn c11_a_function_limits_its_own_calls() {
+    let place = Place::new();
+    let input = place.file("in.ndjson", r#"{"n":1}"#);
+    let files = ["--worker", &odd::worker("odd"), "--input", text(&input)];
+    let ran = place.run("--function sleeps --args n --as m", &files);
+    ran.failed(1, &["`sleeps` did not return from process, batch 1 within 50 ms", "its own timeout"]);
+}
+
 /// The face's own macros name paths of the face.
 #[test]
 fn the_prelude_has_all_that_an_author_needs() {
-    use anyudf::prelude::*;
-
     #[derive(UdfStruct)]
     struct Place<'a> {
         name: &'a str,

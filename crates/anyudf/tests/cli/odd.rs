@@ -5,6 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use anyudf_engine::WorkerCommand;
 use anyudf_worker::{
     Definition, Error, Function, Invocation, Kind, Opened, Output, RawFunction, RawOutput, Reason, Result, Worker,
     scalar,
@@ -36,7 +37,8 @@ fn the_worker_that_tests_start() {
         .with(Definition::new("pairs", Kind::Scalar, |_| Ok(Fickle::new(&[DataType::Int64, DataType::Utf8]))))
         .with(Definition::new("fickle_map", Kind::Map, |_| Ok(Fickle::new(&[DataType::Int64, DataType::Utf8]))))
         .with(Definition::new("holds", Kind::Map, |_| Ok(Holds { stubborn: false })))
-        .with(Definition::new("stubborn", Kind::Map, |_| Ok(Holds { stubborn: true })));
+        .with(Definition::new("stubborn", Kind::Map, |_| Ok(Holds { stubborn: true })))
+        .with(sleeps);
     let worker = crate::new::functions().into_iter().fold(worker, Worker::with);
     let worker = match mode.as_str() {
         "odd" => worker,
@@ -63,16 +65,31 @@ fn speak_rubbish() {
     }
 }
 
+/// What makes a worker of this binary. What the launcher adds is, to the test runner, names of further tests.
+const ARGUMENTS: [&str; 4] = ["--exact", "odd::the_worker_that_tests_start", "--nocapture", "--"];
+
 /// The command line of a worker in this mode, for `--worker`.
 pub(crate) fn worker(mode: &str) -> String {
     let program = std::env::current_exe().expect("this binary has a path");
-    let program = program.display();
-    // What the launcher adds is, to the test runner, names of further tests.
-    format!("env {MODE}={mode} '{program}' --exact odd::the_worker_that_tests_start --nocapture --")
+    format!("env {MODE}={mode} '{}' {}", program.display(), ARGUMENTS.join(" "))
+}
+
+/// The same for an engine in this process.
+pub(crate) fn command(mode: &str) -> WorkerCommand {
+    let program = std::env::current_exe().expect("this binary has a path");
+    WorkerCommand { environment: vec![(MODE.into(), mode.into())], ..WorkerCommand::new(program, ARGUMENTS) }
 }
 
 fn numbers() -> Schema {
     Schema::new(vec![Field::new("n", DataType::Int64, true)])
+}
+
+/// Takes longer than it gives itself.
+#[anyudf_worker::udf(timeout = "50ms")]
+fn sleeps(_n: i64) -> i64 {
+    loop {
+        std::thread::park();
+    }
 }
 
 /// A scalar function that fails, panics or dies at some numbers.

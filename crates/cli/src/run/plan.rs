@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use anyudf_arrow::catalog::takes;
+use anyudf_arrow::catalog::{arguments_for, arity, takes};
 use anyudf_engine::Init;
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -184,20 +184,22 @@ fn convert(
     input: &Schema,
 ) -> Result<(Vec<FieldRef>, Vec<Argument>)> {
     let name = &function.name;
-    let wanted = parameters.fields();
-    if places.len() != wanted.len() {
-        let list: Vec<_> = wanted.iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+    let given: Vec<_> = places.iter().map(|&place| input.fields()[place].data_type().clone()).collect();
+    let (meant, _) = function.signature_for(&given);
+    let parameters = meant.map_or(parameters, |meant| meant);
+    let Some(wanted) = arguments_for(parameters, places.len()) else {
+        let list: Vec<_> =
+            parameters.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
         let list = if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) };
+        let taken = arity(parameters);
         return Err(Failure::usage(format_args!(
-            "function `{name}` takes {} argument{}{list}, and --args gives {}; name one column for each",
-            wanted.len(),
-            if wanted.len() == 1 { "" } else { "s" },
+            "function `{name}` takes {taken}{list}, and --args gives {}; name one column for each",
             places.len(),
         )));
-    }
+    };
     let mut fields = Vec::with_capacity(wanted.len());
     let mut arguments = Vec::with_capacity(wanted.len());
-    for (&place, parameter) in places.iter().zip(wanted) {
+    for (&place, parameter) in places.iter().zip(&wanted) {
         let column = &input.fields()[place];
         let (from, to) = (column.data_type(), parameter.data_type());
         // What the function takes as it is needs no cast.

@@ -65,7 +65,7 @@ pub(super) enum Times {
 }
 
 impl Invocation {
-    /// `given` are the arguments of the trip that are given, in its order.
+    /// `given` are the arguments of the trip that are given, in its order, and `results` the columns of what it returns.
     ///
     /// # Errors
     /// An argument that can't be had, or a constant null where a function takes none.
@@ -73,6 +73,7 @@ impl Invocation {
         trip: &Trip,
         given: Vec<Arc<dyn PhysicalExpr>>,
         mask: Option<Arc<dyn PhysicalExpr>>,
+        results: Vec<FieldRef>,
         input: &Schema,
     ) -> Result<Self> {
         let functions = trip.calls.iter().map(TripCall::worker_function).collect::<Result<Vec<_>>>()?;
@@ -89,6 +90,7 @@ impl Invocation {
         let mut parcel = Parcel::new(input, is_expression);
         let (mut expression, mut given) = (Expression::new(), given.into_iter());
         for (call, function) in trip.calls.iter().zip(&functions) {
+            let known = function.arguments(call.arguments.len());
             let mut arguments = Vec::with_capacity(call.arguments.len());
             for (place, argument) in call.arguments.iter().enumerate() {
                 let expr = match argument {
@@ -99,7 +101,7 @@ impl Invocation {
                     trip::Argument::Given(_) => given.next(),
                 };
                 let Some(expr) = expr else { return internal_err!("an argument of a call is missing") };
-                let known = function.entry().arguments.as_ref().map(|known| known.field(place));
+                let known = known.as_ref().map(|known| &**known[place]);
                 match expr.downcast_ref::<Literal>() {
                     Some(literal) if sends_constants => {
                         let field = field(known, &*expr, input)?;
@@ -113,12 +115,8 @@ impl Invocation {
             }
             expression.call(Call::new(&function.entry().name, arguments)).map_err(unencodable)?;
         }
-        let mut results = Vec::new();
-        for (place, (call, function)) in
-            trip.calls.iter().zip(&functions).enumerate().filter(|(_, (call, _))| call.returns)
-        {
+        for place in (0..trip.calls.len()).filter(|&place| trip.calls[place].returns) {
             expression.result(place).map_err(unencodable)?;
-            results.push(Arc::new(function.result()?.as_ref().clone().with_name(&call.column)));
         }
         let names: Vec<_> = functions.iter().map(|function| function.entry().name.as_str()).collect();
         let (format, payload) = match is_expression {

@@ -77,16 +77,24 @@ pub(super) fn board(plan: &LogicalPlan, call: &Call) -> Result<Option<(LogicalPl
 /// Whether the call may be made in this trip.
 fn goes_with(call: &Call, trip: &Trip) -> bool {
     let Some(function) = WorkerFunction::of(&call.function) else { return false };
-    let of_same =
-        |known: &TripCall| WorkerFunction::of(&known.function).is_some_and(|known| known.worker() == function.worker());
+    let of_same = |known: &TripCall| {
+        let is_of_same = |known: &WorkerFunction| known.worker() == function.worker() && is_patient(known);
+        WorkerFunction::of(&known.function).is_some_and(is_of_same)
+    };
     let takes_whole = |argument: &Expr| place_of(argument, trip).is_some() || needs_none(argument, trip);
     function.worker().takes_expressions
+        && is_patient(function)
         && trip.calls.len() < MOST_CALLS
         && trip.calls.iter().all(of_same)
         && trip.mask == call.mask
         && call.arguments.iter().all(takes_whole)
         && call.mask.iter().all(|mask| needs_none(mask, trip))
         && is_once(call, function, trip) == trip_is_once(trip)
+}
+
+/// Whether it has no limit of its own for each call: one that has is called by itself.
+fn is_patient(function: &WorkerFunction) -> bool {
+    function.entry().timeout.is_none()
 }
 
 /// Whether the trip's results do not matter to an expression.

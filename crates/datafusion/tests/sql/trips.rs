@@ -18,9 +18,9 @@ async fn trips(context: &SessionContext, query: &str) -> Vec<String> {
     numbers.sort_unstable();
     numbers.dedup();
     let counted = |node: &String| {
-        let names = numbers.iter().zip(1..).rev();
-        names.fold(node.clone(), |node, (number, count)| {
-            node.replace(&format!("__worker_call_{number}"), &format!("c{count}"))
+        let names = numbers.iter().enumerate().rev();
+        names.fold(node.clone(), |node, (place, number)| {
+            node.replace(&format!("__worker_call_{number}"), &format!("c{}", place + 1))
         })
     };
     nodes.iter().map(counted).collect()

@@ -47,8 +47,7 @@ impl Dispatcher {
                 let decoded = decode(batch).map_err(|error| Error::from_data("the worker's catalog", error))?;
                 let Decoded { entries: known, unknown, .. } = decoded;
                 for function in unknown {
-                    let (function, kind) = (function.name, function.kind);
-                    tracing::warn!(function, kind, "left out: a kind that this release does not know");
+                    tracing::warn!(function = function.name, "left out of the catalogue: {}", function.reason);
                 }
                 catalog.functions.extend(known);
             }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use anyudf_arrow::Encoder;
+use anyudf_arrow::catalog::arguments_for;
 use anyudf_arrow::expression::{Argument, Call as Called};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
@@ -82,9 +83,17 @@ impl Call {
             let text = format!("`{function}` is of the kind {kind}; an expression has scalar functions only");
             return Err(within(Error::user(text).with_class("WRONG_FUNCTION_KIND")));
         }
+        if definition.entry().timeout.is_some() {
+            // One clock is on an execution, and tells nobody when its limit becomes another.
+            let text = format!("`{function}` has a limit of its own for each call, and so it is called by itself");
+            return Err(within(Error::user(text).with_class("FUNCTION_HAS_TIMEOUT")));
+        }
         definition.check_arguments(given).map_err(within)?;
-        let known = definition.argument_schema().map(|known| known.fields());
-        let fields = given.fields().iter().enumerate().map(|(place, field)| match known {
+        // Names are those of the signature that takes the columns, where there is one for each.
+        let types: Vec<_> = given.fields().iter().map(|field| field.data_type().clone()).collect();
+        let (known, _) = definition.entry().signature_for(&types);
+        let known = known.and_then(|known| arguments_for(known, types.len()));
+        let fields = given.fields().iter().enumerate().map(|(place, field)| match &known {
             Some(known) => Arc::new(field.as_ref().clone().with_name(known[place].name())),
             None => Arc::clone(field),
         });

@@ -14,7 +14,13 @@ use crate::panics::Row;
 /// A type that a function of rows can take. `'a` is how long the batch lives, for types that borrow from it.
 ///
 /// Derive it for a struct of such types with `#[derive(UdfStruct)]`. Implement it for a type of your own over the
-/// [`Reader`] of the type that it travels as.
+/// [`Reader`] of the type that it travels as. A function that takes anything else does not compile:
+/// ```compile_fail,E0277
+/// #[anyudf_worker::udf]
+/// fn depth(path: std::path::PathBuf) -> i64 {
+///     path.components().count() as i64
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be an argument of a `#[udf]`",
     label = "not a type that a column can be read as",
@@ -83,20 +89,18 @@ impl<'a, 'l> Slots<'a, 'l> {
         (self.read)()
     }
 
-    /// Fails at the first slot that will be read and that `is_wrong`.
+    /// Fails at the slots that will be read and that are wrong.
     ///
     /// # Errors
-    /// With `text` at that slot.
+    /// With `text` at all these slots.
     pub fn refuse(&self, is_wrong: impl Fn(usize) -> bool, text: impl Fn() -> String) -> Result<(), Refusal> {
         let read = self.read();
         let is_read = |slot: &usize| read.as_ref().is_none_or(|read| read.is_valid(*slot));
-        match (0..self.array.len()).filter(is_read).find(|&slot| is_wrong(slot)) {
-            Some(slot) => Err(Refusal { slot: Some(slot), text: text() }),
-            None => Ok(()),
-        }
+        let slots: Vec<_> = (0..self.array.len()).filter(is_read).filter(|&slot| is_wrong(slot)).collect();
+        if slots.is_empty() { Ok(()) } else { Err(Refusal { slots, text: text() }) }
     }
 
-    /// Fails at the first slot that will be read and is null.
+    /// Fails at the slots that will be read and are null.
     ///
     /// # Errors
     /// With a text that says what to do.
@@ -110,19 +114,22 @@ impl<'a, 'l> Slots<'a, 'l> {
 /// Why a column can't be read, and at which of its slots.
 #[derive(Debug)]
 pub struct Refusal {
-    slot: Option<usize>,
+    /// In order; none when it is the whole column.
+    slots: Vec<usize>,
     text: String,
 }
 
 impl Refusal {
     /// The whole column can't.
     pub fn column(text: impl Into<String>) -> Self {
-        Refusal { slot: None, text: text.into() }
+        Refusal { slots: Vec::new(), text: text.into() }
     }
 
-    /// The same, found in a column of items; `owner` says to which slot of the outer one an item belongs.
-    pub fn of_item(self, owner: impl FnOnce(usize) -> usize) -> Self {
-        Refusal { slot: self.slot.map(owner), text: self.text }
+    /// The same, found in a column of items; `owner` says to which slot of the outer one an item belongs, in the same order.
+    pub fn of_item(self, owner: impl Fn(usize) -> usize) -> Self {
+        let mut slots: Vec<_> = self.slots.into_iter().map(owner).collect();
+        slots.dedup();
+        Refusal { slots, text: self.text }
     }
 
     /// The same, its text led by where it is.
@@ -130,11 +137,21 @@ impl Refusal {
         Refusal { text: format!("{place}: {}", self.text), ..self }
     }
 
+    /// The slots that can't be read; none when it is the whole column.
+    pub(super) fn slots(&self) -> &[usize] {
+        &self.slots
+    }
+
+    /// What is wrong with each of them.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// As the error of a function, `before` rows into the execution.
     pub(crate) fn into_error(self, before: u64) -> Error {
         let error = Error::user(self.text).with_class("UNREADABLE_ARGUMENT");
-        match self.slot {
-            Some(slot) => error.at(Row { of_batch: slot as u64, of_execution: before + slot as u64 }),
+        match self.slots.first() {
+            Some(&slot) => error.at(Row { of_batch: slot as u64, of_execution: before + slot as u64 }),
             None => error,
         }
     }

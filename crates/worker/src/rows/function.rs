@@ -13,9 +13,10 @@ use crate::function::{Function, Output};
 use crate::invocation::Invocation;
 
 use super::Rows;
-use super::argument::Arguments;
+use super::argument::{Argument, Arguments};
 use super::column::Column;
-use super::result::{Return, Value};
+use super::result::{Return, Slot, Value};
+use super::spread::Spread;
 
 /// Name, arguments and result of a scalar function.
 #[derive(Clone, Debug)]
@@ -23,6 +24,7 @@ pub struct Signature {
     name: String,
     arguments: Vec<Field>,
     result: Field,
+    spread: Spread,
 }
 
 impl Signature {
@@ -33,14 +35,37 @@ impl Signature {
     pub fn new<'a, A: Arguments<'a>, R: Return>(name: impl Into<String>, arguments: &[&str]) -> Self {
         let name = name.into();
         let result = Field::new(&name, <R::Value as Value>::Column::data_type(), true);
-        Signature { name, arguments: A::fields(arguments), result }
+        Signature { name, arguments: A::fields(arguments), result, spread: Spread::default() }
+    }
+
+    /// The same with a default for the argument at `place`. To be said for all behind it too, in their order. `json` is the
+    /// same value as the catalogue tells it, a literal in JSON.
+    ///
+    /// # Panics
+    /// When there is no such argument.
+    pub fn with_default<T>(mut self, place: usize, value: T, json: &str) -> Self
+    where
+        T: Slot + Clone + Send + Sync + 'static,
+    {
+        self.spread.with_default(&mut self.arguments[place], value, json);
+        self
+    }
+
+    /// The same with a last argument, a list of `T`s, that takes any number of columns of `T`s instead of one of lists.
+    ///
+    /// # Panics
+    /// When there is no argument.
+    pub fn with_variadic<'a, T: Argument<'a>>(mut self) -> Self {
+        let last = self.arguments.last_mut().expect("a variadic argument is one");
+        self.spread.with_variadic::<T>(last);
+        self
     }
 
     /// That of a function of whole arrays.
     pub fn of_arrays(name: impl Into<String>, arguments: Vec<(&str, DataType)>, result: DataType) -> Self {
         let name = name.into();
         let arguments = arguments.into_iter().map(|(name, data_type)| Field::new(name, data_type, true)).collect();
-        Signature { result: Field::new(&name, result, true), name, arguments }
+        Signature { result: Field::new(&name, result, true), name, arguments, spread: Spread::default() }
     }
 }
 
@@ -85,11 +110,12 @@ pub trait ScalarFunction: 'static {
 
 /// The definition of a scalar function.
 pub fn define<F: ScalarFunction>() -> Definition {
-    let Signature { name, arguments, result } = F::signature();
+    let Signature { name, arguments, result, spread } = F::signature();
     let schema: SchemaRef = Arc::new(Schema::new(vec![result]));
-    let columns = Arc::clone(&schema);
+    let (columns, count) = (Arc::clone(&schema), arguments.len());
     let open = move |invocation: &Invocation| {
-        Ok(OfRows::<F> { options: invocation.options_as()?, schema: Arc::clone(&schema), before: 0 })
+        let (options, schema, spread) = (invocation.options_as()?, Arc::clone(&schema), spread.clone());
+        Ok(OfRows::<F> { options, schema, spread, arguments: count, before: 0 })
     };
     Definition::new(name, Kind::Scalar, open).fields(Some(arguments), Some(columns))
 }
@@ -97,6 +123,9 @@ pub fn define<F: ScalarFunction>() -> Definition {
 struct OfRows<F: ScalarFunction> {
     options: F::Options,
     schema: SchemaRef,
+    spread: Spread,
+    /// How many arguments the function has.
+    arguments: usize,
     /// Rows of the batches before.
     before: u64,
 }
@@ -109,7 +138,9 @@ impl<F: ScalarFunction> Function for OfRows<F> {
     fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<()> {
         let column = {
             let check = || out.check();
-            let rows = Rows::new(batch.columns(), batch.num_rows(), self.before, &check);
+            let completed = self.spread.columns(batch.columns(), batch.num_rows(), self.arguments)?;
+            let columns = completed.as_deref().unwrap_or(batch.columns());
+            let rows = Rows::new(columns, batch.num_rows(), self.before, &check);
             F::evaluate(&rows, &self.options)?
         };
         let wanted = self.schema.field(0).data_type();

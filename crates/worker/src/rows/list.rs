@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use super::argument::{Argument, Reader, Refusal, Slots};
 use super::column::{Column, Gathered};
 use super::number::Plain;
-use super::result::{Slot, Value};
+use super::result::{Slot, Value, unfit};
 
 fn list_of(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(item, true)))
@@ -166,4 +166,9 @@ impl<T: Slot> Column<Vec<T>> for ListColumn<T> {
 impl<T: Slot> Value for Vec<T> {
     type Column = T::List;
     type List = ListColumn<Self>;
+    const MAY_BE_UNFIT: bool = T::Value::MAY_BE_UNFIT;
+
+    fn unfit(&self) -> Option<String> {
+        self.iter().find_map(unfit)
+    }
 }

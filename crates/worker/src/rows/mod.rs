@@ -21,7 +21,7 @@
 //! | `Vec<T>`, and `&[T]` of numbers as argument | List(T) | |
 //! | a struct with `#[derive(UdfStruct)]` | Struct | |
 //! | `Option<T>` | T, which may be null | |
-//! | `Result<T, E>` as result | T | an error ends the execution and names the row |
+//! | `Result<T, E>` as result | T | an error ends the execution and names the row, unless `on_error` says otherwise |
 //!
 //! # Nulls
 //! A row in which an argument is null gives null, and the function is not called for it, unless that argument is an
@@ -33,6 +33,7 @@
 //! one over slices. `cargo bench -p anyudf-worker` compares it with loops written by hand.
 
 mod aggregate;
+mod apart;
 mod argument;
 mod arrays;
 mod bits;
@@ -42,6 +43,7 @@ mod function;
 mod list;
 mod number;
 mod result;
+mod spread;
 mod structs;
 mod table;
 mod temporal;
@@ -54,6 +56,7 @@ use crate::error::{Error, Result};
 use crate::panics::{self, Row};
 
 pub use aggregate::{Aggregate, AggregateDefinition, aggregate, define_aggregate};
+pub use apart::{Apart, Collected, OrNull, Outcome, OutcomeColumn, Unread};
 pub use argument::{Argument, Arguments, Reader, Refusal, Slots};
 pub use arrays::{AnyArray, ArrayReturn, TypedArray};
 pub use arrow::array::{ArrayRef, RecordBatch};
@@ -64,8 +67,8 @@ pub use decimal::{Decimal, DecimalColumn};
 pub use function::{NoOptions, ScalarFunction, Signature, define};
 pub use list::{ListColumn, ListReader, SliceReader};
 pub use number::{NumberColumn, Numbers, Plain};
-pub use result::{OrNull, Return, Slot, Value};
-pub use structs::{StructFields, gathered, struct_array, struct_of, type_of};
+pub use result::{Return, Slot, Value};
+pub use structs::{StructFields, gathered, may_be_unfit, struct_array, struct_of, type_of, unfit_field};
 pub use table::{
     IntoBatches, MapFunction, TableFunction, define_map, define_table, emit_all, emit_batches, emit_rows, schema_of,
 };
@@ -201,11 +204,22 @@ impl<'a> Rows<'a> {
         let nulls = A::nulls(self.columns).filter(|nulls| nulls.null_count() > 0);
         let readers = A::readers(self.columns, nulls.as_ref());
         let readers = readers.map_err(|refusal| refusal.into_error(self.before))?;
+        self.gather(&readers, nulls, &mut function)
+    }
+
+    /// Calls `function` for each row but the `nulls`, and gathers what it returns.
+    #[inline(always)]
+    fn gather<A: Arguments<'a>, R: Return>(
+        &self,
+        readers: &A::Readers,
+        nulls: Option<NullBuffer>,
+        function: &mut impl FnMut(A) -> R,
+    ) -> Result<ArrayRef> {
         let mut into = Gathered::<R::Value>::with_capacity(self.rows, R::NULLABLE);
         let (mut start, mut pace) = (0, self.pace());
         while start < self.rows {
             let end = self.rows.min(start.saturating_add(pace.block));
-            let mut run = Run { readers: &readers, before: self.before, into: &mut into, function: &mut function };
+            let mut run = Run { readers, before: self.before, into: &mut into, function: &mut *function };
             match &nulls {
                 None => run.each(start, end)?,
                 Some(nulls) => run.between_nulls(start, end, nulls)?,

@@ -21,6 +21,13 @@ pub trait Value: Sized {
     type Column: Column<Self>;
     /// What gathers a column of lists of it.
     type List: Column<Vec<Self>>;
+    /// Whether a value may be one that the column can't hold. Where it is, each is asked before it is put there.
+    const MAY_BE_UNFIT: bool = false;
+
+    /// Why the column can't hold it, if it can't: then its row fails. Asked only where [`MAY_BE_UNFIT`](Self::MAY_BE_UNFIT).
+    fn unfit(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What can be in one slot of a column: a [`Value`], or an `Option` of one.
@@ -38,6 +45,9 @@ pub trait Slot: Sized {
 
     /// The value, if there is one.
     fn into_value(self) -> Option<Self::Value>;
+
+    /// The value by reference, if there is one.
+    fn value(&self) -> Option<&Self::Value>;
 
     /// Appends `count` slots to a column: what `slot` gives for 0, 1, 2 …
     #[inline(always)]
@@ -71,6 +81,11 @@ impl<T: Value> Slot for T {
         Some(self)
     }
 
+    #[inline]
+    fn value(&self) -> Option<&T> {
+        Some(self)
+    }
+
     #[inline(always)]
     fn fill(count: usize, slot: impl FnMut(usize) -> T, into: &mut Gathered<T>) {
         into.fill(count, slot);
@@ -101,9 +116,42 @@ impl<T: Value> Slot for Option<T> {
     fn into_value(self) -> Option<T> {
         self
     }
+
+    #[inline]
+    fn value(&self) -> Option<&T> {
+        self.as_ref()
+    }
 }
 
-/// What a function of rows can return.
+/// What is in a slot, once it is known that the column can hold it.
+///
+/// # Errors
+/// When it can't.
+#[inline]
+pub(super) fn fitting<S: Slot>(slot: S) -> Result<Option<S::Value>> {
+    if S::Value::MAY_BE_UNFIT
+        && let Some(text) = unfit(&slot)
+    {
+        return Err(Error::user(text).with_class(VALUE_OUT_OF_RANGE));
+    }
+    Ok(slot.into_value())
+}
+
+/// Why a column can't hold what is in a slot.
+pub(super) fn unfit<S: Slot>(slot: &S) -> Option<String> {
+    slot.value().and_then(Value::unfit)
+}
+
+/// A result that its column can't hold.
+const VALUE_OUT_OF_RANGE: &str = "VALUE_OUT_OF_RANGE";
+
+/// What a function of rows can return. One that returns anything else does not compile:
+/// ```compile_fail,E0277
+/// #[anyudf_worker::udf]
+/// fn path(text: &str) -> std::path::PathBuf {
+///     text.into()
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be the result of a `#[udf]`",
     label = "not a type that a column can be made of"
@@ -157,12 +205,15 @@ impl<S: Slot> Return for S {
 
     #[inline]
     fn push(self, into: &mut Gathered<S::Value>) -> Result<()> {
-        into.push(self.into_value());
+        into.push(fitting(self)?);
         Ok(())
     }
 
     #[inline(always)]
-    fn fill(count: usize, row: impl FnMut(usize) -> S, into: &mut Gathered<S::Value>) -> Result<()> {
+    fn fill(count: usize, mut row: impl FnMut(usize) -> S, into: &mut Gathered<S::Value>) -> Result<()> {
+        if S::Value::MAY_BE_UNFIT {
+            return (0..count).try_for_each(|place| Return::push(row(place), into));
+        }
         S::fill(count, row, into);
         Ok(())
     }
@@ -171,15 +222,21 @@ impl<S: Slot> Return for S {
     fn fill_where(
         count: usize,
         is_value: impl Fn(usize) -> bool,
-        row: impl FnMut(usize) -> S,
+        mut row: impl FnMut(usize) -> S,
         into: &mut Gathered<S::Value>,
     ) -> Result<()> {
+        if S::Value::MAY_BE_UNFIT {
+            return (0..count).try_for_each(|place| {
+                into.push(if is_value(place) { fitting(row(place))? } else { None });
+                Ok(())
+            });
+        }
         S::fill_where(count, is_value, row, into);
         Ok(())
     }
 }
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Source = Box<dyn std::error::Error + Send + Sync>;
 
 impl<S: Slot, E: Into<Source>> Return for Result<S, E> {
     type Value = S::Value;
@@ -189,25 +246,10 @@ impl<S: Slot, E: Into<Source>> Return for Result<S, E> {
     fn push(self, into: &mut Gathered<S::Value>) -> Result<()> {
         match self {
             Ok(slot) => {
-                into.push(slot.into_value());
+                into.push(fitting(slot)?);
                 Ok(())
             }
             Err(error) => Err(Error::from(error.into())),
         }
-    }
-}
-
-/// A result whose errors become nulls: `on_error = "null"`.
-#[derive(Clone, Copy, Debug)]
-pub struct OrNull<R>(pub R);
-
-impl<S: Slot, E> Return for OrNull<Result<S, E>> {
-    type Value = S::Value;
-    const NULLABLE: bool = true;
-
-    #[inline]
-    fn push(self, into: &mut Gathered<S::Value>) -> Result<()> {
-        into.push(self.0.ok().and_then(Slot::into_value));
-        Ok(())
     }
 }

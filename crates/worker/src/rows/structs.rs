@@ -10,7 +10,7 @@ use crate::error::Result;
 
 use super::argument::{Argument, Reader, Refusal, Slots};
 use super::column::{Column, Gathered};
-use super::result::{Slot, Value};
+use super::result::{Slot, Value, unfit};
 
 /// The type of a struct with these fields.
 pub fn struct_of<const N: usize>(fields: [(&str, DataType); N]) -> DataType {
@@ -20,6 +20,16 @@ pub fn struct_of<const N: usize>(fields: [(&str, DataType); N]) -> DataType {
 /// The type of the column that results of type `T` become.
 pub fn type_of<T: Slot>() -> DataType {
     <T::Value as Value>::Column::data_type()
+}
+
+/// Whether a value of type `T` may be one that its column can't hold.
+pub const fn may_be_unfit<T: Slot>() -> bool {
+    <T::Value as Value>::MAY_BE_UNFIT
+}
+
+/// Why the column of a field can't hold its value.
+pub fn unfit_field<T: Slot>(field: &T, name: &str) -> Option<String> {
+    unfit(field).map(|text| format!("the field `{name}`: {text}"))
 }
 
 /// A column for results of type `T`, without rows yet.

@@ -119,7 +119,7 @@ impl Temporal for TimeDelta {
     }
 
     fn into_native(self) -> i64 {
-        self.num_microseconds().expect("a duration is shorter than 292,000 years, which is what 64 bits hold")
+        self.num_microseconds().expect("one that does not fit is refused before it is put into a column")
     }
 }
 
@@ -293,4 +293,15 @@ macro_rules! value {
     };
 }
 
-value!(NaiveDate, NaiveTime, TimeDelta, Interval, NaiveDateTime, DateTime<Utc>);
+value!(NaiveDate, NaiveTime, Interval, NaiveDateTime, DateTime<Utc>);
+
+impl Value for TimeDelta {
+    type Column = TemporalColumn<Self>;
+    type List = ListColumn<Self>;
+    const MAY_BE_UNFIT: bool = true;
+
+    fn unfit(&self) -> Option<String> {
+        let text = "the duration is out of range: a column counts microseconds, up to 292,000 years";
+        self.num_microseconds().is_none().then(|| text.into())
+    }
+}

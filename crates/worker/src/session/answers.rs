@@ -18,6 +18,9 @@ impl Session {
         match answer {
             FromUser::Opened(Ok(data)) => {
                 self.opened_at = Some(now);
+                // The function may have a limit of its own, of which nobody knew before (C11).
+                let budget = self.user.as_ref().and_then(|user| user.shared.clock.budget());
+                self.look = self.look.into_iter().chain(budget.map(|budget| now + budget)).min();
                 self.say(Response::Init(InitResponse { data, error: None })); // R4
             }
             FromUser::Data { message, bytes, rows } => {

@@ -36,7 +36,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use self::gathering::Gathering;
-use crate::clock::Call;
+use crate::clock::{Call, Limit};
 use crate::counters::{Counters, Overdue, Totals};
 use crate::invocation::Invocation;
 use crate::link::{Ends, FromUser, Reason, User};
@@ -309,13 +309,13 @@ impl Session {
 
     /// The present call is over its time: the session fails, and its thread is given up (C11).
     fn overdue(&mut self, call: Call, now: Instant) {
-        let budget = self.user.as_ref().and_then(|user| user.shared.clock.budget()).unwrap_or_default();
-        let text = format!(
-            "{} did not return from {call} within {} ms; raise {} or send smaller batches (C11)",
-            self.function,
-            budget.as_millis(),
-            crate::invocation::CALL_TIMEOUT_KEY,
-        );
+        let limit = self.user.as_ref().and_then(|user| user.shared.clock.limit());
+        let (within, instead) = match limit {
+            Some((own, Limit::Functions)) => (own, "which is its own timeout; send"),
+            engines => (engines.map(|(limit, _)| limit).unwrap_or_default(), "raise anyudf.call_timeout_ms or send"),
+        };
+        let (function, within) = (&self.function, within.as_millis());
+        let text = format!("{function} did not return from {call} within {within} ms; {instead} smaller batches (C11)");
         let error = ExecutionError::user(text).with_class("CALL_TIMEOUT");
         self.drop_output();
         let first = self.first_error();

@@ -156,6 +156,7 @@ impl Stage {
             "refused" => say(FromUser::Opened(Err(failure())), 1),
             "starts" => ends.shared.clock.start(Call { phase: Phase::Open, batch: 0 }, self.now.into_std()),
             "calls" => ends.shared.clock.start(Call { phase: Phase::Process, batch: 7 }, self.now.into_std()),
+            "limits" => ends.shared.clock.bound(Duration::from_secs(data.parse().expect("seconds"))),
             "waits" => ends.shared.clock.pause(self.now.into_std()),
             "goes-on" => ends.shared.clock.resume(self.now.into_std()),
             "returns" => ends.shared.clock.stop(),
@@ -573,6 +574,26 @@ fn c11_calls_have_a_limit() {
     let mut cancel = limited();
     cancel.play("> init ! opened > cancel ! calls ~ 1s");
     expect!["init cancel[CALL_TIMEOUT] end:Ok"].assert_eq(&cancel.transcript());
+}
+
+/// C11: a function's own limit holds once it is open, and the text says whose it is.
+#[test]
+fn c11_a_function_may_limit_its_own_calls() {
+    for (engines, text) in [(None, "which is its own timeout"), (Some("1000"), "raise anyudf.call_timeout_ms")] {
+        let mut init = init();
+        let conf = engines.map(|millis: &str| (crate::invocation::CALL_TIMEOUT_KEY.into(), millis.into()));
+        init.session_conf.extend(conf);
+        let mut stage = Stage::new(init, 1);
+        let own = if engines.is_none() { "! limits:1" } else { "! limits:2" };
+        stage.play(&format!("> init ~ 0.9s {own} ! opened ! calls ~ 0.9s"));
+        stage.now += Duration::from_millis(100);
+        stage.session.handle(Event::Elapsed, stage.now);
+        let mut message = stage.session.outbox().pop_back().expect("an ErrorResponse");
+        let mut bytes = message.copy_to_bytes(message.remaining());
+        bytes.advance(5);
+        let Ok(Response::Error(error)) = Response::parse(bytes) else { panic!("no ErrorResponse") };
+        assert!(error.message.contains("process, batch 7 within 1000 ms") && error.message.contains(text), "{error:?}");
+    }
 }
 
 /// C11: the error is the user's and names function, phase, batch and limit.

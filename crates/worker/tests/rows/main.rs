@@ -1,9 +1,14 @@
 //! Functions of rows: what `#[udf]` makes of ordinary functions, for every type that can be a column.
 
+mod attributes;
+mod failing;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyudf_arrow::catalog::{DEFAULT, VARIADIC};
 use anyudf_worker::rows::{Decimal, Interval, NoOptions, Rows, ScalarFunction};
 use anyudf_worker::{Definition, IntoDefinition, Kind, UdfStruct, UdfTester, Volatility, udf};
 use arrow::array::*;
@@ -50,17 +55,6 @@ fn a_function_stays_one_and_is_a_definition_too() {
     let names: Vec<_> = arguments.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["left", "right"]);
     assert_eq!(definition.result_schema().expect("it says").field(0).data_type(), &DataType::Int64);
-}
-
-#[test]
-fn attributes_reach_the_catalogue() {
-    #[udf(name = "plus", aliases = ["sum", "total"], volatility = "immutable", version = "7", help = "a sum")]
-    fn f(x: i32) -> i32 {
-        x
-    }
-    let entry = f.into_definition().entry().clone();
-    assert_eq!((&*entry.name, &*entry.version, &*entry.help), ("plus", "7", "a sum"));
-    assert_eq!((&entry.aliases[..], entry.volatility), (&["sum".into(), "total".into()][..], Volatility::Immutable));
 }
 
 #[test]
@@ -215,21 +209,6 @@ fn dates_and_times() {
 }
 
 #[test]
-fn a_date_out_of_range_is_an_error_unless_it_is_below_a_null() {
-    #[udf]
-    fn day(date: NaiveDate) -> u32 {
-        date.day()
-    }
-    let dates = || Date32Array::from(vec![0, i32::MAX]);
-    let (condition, text) = error(day, vec![column(dates())]);
-    assert_eq!(condition, "UNREADABLE_ARGUMENT");
-    assert_eq!(text, "`day`, batch 1: row 1: argument 1: the date is out of range");
-    let (_, values, _) = dates().into_parts();
-    let dates = Date32Array::new(values, Some(NullBuffer::from(vec![true, false])));
-    check(day, vec![column(dates)], UInt32Array::from(vec![Some(1), None]));
-}
-
-#[test]
 fn decimals() {
     #[udf]
     fn vat(price: Decimal<9, 2>) -> Option<Decimal<12, 4>> {
@@ -241,25 +220,6 @@ fn decimals() {
     let shown = |unscaled| Decimal::<9, 3>::new(unscaled).expect("few digits").to_string();
     assert_eq!([shown(0), shown(5), shown(-12_345)], ["0.000", "0.005", "-12.345"]);
     assert_eq!(Decimal::<5, -2>::new(7).expect("few digits").to_string(), "700");
-}
-
-/// Arrow's arrays hold what they are given.
-#[test]
-fn a_decimal_with_too_many_digits_names_its_row() {
-    #[udf]
-    fn same(price: Decimal<3, 2>) -> Decimal<3, 2> {
-        price
-    }
-    let prices = Decimal128Array::from(vec![Some(999), None, Some(1000)]);
-    let prices = column(prices.with_precision_and_scale(3, 2).expect("3 digits, 2 behind the point"));
-    let (condition, text) = error(same, vec![prices.clone()]);
-    assert_eq!(condition, "UNREADABLE_ARGUMENT");
-    assert!(text.contains("row 2: argument 1: the decimal is out of range"), "{text}");
-    check(
-        same,
-        vec![prices.slice(0, 2)],
-        Decimal128Array::from(vec![Some(999), None]).with_precision_and_scale(3, 2).expect("as before"),
-    );
 }
 
 #[test]
@@ -305,26 +265,6 @@ fn lists_and_slices() {
     let mut expected = ListBuilder::new(StringBuilder::new());
     expected.append_value([Some("a"), Some("b"), Some("c")]);
     check(flat, vec![column(builder.finish())], expected.finish());
-}
-
-#[test]
-fn a_null_item_names_its_row_unless_nobody_reads_it() {
-    #[udf]
-    fn total(values: &[i32], scale: i32) -> i32 {
-        values.iter().sum::<i32>() * scale
-    }
-    let lists = [Some(vec![Some(1)]), Some(vec![]), Some(vec![Some(2), None])];
-    let lists = column(ListArray::from_iter_primitive::<Int32Type, _, _>(lists));
-    let (condition, text) = error(total, vec![lists.clone(), column(Int32Array::from(vec![1, 1, 1]))]);
-    assert_eq!(condition, "UNREADABLE_ARGUMENT");
-    assert!(text.contains("row 2: argument 1: an item of the list is null"), "{text}");
-    // What lies outside of a slice is nobody's; a message would not carry it, so this is without one.
-    let own: [ArrayRef; 2] = [lists.slice(0, 2), column(Int32Array::from(vec![1, 1]))];
-    let totals = total::evaluate(&Rows::of(&own, 2), &NoOptions {}).expect("no item of these lists is null");
-    assert_eq!(totals.as_primitive::<Int32Type>(), &Int32Array::from(vec![1, 0]));
-    // The other argument is null there, so there is no call.
-    let scale = Int32Array::from(vec![Some(10), None, None]);
-    check(total, vec![lists, column(scale)], Int32Array::from(vec![Some(10), None, None]));
 }
 
 #[derive(UdfStruct, Debug, Clone, PartialEq)]
@@ -374,103 +314,4 @@ fn structs_come_and_go() {
     let named = UdfTester::new(single).call([column(names), column(points(vec![None; 3], None))]).expect("it runs");
     let texts = UdfTester::new(where_is).call([named]).expect("it runs");
     assert_eq!(texts.as_string::<i32>(), &StringArray::from(vec!["a at 1", "b at 2", "c at 3"]));
-}
-
-#[test]
-fn a_null_field_names_its_row() {
-    #[derive(UdfStruct)]
-    struct High {
-        height: i32,
-    }
-    #[udf]
-    fn height(high: High) -> i32 {
-        high.height
-    }
-    let heights = |nulls| {
-        let field = Field::new("height", DataType::Int32, true);
-        StructArray::new(vec![field].into(), vec![column(Int32Array::from(vec![Some(3), None]))], nulls)
-    };
-    let (_, text) = error(height, vec![column(heights(None))]);
-    assert!(text.contains("row 1: argument 1: the field `height` is null"), "{text}");
-    let nulls = Some(NullBuffer::from(vec![true, false]));
-    check(height, vec![column(heights(nulls))], Int32Array::from(vec![Some(3), None]));
-}
-
-#[test]
-fn r7_an_error_names_its_row_and_keeps_its_class() {
-    #[udf]
-    fn parsed(text: &str) -> Result<i32, std::num::ParseIntError> {
-        text.parse()
-    }
-    #[udf]
-    fn picky(x: i32) -> anyudf_worker::Result<Option<i32>> {
-        if x < 0 { Err(anyudf_worker::Error::user("below zero").with_class("BELOW_ZERO")) } else { Ok(Some(x)) }
-    }
-    let texts = StringArray::from(vec![Some("1"), None, Some("x")]);
-    let (condition, text) = error(parsed, vec![column(texts)]);
-    assert_eq!((&*condition, &*text), ("FUNCTION_FAILED", "`parsed`, batch 1: row 2: invalid digit found in string"));
-    let numbers = |values: &[i32]| RecordBatch::try_from_iter([("x", column(Int32Array::from(values.to_vec())))]);
-    let batches = [numbers(&[1, 2]).expect("a batch"), numbers(&[3, -4]).expect("a batch")];
-    let error = UdfTester::new(picky).run(batches).expect_err("it fails");
-    assert_eq!(error.condition(), "BELOW_ZERO");
-    assert_eq!(error.to_string(), "`picky`, batch 2: row 1 (row 3 of the execution): below zero");
-}
-
-#[test]
-fn r14_a_panic_names_its_row() {
-    #[udf]
-    fn quotient(a: i32, b: i32) -> i32 {
-        a / b
-    }
-    let columns = |b: Vec<Option<i32>>| {
-        let a = column(Int32Array::from(vec![1; b.len()]));
-        RecordBatch::try_from_iter_with_nullable([("a", a, true), ("b", column(Int32Array::from(b)), true)])
-            .expect("a batch")
-    };
-    let batches = [columns(vec![Some(1); 100]), columns(vec![Some(1), None, Some(0), Some(1)])];
-    let error = UdfTester::new(quotient).run(batches).expect_err("it panics");
-    assert_eq!(error.condition(), "PANIC");
-    let text = error.to_string();
-    assert!(
-        text.starts_with(
-            "the function panicked in process, batch 2, row 2 (row 102 of the execution): attempt to divide by zero"
-        ),
-        "{text}"
-    );
-}
-
-#[test]
-fn on_error_null_keeps_the_other_rows() {
-    #[udf(on_error = "null")]
-    fn parsed(text: &str) -> Result<i32, std::num::ParseIntError> {
-        text.parse()
-    }
-    let texts = StringArray::from(vec![Some("1"), None, Some("x"), Some("4")]);
-    check(parsed, vec![column(texts)], Int32Array::from(vec![Some(1), None, None, Some(4)]));
-}
-
-#[test]
-fn options_are_a_struct() {
-    #[derive(serde::Deserialize)]
-    struct Options {
-        factor: f64,
-        #[serde(default)]
-        names: HashMap<String, i32>,
-    }
-    #[udf]
-    fn scaled(x: f64, #[options] options: &Options, y: f64) -> f64 {
-        (x + y) * options.factor + options.names.len() as f64
-    }
-    let options = Options { factor: 2.0, names: HashMap::new() };
-    assert_eq!(scaled(1.0, &options, 2.0), 6.0);
-    let tester = UdfTester::new(scaled);
-    let columns = || [Float64Array::from(vec![1.0]), Float64Array::from(vec![2.0])];
-    let options = serde_json::json!({"factor": 10, "names": {"a": 1}});
-    let result = tester.clone().with_options(options).call(columns()).expect("it runs");
-    assert_eq!(result.as_primitive::<Float64Type>().value(0), 31.0);
-    let error = tester.call(columns()).expect_err("no factor");
-    assert_eq!(error.condition(), "BAD_OPTIONS");
-    assert!(error.to_string().contains("factor"), "{error}");
-    let error = UdfTester::new(add).with_options(serde_json::json!({"factor": 1})).run([]).expect_err("no options");
-    assert_eq!(error.condition(), "BAD_OPTIONS");
 }

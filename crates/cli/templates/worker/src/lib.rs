@@ -1,18 +1,16 @@
-//! A worker: functions that any engine of Spark's UDF protocol can call, and the command line of anyudf.
-
-use std::process::ExitCode;
+//! Functions that any engine of Spark's UDF protocol can call, and the command line of anyudf.
 
 use anyudf::prelude::*;
 
 /// Degrees Celsius in degrees Fahrenheit.
-#[udf(volatility = "immutable")]
-fn fahrenheit(celsius: f64) -> f64 {
+#[udf(volatility = "immutable", example(100.0 => 212.0))]
+pub fn fahrenheit(celsius: f64) -> f64 {
     celsius * 1.8 + 32.0
 }
 
 /// How often a word is in a text. No text, no number: null in gives null out.
-#[udf(volatility = "immutable")]
-fn occurrences(text: &str, word: &str) -> Result<i64, String> {
+#[udf(volatility = "immutable", example("a b a", "a" => 2), example("a", "" => Err("an empty word")))]
+pub fn occurrences(text: &str, word: &str) -> Result<i64, String> {
     if word.is_empty() {
         return Err("an empty word is everywhere; give one with letters".into());
     }
@@ -20,12 +18,8 @@ fn occurrences(text: &str, word: &str) -> Result<i64, String> {
 }
 
 /// All that this worker offers.
-pub(crate) fn worker() -> Worker {
+pub fn worker() -> Worker {
     Worker::new().with(fahrenheit).with(occurrences)
-}
-
-fn main() -> ExitCode {
-    worker().run()
 }
 
 #[cfg(test)]
@@ -35,15 +29,10 @@ mod tests {
 
     use super::*;
 
-    /// A function is a function.
-    #[test]
-    fn water_boils() {
-        assert_eq!(fahrenheit(100.0), 212.0);
-    }
-
-    /// And it does to columns what a worker does.
+    /// A function is a function, and does to columns what a worker does. Its examples are tests too.
     #[test]
     fn a_column_of_temperatures() {
+        assert_eq!(fahrenheit(0.0), 32.0);
         let column = Float64Array::from(vec![Some(0.0), None]);
         let result = UdfTester::new(fahrenheit).call([column]).expect("it runs");
         assert_eq!(result.as_primitive::<Float64Type>(), &Float64Array::from(vec![Some(32.0), None]));
