@@ -28,10 +28,8 @@ impl Error {
     pub(crate) fn of_execution(function: &str, place: &str, error: anyudf_engine::Error) -> Self {
         let hint = match error.condition() {
             "POOL_TIMEOUT" => {
-                "; each partition of the plan needs a session for each of its calls: allow the dispatcher more workers, or \
-                 lower target_partitions"
+                "; each partition of the plan needs a session for each of its calls: allow more workers, or fewer partitions"
             }
-            "CALL_TIMEOUT" => "; allow it more with WorkerOptions::call_timeout",
             _ => "",
         };
         let function = Said::of(&error).map_or(function, |said| said.function);
@@ -93,6 +91,8 @@ impl Error {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Said<'a> {
     pub(crate) function: &'a str,
+    /// The number of the batch that it was in, from one.
+    pub(crate) batch: Option<u64>,
     /// The row of the batch, from zero.
     pub(crate) row: Option<u64>,
     what: &'a str,
@@ -108,9 +108,12 @@ impl<'a> Said<'a> {
     /// all but the function and what it says may be missing.
     fn parse(text: &'a str) -> Option<Self> {
         let (function, rest) = text.strip_prefix('`')?.split_once('`')?;
-        let rest = match rest.strip_prefix(", batch ") {
-            Some(batch) => batch.split_once(": ")?.1,
-            None => rest.strip_prefix(": ")?,
+        let (batch, rest) = match rest.strip_prefix(", batch ") {
+            Some(batch) => {
+                let (batch, rest) = batch.split_once(": ")?;
+                (batch.parse().ok(), rest)
+            }
+            None => (None, rest.strip_prefix(": ")?),
         };
         let (function, first, what) = match (function, Self::call(rest)) {
             (FORMAT, Some(call)) => call,
@@ -118,8 +121,8 @@ impl<'a> Said<'a> {
         };
         let row = what.strip_prefix("row ").and_then(|row| row.split_once(": "));
         Some(match row.and_then(|(row, what)| Some((row.parse::<u64>().ok()?.checked_add(first)?, what))) {
-            Some((row, what)) => Said { function, row: Some(row), what },
-            None => Said { function, row: None, what },
+            Some((row, what)) => Said { function, batch, row: Some(row), what },
+            None => Said { function, batch, row: None, what },
         })
     }
 
@@ -171,16 +174,16 @@ mod tests {
 
     #[test]
     fn what_a_worker_says_is_taken_apart() {
-        for (text, function, row, what) in [
-            ("`f`: no", "f", None, "no"),
-            ("`f`, batch 3: no: more", "f", None, "no: more"),
-            ("`f`, batch 3: row 7: no", "f", Some(7), "no"),
-            ("`expression`, batch 2: `g` (call 1): row 7: no", "g", Some(7), "no"),
-            ("`expression`, batch 2: `g` (call 1) from row 512: row 7: no", "g", Some(519), "no"),
-            ("`expression`, batch 2: `g` (call 1): no", "g", None, "no"),
-            ("`expression`, batch 2: it is tired", "expression", None, "it is tired"),
+        for (text, function, batch, row, what) in [
+            ("`f`: no", "f", None, None, "no"),
+            ("`f`, batch 3: no: more", "f", Some(3), None, "no: more"),
+            ("`f`, batch 3: row 7: no", "f", Some(3), Some(7), "no"),
+            ("`expression`, batch 2: `g` (call 1): row 7: no", "g", Some(2), Some(7), "no"),
+            ("`expression`, batch 2: `g` (call 1) from row 512: row 7: no", "g", Some(2), Some(519), "no"),
+            ("`expression`, batch 2: `g` (call 1): no", "g", Some(2), None, "no"),
+            ("`expression`, batch 2: it is tired", "expression", Some(2), None, "it is tired"),
         ] {
-            assert_eq!(Said::parse(text), Some(Said { function, row, what }), "{text}");
+            assert_eq!(Said::parse(text), Some(Said { function, batch, row, what }), "{text}");
         }
         for text in ["", "no", "`f", "`f` panicked in process, batch 1, row 3: boo"] {
             assert_eq!(Said::parse(text), None, "{text}");

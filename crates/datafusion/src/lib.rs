@@ -96,7 +96,7 @@ pub use lift::LiftWorkerCalls;
 pub use planner::WorkerPlanner;
 pub use register::{RegisterWorker, RegisteredWorker};
 pub use totals::CallTotals;
-pub use worker::WorkerOptions;
+pub use worker::{Taken, WorkerOptions};
 
 /// The examples of the README compile.
 #[cfg(doctest)]

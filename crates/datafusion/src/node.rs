@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::FieldRef;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, Extension, LogicalPlan, ScalarUDF, UserDefinedLogicalNodeCore};
@@ -208,6 +209,17 @@ impl CallNode {
 
     pub(crate) fn into_plan(self) -> LogicalPlan {
         LogicalPlan::Extension(Extension { node: Arc::new(self) })
+    }
+
+    /// Whether a call in this plan has such a column, also one that does not come back.
+    pub(crate) fn is_within(plan: &LogicalPlan, column: &str) -> bool {
+        let mut found = false;
+        let look = |node: &LogicalPlan| {
+            found |= Self::of(node).is_some_and(|node| node.trip.calls.iter().any(|call| call.column == column));
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        };
+        plan.apply(look).expect("the closure does not fail");
+        found
     }
 
     pub(crate) fn of(plan: &LogicalPlan) -> Option<&Self> {

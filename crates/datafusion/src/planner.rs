@@ -42,7 +42,7 @@ impl ExtensionPlanner for WorkerPlanner {
         context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if let Some(node) = node.as_any().downcast_ref::<RelationNode>() {
-            return Ok(Some(relation(node, inputs)));
+            return relation(node, session).await.map(Some);
         }
         let Some(node) = node.as_any().downcast_ref::<CallNode>() else { return Ok(None) };
         let input = Arc::clone(&inputs[0]);
@@ -54,11 +54,15 @@ impl ExtensionPlanner for WorkerPlanner {
     }
 }
 
-fn relation(node: &RelationNode, inputs: &[Arc<dyn ExecutionPlan>]) -> Arc<dyn ExecutionPlan> {
+async fn relation(node: &RelationNode, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+    let input = match &node.input {
+        Some(input) => Some(session.create_physical_plan(input).await?),
+        None => None,
+    };
     let (function, options) = (node.function.clone(), node.options.clone());
     let taken = node.taken.clone().unwrap_or_else(|| Arc::new(Schema::empty()));
     let schema = Arc::clone(UserDefinedLogicalNodeCore::schema(node).inner());
-    Arc::new(RelationExec::new(function, options, taken, inputs.first().cloned(), schema))
+    Ok(Arc::new(RelationExec::new(function, options, taken, input, schema)))
 }
 
 /// The query planner of a session with workers: the one it had before for plans without calls.

@@ -1,6 +1,6 @@
 //! From a worker's catalog to a session's functions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use anyudf_arrow::catalog::{Entry, Kind};
@@ -18,8 +18,8 @@ use crate::error::Error;
 use crate::function::WorkerFunction;
 use crate::lift::LiftWorkerCalls;
 use crate::planner::WorkerQueryPlanner;
-use crate::relation::{RelationFunction, WorkerRelations};
-use crate::worker::{Worker, WorkerOptions};
+use crate::relation::{RelationFunction, ShowInputs, WorkerRelations};
+use crate::worker::{Taken, Worker, WorkerOptions};
 
 /// Makes a worker's functions callable in a [`SessionContext`].
 #[async_trait]
@@ -63,8 +63,7 @@ impl RegisterWorker for SessionContext {
             return Err(Error::new(ErrorKind::Worker, "NO_CATALOG", text).into());
         };
         let worker = Worker::new(dispatcher, options, &catalog);
-        let functions = scalar_functions(&worker, &catalog.functions);
-        check_names(self, &worker, &functions)?;
+        let functions = named(self, &worker, scalar_functions(&worker, &catalog.functions))?;
         let relations = relations(self, &worker, &catalog.functions)?;
         let known = install(self);
         for function in functions {
@@ -167,7 +166,10 @@ fn relations(
                 continue;
             }
             if known.iter().any(|known| known.find(&name).is_some()) || functions.contains_key(&name) {
-                return Err(exists(&name, worker, "another worker").into());
+                match worker.options.taken {
+                    Taken::Refuse => return Err(exists(&name, worker, "another worker").into()),
+                    Taken::LeaveOut => continue,
+                }
             }
             functions.insert(name, function.clone());
         }
@@ -188,25 +190,45 @@ fn scalar_functions(worker: &Worker, entries: &[Entry]) -> Vec<WorkerFunction> {
     scalar.map(|entry| WorkerFunction::new(worker, entry.clone())).collect()
 }
 
+/// The functions, without those whose names are taken, or some of whose are, if the options say so.
+///
 /// # Errors
 /// A name that the session, or another function of the worker, has already.
-fn check_names(context: &SessionContext, worker: &Worker, functions: &[WorkerFunction]) -> Result<()> {
+fn named(
+    context: &SessionContext,
+    worker: &Worker,
+    functions: Vec<WorkerFunction>,
+) -> Result<Vec<WorkerFunction>, Error> {
     use datafusion::logical_expr::ScalarUDFImpl;
     let state = context.state_ref();
     let state = state.read();
-    let mut seen = HashMap::new();
+    let mut seen: HashSet<String> = HashSet::new();
+    let owner = |name: &str, seen: &HashSet<String>| match state.scalar_functions().get(name) {
+        Some(known) => Some(
+            WorkerFunction::of(known).map_or("DataFusion".into(), |known| format!("worker `{}`", known.worker().label)),
+        ),
+        // It would look for a scalar one first.
+        None if state.aggregate_functions().contains_key(name) || state.window_functions().contains_key(name) => {
+            Some("DataFusion".into())
+        }
+        None => seen.contains(name).then(|| "the same worker".into()),
+    };
+    let mut kept = Vec::with_capacity(functions.len());
     for function in functions {
-        for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
-            let owner = match state.scalar_functions().get(name).map(|known| WorkerFunction::of(known)) {
-                Some(Some(known)) => format!("worker `{}`", known.worker().label),
-                Some(None) => "DataFusion".into(),
-                None if seen.insert(name, ()).is_some() => "the same worker".into(),
-                None => continue,
-            };
-            return Err(exists(name, worker, &owner).into());
+        let names: Vec<String> = std::iter::once(function.name())
+            .chain(function.aliases().iter().map(String::as_str))
+            .map(String::from)
+            .collect();
+        match names.iter().find_map(|name| Some((name, owner(name, &seen)?))) {
+            Some((name, owner)) if worker.options.taken == Taken::Refuse => return Err(exists(name, worker, &owner)),
+            Some((name, owner)) => tracing::info!(name, owner, "left out: the name is taken"),
+            None => {
+                seen.extend(names);
+                kept.push(function);
+            }
         }
     }
-    Ok(())
+    Ok(kept)
 }
 
 /// Gives the session what calls need, if it has not got it, and the functions that FROM may call.
@@ -224,6 +246,7 @@ fn install(context: &SessionContext) -> Arc<WorkerRelations> {
     let id = state.session_id().to_owned();
     state.config_mut().set_extension(Arc::clone(&relations));
     let builder = SessionStateBuilder::new_from_existing(state.clone()).with_session_id(id).with_query_planner(planner);
+    let builder = builder.with_physical_optimizer_rule(Arc::new(ShowInputs));
     *state = if has_rule { builder } else { builder.with_optimizer_rule(rule) }.build();
     let planner: Arc<dyn RelationPlanner> = Arc::<WorkerRelations>::clone(&relations);
     state.register_relation_planner(planner).expect("a list takes one more");

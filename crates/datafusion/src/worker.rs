@@ -16,11 +16,30 @@ pub struct WorkerOptions {
     /// A schema for its functions: with `geo` they are called `geo.distance`. Without it they are called by their names
     /// alone. Two workers that have a function of the same name need it. None by default.
     pub schema: Option<String>,
+    /// What becomes of a function whose name is taken. [`Taken::Refuse`] by default.
+    pub taken: Taken,
     /// How long each call into a function may take (C11). None by default.
     pub call_timeout: Option<Duration>,
 }
 
+/// What becomes of a worker's function whose name another one has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Taken {
+    /// The whole worker is refused, with an error that says so.
+    #[default]
+    Refuse,
+    /// The function is left out.
+    LeaveOut,
+}
+
 impl WorkerOptions {
+    /// The same with an answer to names that are taken.
+    pub fn with_taken(mut self, taken: Taken) -> Self {
+        self.taken = taken;
+        self
+    }
+
     /// The same with a schema for the functions.
     pub fn with_schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = Some(schema.into());

@@ -132,8 +132,29 @@ async fn what_is_not_there_is_said_with_what_is_near() {
     ] {
         assert_eq!(place.refusal(text).await, said, "{text}");
     }
-    let empty = place.refusal("SELECT * FROM '{dir}/empty'").await;
-    assert!(empty.starts_with("what format `{dir}/empty` has"), "{empty}");
+    let place = place.with("both/a.csv", "n\n1\n").with("both/b.ndjson", "{}\n").with("zero.parquet", "");
+    for (text, said) in [
+        (
+            "SELECT * FROM '{dir}/empty'",
+            "no file in `{dir}/empty` ends in one of parquet, csv, tsv, ndjson, jsonl, json, arrow, arrows",
+        ),
+        (
+            "SELECT * FROM '{dir}/both'",
+            "`{dir}/both` has files of several formats: csv, ndjson; name those of one by a pattern, as in '{dir}/both/*.csv'",
+        ),
+        ("SELECT * FROM '{dir}/zero.parquet'", "`{dir}/zero.parquet` is empty"),
+    ] {
+        assert_eq!(place.refusal(text).await, said, "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_may_look_like_anything() {
+    let place = Place::new().with("data[1].csv", "n\n1\n").with("UP.CSV", "n\n2\n").with("a dir/é 'x'.csv", "n\n3\n");
+    for (from, n) in [("data[1].csv", "1"), ("UP.CSV", "2"), ("a dir/é ''x''.csv", "3"), ("a dir", "3")] {
+        let rows = place.rows(&session(), &format!("SELECT n FROM '{{dir}}/{from}'")).await;
+        assert_eq!(rows.unwrap_or_else(|error| panic!("{from}: {error}")), n, "{from}");
+    }
 }
 
 /// A file that is no such file is data that failed, and no mistake of the statement.
@@ -144,6 +165,10 @@ async fn a_broken_row_is_no_mistake_of_the_statement() {
     let failed = place.rows(&session(), "SELECT sum(n) FROM '{dir}/x.csv'").await.expect_err("it is no number");
     assert!(!failed.is_statement(), "{failed}");
     assert!(failed.to_string().contains("many"), "{failed}");
+    let place = Place::new().with("x.parquet", "this is none");
+    let failed = place.rows(&session(), "SELECT * FROM '{dir}/x.parquet'").await.expect_err("it is none");
+    assert!(!failed.is_statement(), "{failed}");
+    assert!(failed.to_string().contains("x.parquet` can't be told: "), "{failed}");
 }
 
 /// The join keeps the short file in memory, whichever side it is on.

@@ -72,6 +72,13 @@ fn statements_come_from_the_argument_a_file_or_standard_input() {
     place.sql(&["SELECT 1", "--file", "query.sql"]).failed(2, &["one too many"]);
     place.sql(&["--file", "quary.sql"]).failed(2, &["cannot read quary.sql"]);
     place.sql(&[" ; -- nothing"]).failed(2, &["there is no statement"]);
+    for (statements, says) in [
+        ("SELECT 1; SELECT 2", "2 statements give rows, and an output takes those of one"),
+        ("CREATE VIEW v AS SELECT 1", "none of the statements gives rows"),
+    ] {
+        place.sql(&[statements, "--output", "out.csv"]).failed(2, &[says]);
+    }
+    assert_eq!(place.listing(), ["query.sql"]);
 }
 
 #[test]
@@ -83,8 +90,9 @@ fn tables_and_workers_have_names() {
     let of = |query: &str| csv(&place, &[&flags[..], &[query]].concat());
     assert_eq!(of("SELECT sum(odd.picky(n)) FROM numbers"), "7");
     assert_eq!(of("SELECT value FROM bundled.generate_series(start => 1, stop => 2)"), "1\n2");
+    assert_eq!(of("SELECT bundled.distance_miles(1, 1, 1, 1) + distance_miles(2, 2, 2, 2)"), "0.0");
     place.sql(&["--table", "numbers", "SELECT 1"]).failed(2, &["NAME=PATH"]);
-    place.sql(&["--table", "n=in.cvs", "SELECT 1"]).failed(1, &["there is no file `in.cvs`", "`./in.csv`"]);
+    place.sql(&["--table", "n=in.cvs", "SELECT 1"]).failed(2, &["there is no file `in.cvs`", "`./in.csv`"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use anyudf_datafusion::{RegisteredWorker, SqlNames, SqlSession, WorkerOptions};
+use anyudf_datafusion::{RegisteredWorker, SqlNames, SqlSession, Taken, WorkerOptions};
 use anyudf_engine::{Dispatcher, DispatcherStats};
 use futures::future::join_all;
 use tokio::time::timeout;
@@ -62,22 +62,14 @@ impl Host {
             self.registered.push(worker);
         }
         // A function of the user's goes before a bundled one of the same name, and so does one of DataFusion's.
-        let named = self.register_bundled(options(Some(BUNDLED))).await?;
-        let plain = self.register_bundled(options(None)).await?;
-        self.registered.extend(plain.or(named));
+        for schema in [None, Some(BUNDLED)] {
+            let options = options(schema).with_taken(Taken::LeaveOut);
+            self.registered.push(self.session.register_worker(self.bundled.clone(), options).await?);
+        }
         for (name, path) in &arguments.tables {
             self.session.register_table(name, path).await?;
         }
         Ok(())
-    }
-
-    /// `None` when somebody has the names.
-    async fn register_bundled(&self, options: WorkerOptions) -> Result<Option<RegisteredWorker>> {
-        match self.session.register_worker(self.bundled.clone(), options).await {
-            Ok(worker) => Ok(Some(worker)),
-            Err(error) if error.condition() == Some("FUNCTION_EXISTS") => Ok(None),
-            Err(error) => Err(error.into()),
-        }
     }
 
     pub(super) fn session(&self) -> &SqlSession {

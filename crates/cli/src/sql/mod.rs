@@ -80,7 +80,17 @@ impl Task {
             }
             (Some(_), Some(_)) => return Err(Failure::usage("a query and --file are one too many")),
         };
-        match SqlSession::parse(&text)? {
+        let statements = SqlSession::parse(&text)?;
+        let giving = statements.iter().filter(|statement| statement.gives_rows()).count();
+        if giving != 1 && !statements.is_empty() && !arguments.output_options().is_table() {
+            let what = if giving == 0 {
+                "none of the statements gives rows".into()
+            } else {
+                format!("{giving} statements give rows")
+            };
+            return Err(Failure::usage(format_args!("{what}, and an output takes those of one")));
+        }
+        match statements {
             none if none.is_empty() => Err(Failure::usage("there is no statement; try anyudf sql \"SELECT 1\"")),
             statements => Ok(Task::Run(statements)),
         }
@@ -107,7 +117,7 @@ fn standard_input() -> Result<String> {
 
 /// One statement, to its end.
 fn run(io: &Io, host: &Host, statement: Statement, output: &OutputOptions, total: &mut Total) -> Result {
-    let is_explain = statement.is_explain() && output.is_table();
+    let (is_explain, gives_rows) = (statement.is_explain() && output.is_table(), statement.gives_rows());
     let mut rows = io.wait_or_interrupt(host.session().run(statement))??;
     let mut watch = Watch::new(rows.progress());
     let written = match rows.schema() {
@@ -124,7 +134,9 @@ fn run(io: &Io, host: &Host, statement: Statement, output: &OutputOptions, total
             explain::print(&plans).map(|()| 0)
         }
         schema => {
-            let mut output = output.create(schema)?;
+            // What COPY says of how it went is for people.
+            let mut output =
+                if gives_rows { output.create(schema)? } else { OutputOptions::default().create(schema)? };
             while let Some(batch) = io.wait_or_interrupt(watch.next(&mut rows))?? {
                 output.write(&batch)?;
             }
@@ -142,6 +154,8 @@ impl From<SqlError> for Failure {
             (_, Some("TABLE_NOT_FOUND")) => {
                 Failure::usage(format_args!("{error}, and --table NAME=PATH gives one a name"))
             }
+            (_, Some("CALL_TIMEOUT")) => Failure::failed(format_args!("{error}; --call-timeout sets the limit")),
+            (_, Some("POOL_TIMEOUT")) => Failure::failed(format_args!("{error}; --jobs 1 has one partition")),
             (_, Some("FUNCTION_EXISTS")) => Failure::failed(format_args!("{error}, with --worker NAME=…")),
             (true, _) => Failure::usage(error),
             (false, _) => Failure::failed(error),

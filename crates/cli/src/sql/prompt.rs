@@ -63,6 +63,8 @@ pub(super) fn prompt(io: &Io, host: &Host, arguments: &SqlArguments) -> Result {
             });
             editor.readline("anyudf> ")
         };
+        // One that came just before the guard was there.
+        io.interrupt().forget();
         let text = match line {
             Ok(text) => text,
             Err(ReadlineError::Interrupted) => continue,

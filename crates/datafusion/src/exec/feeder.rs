@@ -28,6 +28,9 @@ const LOAD_BYTES: usize = 1 << 20;
 /// Arguments below this many bytes are worth a copy to go with others.
 const SMALL_BYTES: usize = 64 << 10;
 
+/// Rows of so many bytes are not kept for longer: they wait in memory for their results.
+const KEPT_BYTES: usize = 8 << 20;
+
 /// Rows for which nothing was sent are not held back for longer than this many come.
 const HELD_ROWS: usize = 8 << 10;
 
@@ -100,7 +103,8 @@ impl Feeder {
             let is_full = match self.invocation.times {
                 Times::EachRow => {
                     let rows = self.pace.rows();
-                    load.kept.sent >= rows || load.bytes >= LOAD_BYTES || load.rows >= rows.max(HELD_ROWS)
+                    let is_large = load.bytes >= LOAD_BYTES || load.held >= KEPT_BYTES;
+                    load.kept.sent >= rows || load.rows >= rows.max(HELD_ROWS) || is_large
                 }
                 Times::Once => true,
             };
@@ -143,6 +147,7 @@ impl Feeder {
             load.arguments.push(arguments);
         }
         load.wanted += count;
+        load.held += bytes(&rows);
         load.kept.parts.push((rows, wanted));
         Ok(())
     }
@@ -222,7 +227,10 @@ struct Load {
     rows: usize,
     /// Rows for which the function is to be called.
     wanted: usize,
+    /// Of the arguments.
     bytes: usize,
+    /// Of the rows themselves.
+    held: usize,
 }
 
 /// The bytes of a batch's rows, without what slices leave out.

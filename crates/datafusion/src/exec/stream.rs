@@ -52,6 +52,7 @@ pub(super) fn start(
         task: None,
         fed,
         session: None,
+        messages: 0,
         constant: None,
         ready: VecDeque::new(),
     };
@@ -73,6 +74,8 @@ struct Collector {
     task: Option<SpawnedTask<()>>,
     fed: mpsc::Receiver<Fed>,
     session: Option<Open>,
+    /// How many messages were sent before those that are waited for, if each batch was one.
+    messages: u64,
     /// The results of functions that are called once: one row.
     constant: Option<RecordBatch>,
     ready: VecDeque<RecordBatch>,
@@ -113,6 +116,7 @@ impl Collector {
     /// Takes the results for these rows.
     async fn collect(&mut self, kept: Kept, at: Instant) -> Result<()> {
         let pieces = self.results(&kept, at).await?;
+        self.messages += kept.messages as u64;
         let _timer = self.stats.baseline.elapsed_compute().timer();
         let rows = match self.invocation.times {
             Times::EachRow => kept.with_results(&pieces, &self.schema)?,
@@ -200,7 +204,9 @@ impl Collector {
 
     fn blamed(&self, kept: &Kept, error: anyudf_engine::Error) -> Error {
         let function = &self.invocation.function;
-        let row = (kept.messages == 1).then(|| Said::of(&error)?.row).flatten();
+        // Its rows are counted from the beginning of its message, and a large batch is several of them.
+        let is_first = |said: &Said<'_>| said.batch == Some(self.messages + 1) && kept.messages == 1;
+        let row = Said::of(&error).filter(is_first).and_then(|said| said.row);
         let place = match row.and_then(|row| kept.row(row)) {
             Some(row) => format!(" in row {row} of partition {}", self.partition),
             None => format!(" at {}", kept.location(self.partition)),

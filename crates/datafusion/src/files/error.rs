@@ -17,8 +17,8 @@ pub struct SqlError {
 impl SqlError {
     /// It is the statement that can't be done, found before anything was; otherwise data, a file or a function failed.
     pub fn is_statement(&self) -> bool {
-        !self.planned
-            && !matches!(self.error.find_root(), DataFusionError::IoError(_) | DataFusionError::ObjectStore(_))
+        // A file that is not what its name says is found while the statement is planned.
+        !self.planned && !text(&self.error).contains(UNREAD)
     }
 
     /// The stable name of what happened, when it was a worker or a function that it happened to, or a table that is not there
@@ -40,6 +40,9 @@ impl SqlError {
         SqlError { planned: true, error }
     }
 }
+
+/// What is said of files whose columns can't be told.
+pub(super) const UNREAD: &str = " can't be told: ";
 
 /// The name of a table that is not there, if that is what is wrong.
 fn missing_table(error: &DataFusionError) -> Option<&str> {

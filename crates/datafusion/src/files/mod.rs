@@ -14,6 +14,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::{DFParser, Statement as Parsed};
+use datafusion::sql::sqlparser::ast::Statement as Sql;
 
 use crate::register::{RegisterWorker, RegisteredWorker};
 use crate::worker::WorkerOptions;
@@ -37,6 +38,25 @@ pub struct SqlSession {
 pub struct Statement(Parsed);
 
 impl Statement {
+    /// Whether it is a query, or another statement whose rows are what it is for. It may give rows that say how it went all the
+    /// same, as COPY does.
+    pub fn gives_rows(&self) -> bool {
+        match &self.0 {
+            Parsed::Statement(statement) => matches!(
+                **statement,
+                Sql::Query(_)
+                    | Sql::ShowTables { .. }
+                    | Sql::ShowColumns { .. }
+                    | Sql::ShowVariable { .. }
+                    | Sql::ShowFunctions { .. }
+                    | Sql::ShowCreate { .. }
+                    | Sql::ExplainTable { .. }
+                    | Sql::Execute { .. }
+            ),
+            other => matches!(other, Parsed::Explain(_)),
+        }
+    }
+
     /// It asks for a plan: the rows are its parts, in a column of titles and one of text in lines.
     pub fn is_explain(&self) -> bool {
         matches!(self.0, Parsed::Explain(_))
@@ -89,7 +109,7 @@ impl SqlSession {
     /// # Cancel safety
     /// Nothing is registered when the future is dropped.
     pub async fn register_table(&self, name: &str, path: &str) -> Result<(), SqlError> {
-        let table = self.files.open(path).await.map_err(SqlError::of_rows)?;
+        let table = self.files.open(path).await.map_err(SqlError::of_statement)?;
         self.context.register_table(name, table).map(drop).map_err(SqlError::of_statement)
     }
 

@@ -1,7 +1,8 @@
 //! Files as tables.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -36,7 +37,7 @@ impl Default for FileTables {
 const ENDS: &[&str] = &["parquet", "csv", "tsv", "ndjson", "jsonl", "json", "arrow", "arrows"];
 
 fn format_of(end: &str) -> Option<Arc<dyn FileFormat>> {
-    Some(match end {
+    Some(match &*end.to_lowercase() {
         "parquet" => Arc::new(ParquetFormat::default()),
         "csv" => Arc::new(Sized(Arc::new(CsvFormat::default().with_has_header(true)))),
         "tsv" => Arc::new(Sized(Arc::new(CsvFormat::default().with_has_header(true).with_delimiter(b'\t')))),
@@ -57,11 +58,31 @@ fn finds_nothing(error: &DataFusionError) -> bool {
     matches!(error.find_root(), DataFusionError::Plan(text) if text.starts_with("No files found"))
 }
 
-/// The end of the first file of a directory that has one of ours.
-fn end_within(directory: &Path) -> Option<String> {
-    let mut files: Vec<PathBuf> = fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.sort();
-    files.iter().filter_map(|file| end_of(file)).find(|end| ENDS.contains(end)).map(String::from)
+/// The end of the files of a directory that have one of ours.
+///
+/// # Errors
+/// There is none, or they have several.
+fn end_within(directory: &Path) -> Result<String> {
+    let files = fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let ends: BTreeSet<String> = files.filter_map(|file| end_of(&file).map(String::from)).collect();
+    let ends: Vec<String> = ends.into_iter().filter(|end| format_of(end).is_some()).collect();
+    match &ends[..] {
+        [end] => Ok(end.clone()),
+        [] => plan_err!("no file in `{}` ends in one of {}", directory.display(), ENDS.join(", ")),
+        several => plan_err!(
+            "`{}` has files of several formats: {}; name those of one by a pattern, as in '{}/*.{}'",
+            directory.display(),
+            several.join(", "),
+            directory.display().to_string().trim_end_matches('/'),
+            several[0]
+        ),
+    }
+}
+
+/// A path as it is, also if there is a pattern in it.
+fn literal(path: &str) -> String {
+    let escape = |letter: char| if PATTERN.contains(&letter) { format!("[{letter}]") } else { letter.to_string() };
+    path.chars().map(escape).collect()
 }
 
 impl FileTables {
@@ -69,23 +90,30 @@ impl FileTables {
     /// There is no such file, its format is not known, or its columns can't be told.
     pub(super) async fn open(&self, path: &str) -> Result<Arc<dyn TableProvider>> {
         let file = Path::new(path);
-        let is_pattern = path.contains(PATTERN);
-        if file.parent().and_then(Path::to_str).is_some_and(|directory| directory.contains(PATTERN)) {
+        let is_directory = file.is_dir();
+        // A file that is there is that file, whatever its name looks like.
+        let is_pattern = !file.exists() && path.contains(PATTERN);
+        if is_pattern && file.parent().and_then(Path::to_str).is_some_and(|directory| directory.contains(PATTERN)) {
             return plan_err!(
                 "`{path}` has a pattern in the name of a directory, and only names of files may have one"
             );
         }
-        let is_directory = file.is_dir();
         if !is_pattern && !file.exists() {
             return plan_err!("there is no file `{path}`{}", nearest(file));
         }
-        let end = if is_directory { end_within(file) } else { end_of(file).map(String::from) };
-        let Some((end, format)) = end.and_then(|end| Some((end.clone(), format_of(&end)?))) else {
+        if file.is_file() && file.metadata()?.len() == 0 {
+            return plan_err!("`{path}` is empty");
+        }
+        let end = if is_directory { end_within(file)? } else { end_of(file).unwrap_or_default().to_owned() };
+        let Some(format) = format_of(&end) else {
             return plan_err!("what format `{path}` has is told by the end of its name: one of {}", ENDS.join(", "));
         };
         // A directory is one only with a slash behind it.
-        let path = if is_directory { format!("{}/", path.trim_end_matches('/')) } else { path.to_owned() };
-        let url = ListingTableUrl::parse(&path)?;
+        let url = match (is_directory, is_pattern) {
+            (true, _) => ListingTableUrl::parse(format!("{}/", literal(path.trim_end_matches('/'))))?,
+            (false, true) => ListingTableUrl::parse(path)?,
+            (false, false) => ListingTableUrl::parse(literal(path))?,
+        };
         let options = ListingOptions::new(format).with_file_extension(format!(".{end}"));
         let columns = options.infer_schema(&self.state, &url).await;
         let schema = match columns {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Result;
 use datafusion::common::alias::AliasGenerator;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, Result, plan_err};
 use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
-use datafusion::logical_expr::{BinaryExpr, Case, Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::logical_plan::Projection;
+use datafusion::logical_expr::{BinaryExpr, Case, Expr, LogicalPlan, Operator, lit};
 
 use super::calls;
 use super::mask::{Mask, either, needs_only};
@@ -53,16 +54,23 @@ impl<'a> Lifter<'a> {
                 let unnamed = args.into_iter().map(|argument| argument.unalias_nested().data);
                 let arguments = unnamed.map(|argument| self.lift_where(argument, mask));
                 let arguments = arguments.collect::<Result<Vec<_>>>()?;
-                if !arguments.iter().all(|argument| self.is_here(argument)) {
+                if let Some(condition) = mask.conditions().find(|condition| condition.is_volatile()) {
+                    return plan_err!(
+                        "whether `{}` is called for a row depends on `{condition}`, which is something else each time it is \
+                         evaluated; that can't be in the ON of a join",
+                        func.name()
+                    );
+                }
+                if !arguments.iter().chain(mask.conditions()).all(|expr| self.is_here(expr)) {
                     return Ok(Expr::ScalarFunction(ScalarFunction { func, args: arguments }));
                 }
-                let mask = mask.where_evaluable(|expr| self.is_here(expr)).expression();
                 let column = self.new_column();
-                self.call(Call { function: func, arguments, mask, column })
+                self.call(Call { function: func, arguments, mask: mask.expression(), column })
             }
             Expr::Case(case) => self.lift_case(case, mask),
             Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
                 let left = self.lift_where(*left, mask)?;
+                let left = self.decided(left, &right, mask)?;
                 // The right side does not matter where the left one is false, or true.
                 let decided = match op {
                     Operator::And => left.clone().is_false(),
@@ -90,10 +98,15 @@ impl<'a> Lifter<'a> {
 
     fn lift_case(&mut self, case: Case, mask: &Mask) -> Result<Expr> {
         let Case { expr: operand, when_then_expr, else_expr } = case;
-        let operand = operand.map(|operand| self.lift_where(*operand, mask)).transpose()?;
+        let mut operand = operand.map(|operand| self.lift_where(*operand, mask)).transpose()?;
+        if let Some(changing) = operand.take_if(|operand| operand.is_volatile()) {
+            operand = Some(self.once(changing, mask)?);
+        }
         let (mut passed, mut branches) = (Vec::new(), Vec::with_capacity(when_then_expr.len()));
         for (when, then) in when_then_expr {
-            let when = self.lift_where(*when, &mask.within(operand.as_ref(), &passed, None))?;
+            let before = mask.within(operand.as_ref(), &passed, None);
+            let when = self.lift_where(*when, &before)?;
+            let when = if when.is_volatile() { self.once(when, &before)? } else { when };
             let then = self.lift_where(*then, &mask.within(operand.as_ref(), &passed, Some(&when)))?;
             passed.push(when.clone());
             branches.push((Box::new(when), Box::new(then)));
@@ -101,6 +114,38 @@ impl<'a> Lifter<'a> {
         let rest = mask.within(operand.as_ref(), &passed, None);
         let otherwise = else_expr.map(|otherwise| self.lift_where(*otherwise, &rest)).transpose()?;
         Ok(Expr::Case(Case::new(operand.map(Box::new), branches, otherwise.map(Box::new))))
+    }
+
+    /// What decides whether `guarded` is evaluated. When there are calls in that, it must be the same each time it is looked at.
+    fn decided(&mut self, condition: Expr, guarded: &Expr, mask: &Mask) -> Result<Expr> {
+        match condition.is_volatile() && calls(guarded) {
+            true => self.once(condition, mask),
+            false => Ok(condition),
+        }
+    }
+
+    /// A column with what an expression is, where the mask comes to it: it is something else each time it is evaluated.
+    fn once(&mut self, expr: Expr, mask: &Mask) -> Result<Expr> {
+        if !std::iter::once(&expr).chain(mask.conditions()).all(|expr| self.is_here(expr)) {
+            return Ok(expr);
+        }
+        let column = self.new_column();
+        let value = match mask.expression() {
+            Some(wanted) => {
+                Expr::Case(Case::new(None, vec![(Box::new(wanted.not_eq(lit(0_i64))), Box::new(expr))], None))
+            }
+            None => expr,
+        };
+        // It may need results, and later calls need it.
+        for trip in trips(std::mem::take(&mut self.calls), |_| true) {
+            let input = std::mem::take(&mut self.input);
+            self.input = CallNode::new(input, trip)?.into_plan();
+        }
+        let mut columns: Vec<Expr> = self.input.schema().columns().into_iter().map(Expr::Column).collect();
+        columns.push(value.alias(&column));
+        let input = std::mem::take(&mut self.input);
+        self.input = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input))?);
+        Ok(Expr::Column(Column::new_unqualified(column)))
     }
 
     /// The column of a call's results: of an equal one, or of this one.
@@ -132,7 +177,8 @@ impl<'a> Lifter<'a> {
     fn new_column(&self) -> String {
         loop {
             let name = self.names.next("__worker_call");
-            if !self.input.schema().fields().iter().any(|field| *field.name() == name) {
+            let is_visible = self.input.schema().fields().iter().any(|field| *field.name() == name);
+            if !is_visible && !CallNode::is_within(&self.input, &name) {
                 return name;
             }
         }

@@ -32,15 +32,9 @@ impl Mask {
         mask
     }
 
-    /// The same without conditions that can't be evaluated twice, or not here: calls are made for more rows then, never for
-    /// fewer.
-    pub(super) fn where_evaluable(&self, is_here: impl Fn(&Expr) -> bool) -> Mask {
-        let is_evaluable = |expr: &Expr| !expr.is_volatile() && is_here(expr);
-        let steps = self
-            .steps
-            .iter()
-            .filter(|step| step.operand.iter().chain(&step.passed).chain(&step.taken).all(is_evaluable));
-        Mask { steps: steps.cloned().collect() }
+    /// All conditions.
+    pub(super) fn conditions(&self) -> impl Iterator<Item = &Expr> {
+        self.steps.iter().flat_map(|step| step.operand.iter().chain(&step.passed).chain(&step.taken))
     }
 
     /// As an integer that is neither null nor zero where the call is wanted; `None` when that is everywhere.

@@ -1,11 +1,12 @@
 //! Results that are there already: a filter has called the function, and the columns above it call it again.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, JoinType, Result};
-use datafusion::logical_expr::logical_plan::Projection;
+use datafusion::logical_expr::logical_plan::{Projection, SubqueryAlias};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::mask::needs_only;
@@ -25,16 +26,20 @@ pub(super) fn reuse(plan: &LogicalPlan, call: &Call) -> Result<Option<(LogicalPl
     }
     match plan {
         LogicalPlan::Projection(projection) => through_projection(projection, call),
-        LogicalPlan::Join(join) if join.join_type != JoinType::Inner => Ok(None),
+        LogicalPlan::SubqueryAlias(alias) => {
+            let inner = Behind::of_alias(alias).call(call)?;
+            reuse(&alias.input, &inner)?.map(|(input, result)| aliased(alias, input, result)).transpose()
+        }
         LogicalPlan::Filter(_)
         | LogicalPlan::Sort(_)
         | LogicalPlan::Limit(_)
+        | LogicalPlan::Window(_)
         | LogicalPlan::Extension(_)
         | LogicalPlan::Join(_)
             if is_ours_or_known(plan) =>
         {
             let mut inputs: Vec<LogicalPlan> = plan.inputs().into_iter().cloned().collect();
-            for place in 0..inputs.len() {
+            for place in kept_inputs(plan, inputs.len()) {
                 if let Some((input, result)) = reuse(&inputs[place], call)? {
                     inputs[place] = input;
                     return Ok(Some((plan.with_new_exprs(plan.expressions(), inputs)?, result)));
@@ -43,6 +48,19 @@ pub(super) fn reuse(plan: &LogicalPlan, call: &Call) -> Result<Option<(LogicalPl
             Ok(None)
         }
         _ => Ok(None),
+    }
+}
+
+/// The inputs whose rows come out as they are: not the side of an outer join that is filled up with nulls.
+fn kept_inputs(plan: &LogicalPlan, inputs: usize) -> Range<usize> {
+    match plan {
+        LogicalPlan::Join(join) => match join.join_type {
+            JoinType::Inner => 0..2,
+            JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => 0..1,
+            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => 1..2,
+            JoinType::Full => 0..0,
+        },
+        _ => 0..inputs,
     }
 }
 
@@ -69,13 +87,25 @@ pub(super) fn with_column(projection: &Projection, input: LogicalPlan, column: E
     Ok((plan, column))
 }
 
-/// What the columns of a projection are.
-pub(super) struct Behind<'a>(HashMap<Column, &'a Expr>);
+/// The same plan under its alias, and this column of it as it is called there.
+pub(super) fn aliased(alias: &SubqueryAlias, input: LogicalPlan, column: Expr) -> Result<(LogicalPlan, Expr)> {
+    let plan = SubqueryAlias::try_new(Arc::new(input), alias.alias.clone())?;
+    let (_, name) = column.qualified_name();
+    Ok((LogicalPlan::SubqueryAlias(plan), Expr::Column(Column::new(Some(alias.alias.clone()), name))))
+}
 
-impl<'a> Behind<'a> {
-    pub(super) fn of(projection: &'a Projection) -> Self {
-        let exprs = projection.expr.iter().map(unaliased);
+/// What the columns of a node that gives others names are.
+pub(super) struct Behind(HashMap<Column, Expr>);
+
+impl Behind {
+    pub(super) fn of(projection: &Projection) -> Self {
+        let exprs = projection.expr.iter().map(unaliased).cloned();
         Behind(projection.schema.columns().into_iter().zip(exprs).collect())
+    }
+
+    pub(super) fn of_alias(alias: &SubqueryAlias) -> Self {
+        let inner = alias.input.schema().columns().into_iter().map(Expr::Column);
+        Behind(alias.schema.columns().into_iter().zip(inner).collect())
     }
 
     /// The call as it is made below the projection.
@@ -88,7 +118,7 @@ impl<'a> Behind<'a> {
     fn expr(&self, expr: &Expr) -> Result<Expr> {
         let replace = |expr: Expr| match &expr {
             Expr::Column(column) => Ok(match self.0.get(column) {
-                Some(inner) => Transformed::yes(Expr::clone(inner)),
+                Some(inner) => Transformed::yes(inner.clone()),
                 None => Transformed::no(expr),
             }),
             _ => Ok(Transformed::no(expr)),

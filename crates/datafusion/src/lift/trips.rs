@@ -6,7 +6,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::mask::needs_only;
-use super::reuse::{Behind, with_column};
+use super::reuse::{Behind, aliased, with_column};
 use crate::function::WorkerFunction;
 use crate::node::{Argument, Call, CallNode, Trip, TripCall};
 
@@ -62,6 +62,10 @@ pub(super) fn board(plan: &LogicalPlan, call: &Call) -> Result<Option<(LogicalPl
         let result = call.result();
         join(&mut trip, call.clone());
         return Ok(Some((CallNode::new(node.input.clone(), trip)?.into_plan(), result)));
+    }
+    if let LogicalPlan::SubqueryAlias(alias) = plan {
+        let boarded = board(&alias.input, &Behind::of_alias(alias).call(call)?)?;
+        return boarded.map(|(input, result)| aliased(alias, input, result)).transpose();
     }
     let LogicalPlan::Projection(projection) = plan else { return Ok(None) };
     let behind = Behind::of(projection);

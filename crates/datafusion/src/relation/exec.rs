@@ -6,12 +6,14 @@ use std::sync::Arc;
 use anyudf_engine::{BatchInput, BatchOutput, Control, ErrorKind};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::runtime::SpawnedTask;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, exec_datafusion_err, internal_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -29,8 +31,17 @@ use crate::exec::{Ramp, Stats};
 pub(crate) struct RelationExec {
     call: Arc<Call>,
     input: Option<Arc<dyn ExecutionPlan>>,
+    shown: Shown,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+}
+
+/// Whether the input is among the children. It is planned to its end before: rules that would look at it again from here would
+/// take away the order of its rows, which nobody asks for but the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    No,
+    Yes,
 }
 
 #[derive(Debug)]
@@ -51,7 +62,7 @@ impl RelationExec {
         input: Option<Arc<dyn ExecutionPlan>>,
         schema: SchemaRef,
     ) -> Self {
-        Self::of(Arc::new(Call { function, options, taken, schema }), input)
+        Self::of(Arc::new(Call { function, options, taken, schema }), input, Shown::No)
     }
 
     /// The function, for people.
@@ -59,7 +70,13 @@ impl RelationExec {
         &self.call.function.name
     }
 
-    fn of(call: Arc<Call>, input: Option<Arc<dyn ExecutionPlan>>) -> Self {
+    /// The same with its input among its children, if it is not there yet.
+    pub(crate) fn showing_input(&self) -> Option<Self> {
+        let is_hidden = self.shown == Shown::No && self.input.is_some();
+        is_hidden.then(|| Self::of(Arc::clone(&self.call), self.input.clone(), Shown::Yes))
+    }
+
+    fn of(call: Arc<Call>, input: Option<Arc<dyn ExecutionPlan>>, shown: Shown) -> Self {
         let partitions = input.as_ref().map_or(1, |input| input.output_partitioning().partition_count());
         let boundedness = input.as_ref().map_or(Boundedness::Bounded, |input| input.boundedness());
         let properties = PlanProperties::new(
@@ -68,7 +85,7 @@ impl RelationExec {
             EmissionType::Incremental,
             boundedness,
         );
-        RelationExec { call, input, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        RelationExec { call, input, shown, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
@@ -104,11 +121,11 @@ impl ExecutionPlan for RelationExec {
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         // Each session of a map sees a part of the rows, and that part is the query's to say.
-        self.input.iter().map(|_| false).collect()
+        self.children().iter().map(|_| false).collect()
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.input.iter().collect()
+        self.input.iter().filter(|_| self.shown == Shown::Yes).collect()
     }
 
     fn apply_expressions(
@@ -126,7 +143,8 @@ impl ExecutionPlan for RelationExec {
         if children.len() != self.children().len() {
             return internal_err!("`{}` has {} inputs", self.call.function.name, self.children().len());
         }
-        Ok(Arc::new(Self::of(Arc::clone(&self.call), children.pop())))
+        let input = children.pop().or_else(|| self.input.clone());
+        Ok(Arc::new(Self::of(Arc::clone(&self.call), input, self.shown)))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -293,4 +311,29 @@ fn check_result(call: &Call, announced: &SchemaRef) -> Result<()> {
         call.function.entry.name
     );
     Err(Error::new(ErrorKind::Worker, "WRONG_RESULT_TYPE", text).into())
+}
+
+/// The last rule of the physical optimizer: from here on the inputs of maps are seen, by EXPLAIN and by who counts.
+#[derive(Debug)]
+pub(crate) struct ShowInputs;
+
+impl PhysicalOptimizerRule for ShowInputs {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let show = |node: Arc<dyn ExecutionPlan>| match node
+            .downcast_ref::<RelationExec>()
+            .and_then(RelationExec::showing_input)
+        {
+            Some(shown) => Ok(Transformed::yes(Arc::new(shown) as _)),
+            None => Ok(Transformed::no(node)),
+        };
+        Ok(plan.transform_up(show)?.data)
+    }
+
+    fn name(&self) -> &str {
+        "show_worker_inputs"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
 }

@@ -19,7 +19,7 @@ use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::logical_plan::Projection;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
-pub(crate) use exec::RelationExec;
+pub(crate) use exec::{RelationExec, ShowInputs};
 pub(crate) use node::RelationNode;
 pub(crate) use options::Options;
 pub(crate) use sql::WorkerRelations;

@@ -16,7 +16,8 @@ use super::{Options, RelationFunction};
 pub(crate) struct RelationNode {
     pub(crate) function: RelationFunction,
     pub(crate) options: Options,
-    /// `None` for a table function.
+    /// `None` for a table function. It is planned by itself, behind the back of the optimizer: what is above a map has nothing to
+    /// do with what is below, and a filter that names no column would be pushed down all the same.
     pub(crate) input: Option<LogicalPlan>,
     /// What the input was told to be when the function was asked what it gives.
     pub(crate) taken: Option<SchemaRef>,
@@ -66,7 +67,7 @@ impl UserDefinedLogicalNodeCore for RelationNode {
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
-        self.input.iter().collect()
+        Vec::new()
     }
 
     fn schema(&self) -> &DFSchemaRef {
@@ -81,10 +82,10 @@ impl UserDefinedLogicalNodeCore for RelationNode {
         write!(f, "{}: {}, worker={}", self.name(), self.function.name, self.function.worker.label)
     }
 
-    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
-        if !exprs.is_empty() || inputs.len() != self.inputs().len() {
-            return internal_err!("`{}` has {} inputs and no expressions", self.function.name, self.inputs().len());
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        if !exprs.is_empty() || !inputs.is_empty() {
+            return internal_err!("`{}` shows the optimizer no inputs and no expressions", self.function.name);
         }
-        Ok(RelationNode { input: inputs.pop(), ..self.clone() })
+        Ok(self.clone())
     }
 }

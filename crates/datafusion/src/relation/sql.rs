@@ -1,14 +1,14 @@
 //! Functions of workers in FROM.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyudf_arrow::catalog::Kind;
 use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, TableFactor, TableFunctionArgs,
+    Expr, FunctionArg, FunctionArgExpr, Ident, LimitClause, ObjectName, Query, TableFactor, TableFunctionArgs, Value,
 };
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -52,8 +52,7 @@ impl WorkerRelations {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Subquery(subquery)))
                     if function.entry.kind == Kind::Map && input.is_none() =>
                 {
-                    let rows = TableFactor::Derived { lateral: false, subquery, alias: None, sample: None };
-                    input = Some(context.plan(rows)?);
+                    input = Some(planned(subquery, context)?);
                 }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(_)) if function.entry.kind == Kind::Map => {
                     return plan_err!(
@@ -93,6 +92,23 @@ impl RelationPlanner for WorkerRelations {
         };
         let plan = self.call(&function, arguments, context)?;
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+    }
+}
+
+/// The plan of a map's subquery, in the order that it asks for.
+///
+/// DataFusion takes ORDER BY out of a subquery in FROM, whose order is nobody's business, unless there is a LIMIT. Here it is
+/// the function's, so a LIMIT goes in and out again.
+fn planned(mut subquery: Box<Query>, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+    let is_ordered = subquery.order_by.is_some() && subquery.limit_clause.is_none() && subquery.fetch.is_none();
+    if is_ordered {
+        let all = Expr::Value(Value::Number(i64::MAX.to_string(), false).into());
+        subquery.limit_clause = Some(LimitClause::LimitOffset { limit: Some(all), offset: None, limit_by: Vec::new() });
+    }
+    let rows = TableFactor::Derived { lateral: false, subquery, alias: None, sample: None };
+    match context.plan(rows)? {
+        LogicalPlan::Limit(limit) if is_ordered => Ok(Arc::unwrap_or_clone(limit.input)),
+        plan => Ok(plan),
     }
 }
 

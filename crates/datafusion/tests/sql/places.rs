@@ -8,6 +8,15 @@ async fn check(query: &str, expected: Expect) {
     expected.assert_eq(&rows(&session().await, query).await);
 }
 
+/// A condition of a join may decide about a call with columns of both sides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_made_for_rows_that_meet() {
+    let context = session().await;
+    let query = "SELECT l.value FROM range(1, 5) AS l JOIN range(5) AS r \
+                 ON l.value = r.value AND (l.value > 100 OR positive(r.value) > 2) ORDER BY 1";
+    assert_eq!(rows(&context, query).await, "3\n4");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn in_select() {
     check(

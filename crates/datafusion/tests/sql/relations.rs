@@ -35,6 +35,14 @@ async fn a_map_function_takes_a_subquery() {
     ] {
         assert_eq!(rows(&context, query).await, expected, "{query}");
     }
+    // A filter is above the map, whether or not it names a column, and the order below it is what the function sees.
+    let pairs = "SELECT min(c) FROM (SELECT value, count(*) AS c FROM again((SELECT value FROM range(500))) \
+                 WHERE random() < 0.5 GROUP BY value)";
+    assert_eq!(rows(&context, pairs).await, "1");
+    let none = "SELECT count(*) FROM again((SELECT n FROM u)) WHERE (SELECT max(n) FROM u) > 6";
+    assert_eq!(rows(&context, none).await, "0");
+    let ordered = "SELECT n FROM again((SELECT n FROM u ORDER BY m DESC))";
+    assert_eq!(rows(&context, ordered).await, "6\n4\n2\n6\n4\n2");
     let shown = plan(&context, "SELECT * FROM again((SELECT * FROM u))").await;
     assert!(shown.contains("WorkerMapExec: again, worker="), "{shown}");
 }
