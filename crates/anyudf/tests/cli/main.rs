@@ -5,6 +5,7 @@
 mod conformance;
 mod engine;
 mod interrupts;
+mod kinds;
 mod new;
 mod odd;
 mod others;

@@ -42,6 +42,7 @@ fn the_worker_that_tests_start() {
     let worker = crate::new::functions().into_iter().fold(worker, Worker::with);
     let worker = match mode.as_str() {
         "odd" => worker,
+        "kinds" => crate::kinds::functions().into_iter().fold(Worker::new(), Worker::with),
         "plain" => worker.with_format("catalog", |_: &mut Invocation| -> Result<Opened> {
             Err(Error::user("there is no catalog here").with_class("NO_CATALOG"))
         }),
