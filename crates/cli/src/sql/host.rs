@@ -62,10 +62,11 @@ impl Host {
             self.registered.push(worker);
         }
         // A function of the user's goes before a bundled one of the same name, and so does one of DataFusion's.
-        for schema in [None, Some(BUNDLED)] {
-            let options = options(schema).with_taken(Taken::LeaveOut);
-            self.registered.push(self.session.register_worker(self.bundled.clone(), options).await?);
-        }
+        let bundled =
+            |schema| self.session.register_worker(self.bundled.clone(), options(schema).with_taken(Taken::LeaveOut));
+        let plain = bundled(None).await?;
+        bundled(Some(BUNDLED)).await?;
+        self.registered.push(plain);
         for (name, path) in &arguments.tables {
             self.session.register_table(name, path).await?;
         }
