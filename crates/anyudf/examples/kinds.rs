@@ -87,7 +87,7 @@ impl Mean {
     }
 }
 
-fn worker() -> Worker {
+pub(crate) fn worker() -> Worker {
     Worker::new().with(greeting).with(hypotenuse).with(powers).with(words).with(aggregate::<Mean>())
 }
 

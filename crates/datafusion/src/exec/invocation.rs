@@ -8,6 +8,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions
 use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
+use datafusion::arrow::compute::cast;
 use datafusion::common::cast::as_int64_array;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, internal_datafusion_err, internal_err};
@@ -87,7 +88,7 @@ impl Invocation {
         };
         let sends_constants = worker.takes_expressions && times == Times::EachRow;
         let is_expression = trip.calls.len() > 1 || (sends_constants && given.iter().any(is_constant));
-        let mut parcel = Parcel::new(input, is_expression);
+        let mut parcel = Parcel::new(is_expression);
         let (mut expression, mut given) = (Expression::new(), given.into_iter());
         for (call, function) in trip.calls.iter().zip(&functions) {
             let known = function.arguments(call.arguments.len());
@@ -102,15 +103,15 @@ impl Invocation {
                 };
                 let Some(expr) = expr else { return internal_err!("an argument of a call is missing") };
                 let known = known.as_ref().map(|known| &**known[place]);
-                match expr.downcast_ref::<Literal>() {
+                let field = field(known, &*expr, input)?;
+                // A null that the function does not take is an error for the rows that it is called for, if there are any.
+                let fits = |literal: &&Literal| field.is_nullable() || !literal.value().is_null();
+                match expr.downcast_ref::<Literal>().filter(fits) {
                     Some(literal) if sends_constants => {
-                        let field = field(known, &*expr, input)?;
-                        let value = literal.value().to_array()?;
-                        check_null(&function.entry().name, &field, &value)?;
-                        let constant = expression.constant(field, value).map_err(unencodable)?;
+                        let constant = expression.constant(field, literal.value().to_array()?).map_err(unencodable)?;
                         arguments.push(Argument::Constant(constant));
                     }
-                    _ => arguments.push(Argument::Column(parcel.add(expr, &function.entry().name, known)?)),
+                    _ => arguments.push(Argument::Column(parcel.add(expr, &function.entry().name, field))),
                 }
             }
             expression.call(Call::new(&function.entry().name, arguments)).map_err(unencodable)?;
@@ -175,6 +176,18 @@ impl Invocation {
         Err(Error::new(ErrorKind::Worker, "WRONG_RESULT_TYPE", text).into())
     }
 
+    /// Results under the names and types that the plan has for them: names within lists and structs may be others.
+    pub(super) fn conformed(&self, results: RecordBatch) -> Result<RecordBatch> {
+        let is_same = |(column, field): (&ArrayRef, &FieldRef)| column.data_type() == field.data_type();
+        if results.columns().iter().zip(&self.results).all(is_same) {
+            return Ok(results);
+        }
+        let cast = |(column, field): (&ArrayRef, &FieldRef)| cast(column, field.data_type());
+        let columns = results.columns().iter().zip(&self.results).map(cast).collect::<Result<Vec<_>, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(results.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(self.results.clone())), columns, &options)?)
+    }
+
     /// The rows for which it is called; `None` for all of them.
     pub(super) fn wanted(&self, rows: &RecordBatch) -> Result<Option<BooleanArray>> {
         let Some(mask) = &self.mask else { return Ok(None) };
@@ -215,8 +228,7 @@ impl Invocation {
 }
 
 /// What is sent, while it is put together.
-struct Parcel<'a> {
-    input: &'a Schema,
+struct Parcel {
     /// Whether a column that several arguments are is sent once. A function by itself takes one for each argument.
     shares: bool,
     fields: Vec<Field>,
@@ -225,26 +237,25 @@ struct Parcel<'a> {
     needed: Vec<usize>,
 }
 
-impl<'a> Parcel<'a> {
-    fn new(input: &'a Schema, shares: bool) -> Self {
-        Parcel { input, shares, fields: Vec::new(), columns: Vec::new(), needed: Vec::new() }
+impl Parcel {
+    fn new(shares: bool) -> Self {
+        Parcel { shares, fields: Vec::new(), columns: Vec::new(), needed: Vec::new() }
     }
 
     /// The place of an argument among the columns.
-    fn add(&mut self, expr: Arc<dyn PhysicalExpr>, function: &str, known: Option<&Field>) -> Result<usize> {
-        let field = field(known, &*expr, self.input)?;
+    fn add(&mut self, expr: Arc<dyn PhysicalExpr>, function: &str, field: Field) -> usize {
         let is_it = |sent: &Sent| sent.expr.eq(&expr) && !is_volatile(&expr);
         if let (true, Some(place)) = (self.shares, self.columns.iter().position(is_it)) {
             let nullable = self.fields[place].is_nullable() && field.is_nullable();
             self.fields[place].set_nullable(nullable);
-            return Ok(place);
+            return place;
         }
         self.needed.extend(collect_columns(&expr).iter().map(Column::index));
         self.needed.sort_unstable();
         self.needed.dedup();
         self.fields.push(field);
         self.columns.push(Sent { expr, function: function.to_owned() });
-        Ok(self.columns.len() - 1)
+        self.columns.len() - 1
     }
 }
 

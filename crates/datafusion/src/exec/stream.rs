@@ -146,7 +146,7 @@ impl Collector {
                     rows += batch.num_rows();
                     self.stats.rows_received.add(batch.num_rows());
                     if batch.num_rows() > 0 {
-                        pieces.push(batch);
+                        pieces.push(self.invocation.conformed(batch)?);
                     }
                 }
                 Ok(None) => break,

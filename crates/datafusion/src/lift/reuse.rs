@@ -27,7 +27,7 @@ pub(super) fn reuse(plan: &LogicalPlan, call: &Call) -> Result<Option<(LogicalPl
     match plan {
         LogicalPlan::Projection(projection) => through_projection(projection, call),
         LogicalPlan::SubqueryAlias(alias) => {
-            let inner = Behind::of_alias(alias).call(call)?;
+            let Some(inner) = Behind::of_alias(alias).call(call)? else { return Ok(None) };
             reuse(&alias.input, &inner)?.map(|(input, result)| aliased(alias, input, result)).transpose()
         }
         LogicalPlan::Filter(_)
@@ -70,7 +70,7 @@ fn is_ours_or_known(plan: &LogicalPlan) -> bool {
 }
 
 fn through_projection(projection: &Projection, call: &Call) -> Result<Option<(LogicalPlan, Expr)>> {
-    let inner = Behind::of(projection).call(call)?;
+    let Some(inner) = Behind::of(projection).call(call)? else { return Ok(None) };
     match reuse(&projection.input, &inner)? {
         Some((input, result)) => with_column(projection, input, result).map(Some),
         None => Ok(None),
@@ -108,11 +108,15 @@ impl Behind {
         Behind(alias.schema.columns().into_iter().zip(inner).collect())
     }
 
-    /// The call as it is made below the projection.
-    pub(super) fn call(&self, call: &Call) -> Result<Call> {
+    /// The call as it is made below; `None` when it needs a column that comes from elsewhere.
+    pub(super) fn call(&self, call: &Call) -> Result<Option<Call>> {
+        let is_known = |expr: &Expr| needs_only(expr, |column| self.0.contains_key(column));
+        if !call.arguments.iter().chain(&call.mask).all(is_known) {
+            return Ok(None);
+        }
         let arguments = call.arguments.iter().map(|expr| self.expr(expr)).collect::<Result<Vec<_>>>()?;
         let mask = call.mask.as_ref().map(|mask| self.expr(mask)).transpose()?;
-        Ok(Call { arguments, mask, ..call.clone() })
+        Ok(Some(Call { arguments, mask, ..call.clone() }))
     }
 
     fn expr(&self, expr: &Expr) -> Result<Expr> {

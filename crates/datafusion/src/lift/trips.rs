@@ -63,18 +63,17 @@ pub(super) fn board(plan: &LogicalPlan, call: &Call) -> Result<Option<(LogicalPl
         join(&mut trip, call.clone());
         return Ok(Some((CallNode::new(node.input.clone(), trip)?.into_plan(), result)));
     }
-    if let LogicalPlan::SubqueryAlias(alias) = plan {
-        let boarded = board(&alias.input, &Behind::of_alias(alias).call(call)?)?;
-        return boarded.map(|(input, result)| aliased(alias, input, result)).transpose();
-    }
-    let LogicalPlan::Projection(projection) = plan else { return Ok(None) };
-    let behind = Behind::of(projection);
-    if !behind.is_plain(call) {
-        return Ok(None);
-    }
-    match board(&projection.input, &behind.call(call)?)? {
-        Some((input, result)) => with_column(projection, input, result).map(Some),
-        None => Ok(None),
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => {
+            let Some(inner) = Behind::of_alias(alias).call(call)? else { return Ok(None) };
+            board(&alias.input, &inner)?.map(|(input, result)| aliased(alias, input, result)).transpose()
+        }
+        LogicalPlan::Projection(projection) => {
+            let behind = Behind::of(projection);
+            let Some(inner) = behind.call(call)?.filter(|_| behind.is_plain(call)) else { return Ok(None) };
+            board(&projection.input, &inner)?.map(|(input, result)| with_column(projection, input, result)).transpose()
+        }
+        _ => Ok(None),
     }
 }
 

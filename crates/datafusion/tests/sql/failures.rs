@@ -37,6 +37,23 @@ async fn an_error_of_the_function_names_the_row() {
     );
 }
 
+/// What is large travels in several messages, whose rows the worker counts by themselves: the right row is named, or none.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_names_no_wrong_row() {
+    let context = session().await;
+    for row in [40, 300, 1500, 2300, 2999] {
+        let query = format!(
+            "SELECT label(CASE WHEN value = {row} THEN -1 ELSE value END, repeat('x', 2000 + value % 2)) \
+             FROM generate_series(1, 3000)"
+        );
+        let text = ours(&error(&context, &query).await).to_string();
+        assert!(
+            text.contains(&format!(" in row {row} of partition 0: ")) || text.contains(" at rows "),
+            "{row}: {text}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_dies_ends_the_query() {
     let context = session().await;

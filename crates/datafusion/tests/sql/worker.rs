@@ -144,6 +144,9 @@ fn functions() -> Worker {
                 .returns(DataType::Int64)
                 .over(|columns| {
                     let (n, text) = (ints(&columns[0]), columns[1].as_string::<i32>());
+                    if let Some(row) = n.iter().position(|n| n.is_some_and(|n| n < 0)) {
+                        return Err(Error::user("a number below zero").at_row(row as u64));
+                    }
                     let length = |(n, text): (Option<i64>, Option<&str>)| Some(n? + text?.len() as i64);
                     Ok(Arc::new(n.iter().zip(text).map(length).collect::<Int64Array>()))
                 })
