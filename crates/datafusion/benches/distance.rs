@@ -209,11 +209,11 @@ async fn take_turns(
     query: impl Fn(&str) -> String,
     mut spark: Option<&mut Spark>,
 ) -> Result<Speeds> {
-    let (mut here, mut there, mut sparks) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut inside, mut outside, mut sparks) = (Vec::new(), Vec::new(), Vec::new());
     let mut results = Vec::new();
     // The first round warms up.
     for round in 0..=ROUNDS {
-        for (function, seconds) in [("here", &mut here), ("there", &mut there)] {
+        for (function, seconds) in [("here", &mut inside), ("there", &mut outside)] {
             let began = Instant::now();
             let batches = context.sql(&query(function)).await?.collect().await?;
             let took = began.elapsed().as_secs_f64();
@@ -236,7 +236,7 @@ async fn take_turns(
     }
     let speed = |seconds: &mut Vec<f64>| rows as f64 / median(seconds);
     let spark = (!sparks.is_empty()).then(|| speed(&mut sparks));
-    Ok(Speeds { here: speed(&mut here), there: speed(&mut there), spark })
+    Ok(Speeds { here: speed(&mut inside), there: speed(&mut outside), spark })
 }
 
 fn median(seconds: &mut [f64]) -> f64 {
