@@ -74,6 +74,9 @@ pub(crate) struct Trial<P> {
     pub(crate) play: P,
 }
 
+/// How often all cases that cite a mistake's rule are played before it counts as overlooked.
+const TRIES: usize = 3;
+
 impl<P: AsyncFn(&str, Vec<Case>, usize) -> Vec<Report>> Trial<P> {
     /// Plays the right program all cases, and each of `mutations` those that cite its rule, until one refuses it. Prints the
     /// table. With `TEST_MUTANTS_WHY=1` it says, too, what each case found and how long it took; `TEST_MUTANTS_ONLY=r12`
@@ -142,11 +145,12 @@ impl<P: AsyncFn(&str, Vec<Case>, usize) -> Vec<Report>> Trial<P> {
             cases.iter().filter(|case| case.rules.iter().any(|rule| rule == mutation.rule())).collect();
         // What must hold first, and of that what is quick.
         citing.sort_by_key(|case| (case.level, took.get(&case.name)));
-        for case in citing {
+        // On a busy machine the right one may be late, too, and some mistakes show themselves by luck alone.
+        for case in std::iter::repeat_n(&citing, TRIES).flatten() {
             let fails = |report: &Report| report.outcome == Outcome::Fail;
             let alone = || vec![Case::clone(case)];
             let refused = (self.play)(mutation.name(), alone(), 1).await.into_iter().find(fails);
-            // On a busy machine a case may fail for being late; then it refuses the right one as well.
+            // A case that was late refuses the right one as well.
             if refused.is_some() && !(self.play)(RIGHT, alone(), 1).await.iter().any(fails) {
                 return refused;
             }
