@@ -136,7 +136,7 @@ async fn compare(options: &Options) -> Result {
     );
     let whole = |function: &str| {
         format!(
-            "SELECT avg(abs({function}(o.latitude, o.longitude, d.latitude, d.longitude) - f.distance)) FROM airports o \\
+            "SELECT avg(abs({function}(o.latitude, o.longitude, d.latitude, d.longitude) - f.distance)) FROM airports o \
              JOIN flights f ON f.origin = o.iata JOIN airports d ON f.destination = d.iata"
         )
     };
