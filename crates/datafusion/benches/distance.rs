@@ -142,7 +142,7 @@ async fn compare(options: &Options) -> Result {
     };
     let whole = take_turns(&context, flights, whole, spark.as_mut()).await?;
     whole.print(0.7);
-    println!("\\nThe distance alone: {ROWS} rows in memory.");
+    println!("\nThe distance alone: {ROWS} rows in memory.");
     let alone = |function: &str| format!("SELECT sum({function}(lat1, lon1, lat2, lon2)) FROM points");
     take_turns(&context, ROWS, alone, None).await?.print(0.5);
     dispatcher.close().await;
