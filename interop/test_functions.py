@@ -146,7 +146,9 @@ def test_r10_count_rows(stream):
 def test_c9_r6_the_catalog(stream):
     """The list of functions is a table function itself; a schema within it is an encapsulated message."""
     schema, [catalog], _ = call(stream, init("catalog"))
-    assert schema.names == ["name", "kind", "arguments", "result", "help", "version", "aliases", "volatility"]
+    known = ["name", "kind", "arguments", "result", "help", "version", "aliases", "volatility"]
+    assert schema.names == [*known, "repeatable", "timeout_ms", "examples", "overloads"]
+    assert {"catalog", "expression", "function"} <= set(schema.metadata[b"anyudf.formats"].decode().split(","))
     functions = {row["name"]: row for row in catalog.to_pylist()}
     assert {name: row["kind"] for name, row in functions.items()} == {
         "count_rows": "aggregate",
