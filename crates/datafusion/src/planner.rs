@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_schema::Schema;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::Result;
@@ -60,9 +59,8 @@ async fn relation(node: &RelationNode, session: &dyn Session) -> Result<Arc<dyn 
         None => None,
     };
     let (function, options) = (node.function.clone(), node.options.clone());
-    let taken = node.taken.clone().unwrap_or_else(|| Arc::new(Schema::empty()));
     let schema = Arc::clone(UserDefinedLogicalNodeCore::schema(node).inner());
-    Ok(Arc::new(RelationExec::new(function, options, taken, input, schema)))
+    Ok(Arc::new(RelationExec::new(function, options, node.taken(), input, schema)))
 }
 
 /// The query planner of a session with workers: the one it had before for plans without calls.

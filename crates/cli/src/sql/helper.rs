@@ -1,7 +1,5 @@
 //! What helps while a statement is typed: when it is whole, and what a word may become.
 
-use std::borrow::Cow;
-
 use anyudf_datafusion::SqlNames;
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::Highlighter;
@@ -189,11 +187,7 @@ impl Hinter for Helper {
     type Hint = String;
 }
 
-impl Highlighter for Helper {
-    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
-        Cow::Borrowed(prompt)
-    }
-}
+impl Highlighter for Helper {}
 
 impl rustyline::Helper for Helper {}
 

@@ -19,8 +19,6 @@ pub(crate) struct RelationNode {
     /// `None` for a table function. It is planned by itself, behind the back of the optimizer: what is above a map has nothing to
     /// do with what is below, and a filter that names no column would be pushed down all the same.
     pub(crate) input: Option<LogicalPlan>,
-    /// What the input was told to be when the function was asked what it gives.
-    pub(crate) taken: Option<SchemaRef>,
     schema: DFSchemaRef,
 }
 
@@ -34,8 +32,12 @@ impl RelationNode {
         // As FROM calls a function that nobody has given another name.
         let table = TableReference::bare(function.entry.name.as_str());
         let schema = Arc::new(DFSchema::try_from_qualified_schema(table, result)?);
-        let taken = input.as_ref().map(super::arguments_schema);
-        Ok(RelationNode { function, options, input, taken, schema })
+        Ok(RelationNode { function, options, input, schema })
+    }
+
+    /// Under which schema rows are sent: the one by which the function was asked what it gives.
+    pub(crate) fn taken(&self) -> SchemaRef {
+        self.input.as_ref().map_or_else(|| Arc::new(Schema::empty()), super::arguments_schema)
     }
 
     pub(super) fn into_plan(self) -> LogicalPlan {
