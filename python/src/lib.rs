@@ -1,0 +1,10 @@
+//! The native half of the Python package `anyudf`.
+
+use pyo3::prelude::*;
+
+/// The module `anyudf._native`.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+}
