@@ -1,7 +1,7 @@
 """Builds the wheel (PEP 517): the extension module, by maturin, and the program `anyudf`, by cargo.
 
 Both are built in the profile that the variable ANYUDF_PROFILE names, `release` without it. With `dev` they share what
-`cargo test` has compiled.
+`cargo test` has compiled. A program that is there already is taken from where ANYUDF_PROGRAM says.
 """
 
 import json
@@ -35,7 +35,7 @@ class _both_in_one_profile:
 
     def __enter__(self):
         profile = os.environ.get("ANYUDF_PROFILE") or "release"
-        _lay(_build_program(profile))
+        _lay(os.environ.get("ANYUDF_PROGRAM") or _build_program(profile))
         self.before = os.environ.get("MATURIN_PEP517_ARGS")
         os.environ["MATURIN_PEP517_ARGS"] = f"--profile {profile} {self.before or ''}".strip()
 

@@ -1,5 +1,8 @@
 //! The native half of the Python package `anyudf`.
 
+mod engine;
+mod worker;
+
 use pyo3::prelude::*;
 
 /// The module `anyudf._native`.

@@ -1,0 +1,1 @@
+//! Python functions served by the core of the Rust SDK.
