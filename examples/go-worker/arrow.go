@@ -17,8 +17,6 @@ import (
 
 // Data is runs of encapsulated Arrow IPC messages (C9): between the bytes of the protocol and the batches of arrow-go.
 
-// ---- out ----
-
 func encodeSchema(schema *arrow.Schema) []byte {
 	var bytes bytes.Buffer
 	payload := ipc.GetSchemaPayload(schema, memory.DefaultAllocator)
@@ -55,8 +53,6 @@ func (r *run) WritePayload(payload ipc.Payload) error {
 	return err
 }
 
-// ---- in ----
-
 // The schema of an encapsulated Schema message.
 func decodeSchema(message []byte) (*arrow.Schema, error) {
 	messages, err := split(message)
@@ -73,10 +69,10 @@ func decodeSchema(message []byte) (*arrow.Schema, error) {
 	return reader.Schema(), nil
 }
 
-// Batches decodes the input of a function. What is no Arrow, or is of another schema, is the engine's fault (C10).
-func batches(in *Input, schema []byte) iter.Seq2[arrow.RecordBatch, error] {
+// Batches decodes what an Input gives. What is no Arrow, or is of another schema, is the engine's fault (C10).
+func batches(next func() ([]byte, error), schema []byte) iter.Seq2[arrow.RecordBatch, error] {
 	return func(yield func(arrow.RecordBatch, error) bool) {
-		source := &source{next: in.Next}
+		source := &source{next: next}
 		source.messages, source.failed = split(schema)
 		reader, err := ipc.NewReaderFromMessageReader(source, ipc.WithAllocator(source))
 		for err == nil && reader.Next() {
@@ -316,49 +312,31 @@ func checkBatch(batch arrow.RecordBatch) (err error) {
 
 func checkArray(column arrow.Array) error {
 	data := column.Data()
-	bits := func(buffer *memory.Buffer) error {
-		if buffer != nil && buffer.Len() > 0 && buffer.Len() < (data.Offset()+data.Len()+7)/8 {
-			return errors.New("a bitmap that is too short")
-		}
-		return nil
-	}
+	rows := data.Offset() + data.Len()
 	if data.Len() < 0 || data.NullN() < 0 || data.NullN() > data.Len() {
 		return fmt.Errorf("%d nulls of %d rows", data.NullN(), data.Len())
 	}
-	if buffers := data.Buffers(); len(buffers) > 0 {
-		if data.NullN() > 0 && buffers[0] == nil && column.DataType().ID() != arrow.NULL {
-			return errors.New("nulls without a bitmap")
+	for i, buffer := range data.Buffers() {
+		needed := 0
+		if i == 0 && data.NullN() > 0 {
+			needed = (rows + 7) / 8
+		} else if width, fixed := column.DataType().(arrow.FixedWidthDataType); i == 1 && fixed {
+			needed = (rows*width.BitWidth() + 7) / 8
 		}
-		if err := bits(buffers[0]); err != nil {
-			return err
+		if needed > 0 && (buffer == nil || buffer.Len() < needed) {
+			return fmt.Errorf("buffer %d is too short for %d rows", i, rows)
 		}
 	}
-	switch column := column.(type) {
-	case *array.Null:
-		return nil
-	case *array.Boolean:
-		if buffer := data.Buffers()[1]; data.Len() > 0 && (buffer == nil || buffer.Len() == 0) {
-			return errors.New("values that are not there")
-		} else if err := bits(buffer); err != nil {
+	if column, is := column.(*array.Dictionary); is {
+		kind := column.DataType().(*arrow.DictionaryType)
+		if _, err := array.NewValidatedDictionaryArray(kind, column.Indices(), column.Dictionary()); err != nil {
 			return err
 		}
-	case *array.Dictionary:
-		if err := checkArray(column.Dictionary()); err != nil {
-			return err
-		}
-		if _, err := array.NewValidatedDictionaryArray(column.DataType().(*arrow.DictionaryType), column.Indices(), column.Dictionary()); err != nil {
-			return err
-		}
-	case interface{ ValidateFull() error }:
+		return checkArray(column.Dictionary())
+	}
+	if column, is := column.(interface{ ValidateFull() error }); is {
 		if err := column.ValidateFull(); err != nil {
 			return err
-		}
-	}
-	if width, is := column.DataType().(arrow.FixedWidthDataType); is && column.DataType().ID() != arrow.BOOL {
-		if len(data.Buffers()) > 1 {
-			if have := bufferLength(data.Buffers()[1]); have < (data.Offset()+data.Len())*width.Bytes() {
-				return errors.New("values that are not there")
-			}
 		}
 	}
 	for _, child := range data.Children() {
@@ -367,11 +345,4 @@ func checkArray(column arrow.Array) error {
 		}
 	}
 	return nil
-}
-
-func bufferLength(buffer *memory.Buffer) int {
-	if buffer == nil {
-		return 0
-	}
-	return buffer.Len()
 }

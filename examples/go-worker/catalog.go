@@ -1,10 +1,6 @@
 package main
 
 import (
-	"maps"
-	"slices"
-	"strings"
-
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -45,7 +41,3 @@ func openCatalog(request *Request) (opened, error) {
 		return rows.write(table.NewRecordBatch())
 	})
 }
-
-var _ = maps.Keys[map[string]int]
-var _ = slices.Sort[[]int]
-var _ = strings.Join

@@ -201,7 +201,7 @@ func (c *connection) end(id uint32) {
 	}
 }
 
-// Shut keeps the stream's credit back, and open gives what was kept.
+// A lane that is shut keeps the credit of its stream. When it is opened again it gives what it has kept.
 func (l *lane) setShut(shut bool) {
 	c := l.connection
 	c.lock.Lock()

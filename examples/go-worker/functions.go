@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -27,7 +25,7 @@ type definition struct {
 type rowFunction func(*rows) error
 
 type invocation struct {
-	options map[string]json.RawMessage
+	options json.RawMessage
 	input   *arrow.Schema // nil if there is no input
 	output  *arrow.Schema
 }
@@ -72,11 +70,10 @@ var functions = []*definition{
 
 func openFunction(request *Request) (opened, error) {
 	var payload struct {
-		Function string                     `json:"function"`
-		Options  map[string]json.RawMessage `json:"options"`
+		Function string          `json:"function"`
+		Options  json.RawMessage `json:"options"`
 	}
-	decoder := json.NewDecoder(bytes.NewReader(request.Payload))
-	if err := decoder.Decode(&payload); err != nil || payload.Function == "" {
+	if err := json.Unmarshal(request.Payload, &payload); err != nil || payload.Function == "" {
 		return opened{}, protocolError("INVALID_PAYLOAD", "the payload is no JSON object with the name of a `function`")
 	}
 	definition, err := find(payload.Function)
@@ -84,6 +81,9 @@ func openFunction(request *Request) (opened, error) {
 		return opened{}, err
 	}
 	invocation := &invocation{options: payload.Options}
+	if invocation.options == nil {
+		invocation.options = json.RawMessage("{}")
+	}
 	if definition.kind != "table" {
 		if request.InputSchema == nil {
 			return opened{}, protocolError("MISSING_FIELD", "`%s` has input, and Init.input_schema is not set (C9)", definition.name)
@@ -126,7 +126,7 @@ func openRows(request *Request, invocation *invocation, run rowFunction) (opened
 }
 
 func (r *rows) read(each func(arrow.RecordBatch) error) error {
-	for batch, err := range batches(r.in, r.schema) {
+	for batch, err := range batches(r.in.Next, r.schema) {
 		if err != nil {
 			return err
 		}
@@ -185,28 +185,20 @@ func distanceMiles(batch arrow.RecordBatch) arrow.Array {
 func echoBatches(rows *rows) error { return rows.read(rows.write) }
 
 func openSeries(invocation *invocation) (rowFunction, error) {
-	start, stop, step := int64(1), int64(0), int64(1)
-	for name, text := range invocation.options {
-		option, is := map[string]*int64{"start": &start, "stop": &stop, "step": &step}[name]
-		if !is {
-			return nil, userError("INVALID_OPTIONS", "`generate_series` has no option %q", name)
-		}
-		if err := json.Unmarshal(text, option); err != nil {
-			return nil, userError("INVALID_OPTIONS", "option `%s` is no whole number", name)
-		}
-	}
-	if _, set := invocation.options["stop"]; !set || step == 0 {
-		return nil, userError("INVALID_OPTIONS", "`generate_series` needs a `stop`, and a `step` that is not 0")
+	options := struct {
+		Start, Step int64
+		Stop        *int64
+	}{Start: 1, Step: 1}
+	if err := json.Unmarshal(invocation.options, &options); err != nil || options.Stop == nil || options.Step < 1 {
+		return nil, userError("INVALID_OPTIONS", "`generate_series` needs a whole number `stop`, and a `step` from 1 on if there is one")
 	}
 	return func(rows *rows) error {
-		const most = 8192 // rows of a batch
-		next, more := start, step > 0 && start <= stop || step < 0 && start >= stop
-		for more {
+		for next, more := options.Start, options.Start <= *options.Stop; more; {
 			values := array.NewInt64Builder(memory.DefaultAllocator)
-			for ; more && values.Len() < most; next += step {
+			for more && values.Len() < 8192 {
 				values.Append(next)
-				// Compared so that nothing overflows: the last number may be the largest there is.
-				more = step > 0 && uint64(stop)-uint64(next) >= uint64(step) || step < 0 && uint64(next)-uint64(stop) >= -uint64(step)
+				more = uint64(*options.Stop)-uint64(next) >= uint64(options.Step) // nothing overflows, wherever it stops
+				next += options.Step
 			}
 			column := values.NewArray()
 			if err := rows.write(array.NewRecordBatch(rows.output, []arrow.Array{column}, int64(column.Len()))); err != nil {
@@ -223,7 +215,7 @@ func find(name string) (*definition, error) {
 		if function.name == name {
 			return function, nil
 		}
-		if strings.Contains(function.name, name) || strings.Contains(name, function.name) || distance(function.name, name) <= 3 {
+		if strings.Contains(function.name, name) || strings.Contains(name, function.name) {
 			alike = append(alike, "`"+function.name+"`")
 		}
 	}
@@ -231,27 +223,6 @@ func find(name string) (*definition, error) {
 		return nil, userError("UNKNOWN_FUNCTION", "there is no function %q", name)
 	}
 	return nil, userError("UNKNOWN_FUNCTION", "there is no function %q; is it %s?", name, strings.Join(alike, " or "))
-}
-
-// How many letters differ, at least.
-func distance(a, b string) int {
-	line := make([]int, len(b)+1)
-	for j := range line {
-		line[j] = j
-	}
-	for i := range len(a) {
-		corner := line[0]
-		line[0] = i + 1
-		for j := range len(b) {
-			change := corner
-			if a[i] != b[j] {
-				change++
-			}
-			corner = line[j+1]
-			line[j+1] = min(change, line[j]+1, line[j+1]+1)
-		}
-	}
-	return line[len(b)]
 }
 
 func checkArguments(function *definition, input *arrow.Schema) error {
@@ -277,5 +248,3 @@ func types(schema *arrow.Schema) string {
 	}
 	return "(" + strings.Join(names, ", ") + ")"
 }
-
-var _ = errors.New

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log"
 	"math"
-	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -45,6 +44,7 @@ func main() {
 	}
 	log.SetPrefix("go-worker " + settings.id + ": ")
 	parent := os.Getppid()         // before anything takes time (P4)
+	debug.SetGCPercent(50)         // a worker shares its machine with others, and batches are large
 	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more is no reason to end (P5)
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
@@ -142,47 +142,4 @@ func survive(err *error) {
 		log.Printf("panic: %v\n%s", cause, debug.Stack())
 		*err = status.Error(codes.Internal, "the worker panicked; its log says where")
 	}
-}
-
-// A number is a TCP port on both loopback addresses, anything else the path of a Unix socket (P2).
-func listen(where string) ([]net.Listener, error) {
-	port, err := strconv.ParseUint(where, 10, 16)
-	if err != nil {
-		listener, err := listenUnix(where)
-		return []net.Listener{listener}, err
-	}
-	four, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", where))
-	if err != nil {
-		return nil, err
-	}
-	if port == 0 {
-		where = strconv.Itoa(four.Addr().(*net.TCPAddr).Port)
-	}
-	six, err := net.Listen("tcp6", net.JoinHostPort("::1", where))
-	if err != nil {
-		if isInUse(err) {
-			return nil, err
-		}
-		log.Printf("warning: only IPv4 is served: %v", err)
-		return []net.Listener{four}, nil
-	}
-	return []net.Listener{four, six}, nil
-}
-
-func listenUnix(path string) (net.Listener, error) {
-	if info, err := os.Lstat(path); err == nil { // P6
-		if info.Mode().Type() != os.ModeSocket {
-			return nil, fmt.Errorf("%s is there, and is no socket", path)
-		}
-		if peer, err := net.Dial("unix", path); err == nil {
-			peer.Close()
-			return nil, fmt.Errorf("somebody answers on the socket %s: it is in use", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
-	}
-	before := syscall.Umask(0o177) // so that it has mode 0600 from the beginning (P9)
-	defer syscall.Umask(before)
-	return net.Listen("unix", path)
 }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"errors"
 	"log"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -78,5 +76,3 @@ func end(server *grpc.Server) {
 	defer stop.Stop()
 	server.GracefulStop()
 }
-
-func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }

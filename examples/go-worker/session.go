@@ -86,41 +86,8 @@ func (s *session) run() error {
 	over := make(chan struct{})
 	defer close(over)
 	defer s.leave()
-
-	// Listening.
-	ear := make(chan heard)
-	listen := ear
-	go func() {
-		for {
-			message, err := s.stream.Recv()
-			select {
-			case ear <- heard{message, err}:
-			case <-over:
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-
-	// Sending.
-	mouth := make(chan *udf.UdfResponse)
-	sent := make(chan error, 1)
-	go func() {
-		for {
-			select {
-			case message := <-mouth:
-				err := s.stream.Send(message)
-				if err != nil || isTerminator(message) {
-					sent <- err
-					return
-				}
-			case <-over:
-				return
-			}
-		}
-	}()
+	listen := s.listen(over)
+	mouth, sent := s.speak(over)
 
 	for {
 		// Where we stand says what we are ready for: a channel that is nil is one that we do not look at.
@@ -200,6 +167,45 @@ func (s *session) run() error {
 			s.hurried()
 		}
 	}
+}
+
+// Listening goes on whatever else does (R6).
+func (s *session) listen(over <-chan struct{}) <-chan heard {
+	ear := make(chan heard)
+	go func() {
+		for {
+			message, err := s.stream.Recv()
+			select {
+			case ear <- heard{message, err}:
+			case <-over:
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return ear
+}
+
+// Sending waits for the engine, and nobody waits for it. It says when the terminator is sent.
+func (s *session) speak(over <-chan struct{}) (chan<- *udf.UdfResponse, <-chan error) {
+	mouth, sent := make(chan *udf.UdfResponse), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case message := <-mouth:
+				err := s.stream.Send(message)
+				if err != nil || isTerminator(message) {
+					sent <- err
+					return
+				}
+			case <-over:
+				return
+			}
+		}
+	}()
+	return mouth, sent
 }
 
 // Opens the function as soon as there is a place and the payload is whole.
