@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -34,8 +36,9 @@ type connection struct {
 	torn    []byte     // the beginning of a frame, too short to say what it is
 	updates []byte     // whole frames of our own, for between two of grpc-go's
 
-	lock  sync.Mutex // held for a moment
-	lanes map[uint32]*lane
+	lock   sync.Mutex // held for a moment
+	lanes  map[uint32]*lane
+	closed bool // and a lane that is opened all the same has ended
 }
 
 // A lane is one stream of a connection.
@@ -164,10 +167,8 @@ func (c *connection) passUpdates() error {
 
 func (c *connection) Close() error {
 	c.lock.Lock()
-	var open []uint32
-	for id := range c.lanes {
-		open = append(open, id)
-	}
+	c.closed = true
+	open := slices.Collect(maps.Keys(c.lanes))
 	c.lock.Unlock()
 	for _, id := range open {
 		c.end(id)
@@ -243,7 +244,9 @@ func withLane(ctx context.Context) context.Context {
 	c := who.AuthInfo.(localInfo).connection
 	l := &lane{connection: c, id: c.headed}
 	c.lock.Lock()
-	c.lanes[l.id] = l
+	if l.ended = c.closed; !l.ended {
+		c.lanes[l.id] = l
+	}
 	c.lock.Unlock()
 	return context.WithValue(ctx, laneKey{}, l)
 }
