@@ -75,6 +75,9 @@ func batches(next func() ([]byte, error), schema []byte) iter.Seq2[arrow.RecordB
 		source := &source{next: next}
 		source.messages, source.failed = split(schema)
 		reader, err := ipc.NewReaderFromMessageReader(source, ipc.WithAllocator(source))
+		if err == nil {
+			source.schema = reader.Schema()
+		}
 		for err == nil && reader.Next() {
 			batch := reader.RecordBatch()
 			batch.Retain()
@@ -94,7 +97,7 @@ func batches(next func() ([]byte, error), schema []byte) iter.Seq2[arrow.RecordB
 }
 
 func invalid(err error) *failure {
-	return protocolError("INVALID_DATA", "the data is no Arrow of the input's schema (C10): %v", err)
+	return protocolError("ARROW_DATA_MALFORMED", "the data is no Arrow of the input's schema (C10): %v", err)
 }
 
 // A source gives arrow-go the messages of one DataRequest after the other. It is the allocator, too: what arrow-go
@@ -102,6 +105,7 @@ func invalid(err error) *failure {
 type source struct {
 	next     func() ([]byte, error) // none: there are no more
 	messages []*ipc.Message
+	schema   *arrow.Schema // of all of them
 	failed   error
 	budget   int
 }
@@ -124,8 +128,13 @@ func (s *source) Message() (*ipc.Message, error) {
 			s.failed = invalid(err)
 			break
 		}
-		if len(messages) > 0 && messages[0].Type() == ipc.MessageSchema {
-			messages = messages[1:] // it may be said again (C9); a batch of another one does not fit
+		if len(messages) > 0 && messages[0].Type() == ipc.MessageSchema { // it may be said again (C9)
+			again, err := ipc.NewReaderFromMessageReader(&source{messages: messages[:1]})
+			if err != nil || !again.Schema().Equal(s.schema) {
+				s.failed = protocolError("ARROW_SCHEMA_MISMATCH", "the data has another schema than Init.input_schema (C9)")
+				break
+			}
+			messages = messages[1:]
 		}
 		s.messages = messages
 	}

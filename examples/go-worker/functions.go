@@ -89,7 +89,7 @@ func openFunction(request *Request) (opened, error) {
 			return opened{}, protocolError("MISSING_FIELD", "`%s` has input, and Init.input_schema is not set (C9)", definition.name)
 		}
 		if invocation.input, err = decodeSchema(request.InputSchema); err != nil {
-			return opened{}, protocolError("INVALID_SCHEMA", "Init.input_schema is no Schema message of Arrow's (C9): %v", err)
+			return opened{}, protocolError("ARROW_DATA_MALFORMED", "Init.input_schema is no Schema message of Arrow's (C9): %v", err)
 		}
 	}
 	if definition.kind == "scalar" {
@@ -113,9 +113,9 @@ func openRows(request *Request, invocation *invocation, run rowFunction) (opened
 	if request.OutputSchema == nil {
 		data = encodeSchema(invocation.output) // C9
 	} else if wanted, err := decodeSchema(request.OutputSchema); err != nil {
-		return opened{}, protocolError("INVALID_SCHEMA", "Init.output_schema is no Schema message of Arrow's (C9): %v", err)
+		return opened{}, protocolError("ARROW_DATA_MALFORMED", "Init.output_schema is no Schema message of Arrow's (C9): %v", err)
 	} else if !sameTypes(wanted, invocation.output) {
-		return opened{}, userError("WRONG_OUTPUT_SCHEMA", "the function gives %v, not what Init.output_schema says", types(invocation.output))
+		return opened{}, userError("OUTPUT_SCHEMA_MISMATCH", "the function gives %v, not what Init.output_schema says", types(invocation.output))
 	}
 	return opened{data: data, run: func(in *Input, out Output) ([]byte, error) {
 		in.call.countsRows = true
@@ -190,7 +190,7 @@ func openSeries(invocation *invocation) (rowFunction, error) {
 		Stop        *int64
 	}{Start: 1, Step: 1}
 	if err := json.Unmarshal(invocation.options, &options); err != nil || options.Stop == nil || options.Step < 1 {
-		return nil, userError("INVALID_OPTIONS", "`generate_series` needs a whole number `stop`, and a `step` from 1 on if there is one")
+		return nil, userError("BAD_OPTIONS", "`generate_series` needs a whole number `stop`, and a `step` from 1 on if there is one")
 	}
 	return func(rows *rows) error {
 		for next, more := options.Start, options.Start <= *options.Stop; more; {

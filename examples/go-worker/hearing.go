@@ -182,7 +182,7 @@ func (s *session) checkGrowth() *failure {
 	if length := int64(len(s.request.Payload)); payload.PayloadSize != nil && length > payload.GetPayloadSize() {
 		return protocolError("PAYLOAD_SIZE_MISMATCH", "the payload has %d bytes or more, and %d were claimed (R3)", length, payload.GetPayloadSize())
 	}
-	if len(s.request.Payload) > payloadLimit {
+	if max(int64(len(s.request.Payload)), payload.GetPayloadSize()) > payloadLimit {
 		return protocolError("PAYLOAD_TOO_LARGE", "the payload has more than %d bytes", payloadLimit)
 	}
 	return nil

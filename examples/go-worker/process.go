@@ -4,6 +4,7 @@ import (
 	"log"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,7 +32,7 @@ func obey(signals <-chan os.Signal, worker *Worker, grace time.Duration, listene
 			if time.Since(first) < time.Second {
 				continue // launchers forward what they got themselves
 			}
-			exit(listeners)
+			exit(listeners, 128+int(syscall.SIGTERM))
 		}
 	}
 }
@@ -49,7 +50,7 @@ func watchParent(parent int, worker *Worker, listeners []net.Listener) {
 // limit of a few seconds.
 func hurry(worker *Worker, listeners []net.Listener) {
 	worker.shutdown(true)
-	time.AfterFunc(hurryPatience, func() { exit(listeners) })
+	time.AfterFunc(hurryPatience, func() { exit(listeners, 0) })
 }
 
 // Sessions that were ended have their terminator as soon as somebody reads it (M4). Where nobody has read anything for a
@@ -60,14 +61,14 @@ func endStalled(worker *Worker, listeners []net.Listener) {
 		taken = bytesTaken.Load()
 		time.Sleep(stallPatience)
 	}
-	exit(listeners)
+	exit(listeners, 0)
 }
 
-func exit(listeners []net.Listener) {
+func exit(listeners []net.Listener, status int) {
 	for _, listener := range listeners {
 		listener.Close() // which removes a socket
 	}
-	os.Exit(0)
+	os.Exit(status)
 }
 
 // All sessions have ended. What is still under way is the answer to a shutdown, or a heartbeat.
