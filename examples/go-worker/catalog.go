@@ -1,6 +1,10 @@
 package main
 
 import (
+	"maps"
+	"slices"
+	"strings"
+
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -9,7 +13,8 @@ import (
 // The payload format `catalog`: what there is, as a table (docs/payloads.md).
 func openCatalog(request *Request) (opened, error) {
 	text := func(name string) arrow.Field { return arrow.Field{Name: name, Type: arrow.BinaryTypes.String} }
-	metadata := arrow.NewMetadata([]string{"anyudf.formats"}, []string{"catalog,function"})
+	formats := strings.Join(slices.Sorted(maps.Keys(payloadFormats())), ",")
+	metadata := arrow.NewMetadata([]string{"anyudf.formats"}, []string{formats})
 	schema := arrow.NewSchema([]arrow.Field{
 		text("name"),
 		text("kind"),

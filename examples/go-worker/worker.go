@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"log"
+	"maps"
 	"os"
 	"runtime"
 	"strconv"
@@ -59,7 +60,7 @@ const (
 
 func newWorker(settings settings) *Worker {
 	w := &Worker{
-		formats:      map[string]Open{"function": openFunction, "catalog": openCatalog},
+		formats:      payloadFormats(),
 		places:       places{all: settings.places, free: settings.places},
 		health:       health.NewServer(),
 		token:        os.Getenv("ANYUDF_TOKEN"),
@@ -68,11 +69,15 @@ func newWorker(settings settings) *Worker {
 		hurry:        make(chan struct{}),
 		empty:        make(chan struct{}),
 	}
-	for format, open := range testFunctions {
-		w.formats[format] = open
-	}
 	w.health.SetServingStatus(udf.UdfWorker_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	return w
+}
+
+func payloadFormats() map[string]Open {
+	formats := maps.Clone(testFunctions)
+	formats["function"] = openFunction
+	formats["catalog"] = openCatalog
+	return formats
 }
 
 // Every call passes here before grpc-go opens its stream.
