@@ -9,5 +9,8 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
+    use crate::engine::{Batch, Dispatcher, Exchange, Reader, Session};
+
+    #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
 }

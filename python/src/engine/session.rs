@@ -1,0 +1,259 @@
+//! One execution, for Python: its ends may be used from any thread.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use anyudf_engine::{BatchInput, BatchOutput, Control, Termination};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use pyo3_arrow::PySchema;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::time::timeout;
+
+use super::batches::{from_python, schema_to_python, to_python};
+use super::error::Fault;
+use super::exchange::Exchange;
+use super::home::Home;
+use super::init::Call;
+use super::local::Local;
+
+/// How long an interrupted session is waited for: what E13 gives it, and a little.
+const INTERRUPTED: Duration = Duration::from_millis(2_500);
+
+/// An execution and all that is known of it. Dropping it ends it (E12).
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) home: Arc<Home>,
+    /// What is to be run, until it is opened.
+    call: Mutex<Option<Call>>,
+    /// Why it was cancelled before there was anything to cancel (E1).
+    stopped: watch::Sender<Option<String>>,
+    control: OnceLock<Control>,
+    schemas: OnceLock<(SchemaRef, SchemaRef)>,
+    pub(super) input: AsyncMutex<Option<BatchInput>>,
+    pub(super) output: AsyncMutex<Option<BatchOutput>>,
+}
+
+impl Live {
+    pub(super) fn new(home: Arc<Home>, call: Call) -> Arc<Self> {
+        Arc::new(Live {
+            home,
+            call: Mutex::new(Some(call)),
+            stopped: watch::Sender::new(None),
+            control: OnceLock::new(),
+            schemas: OnceLock::new(),
+            input: AsyncMutex::new(None),
+            output: AsyncMutex::new(None),
+        })
+    }
+
+    /// Waits for a worker and opens the function.
+    async fn open(&self, schema: SchemaRef) -> Result<(), Fault> {
+        let call = self.call.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Call { init, scope } =
+            call.ok_or_else(|| Fault::misuse("INIT_TWICE", "the session was opened before (E2)"))?;
+        let mut stopped = self.stopped.subscribe();
+        let stop = async move {
+            // It is kept as long as `self`.
+            let _ = stopped.wait_for(Option::is_some).await;
+            Err(Fault::cancelled())
+        };
+        let open = async {
+            let session = self.home.dispatcher.session(init.with_input_schema(schema), scope).await?;
+            let control = self.control.get_or_init(|| session.control());
+            // Whoever cancels looks for the control after it has said so.
+            if let Some(reason) = &*self.stopped.borrow() {
+                control.cancel(reason);
+            }
+            Ok(session.init().await?)
+        };
+        let session = tokio::select! { biased; stopped = stop => stopped, opened = open => opened }?;
+        let (input, output) = session.batches()?;
+        let schemas = (SchemaRef::clone(input.schema()), SchemaRef::clone(output.schema()));
+        self.schemas.get_or_init(|| schemas);
+        *self.input.lock().await = Some(input);
+        *self.output.lock().await = Some(output);
+        Ok(())
+    }
+
+    async fn send(&self, batch: RecordBatch) -> Result<(), Fault> {
+        let mut input = self.input.lock().await;
+        let input = input.as_mut().ok_or_else(|| self.unready("send"))?;
+        Ok(input.send(&batch).await?)
+    }
+
+    async fn finish(&self) -> Result<(), Fault> {
+        let input = self.input.lock().await.take().ok_or_else(|| self.unready("finish"))?;
+        Ok(input.finish().await?)
+    }
+
+    async fn next(&self) -> Result<Option<RecordBatch>, Fault> {
+        let mut output = self.output.lock().await;
+        let output = output.as_mut().ok_or_else(|| self.unready("next"))?;
+        Ok(output.next().await?)
+    }
+
+    async fn close(&self) -> Option<Termination> {
+        self.cancel(String::new());
+        match self.control.get() {
+            Some(control) => Some(control.close().await),
+            None => None,
+        }
+    }
+
+    pub(super) fn unready(&self, what: &str) -> Fault {
+        match self.control.get() {
+            None => Fault::misuse("NOT_INITIALIZED", format!("{what} needs an open session (E2)")),
+            Some(_) => {
+                Fault::misuse("PROCESS_TWICE", format!("{what} comes too late: that end is taken or closed (E2)"))
+            }
+        }
+    }
+
+    /// Cancels, whatever it is at. An empty reason is none.
+    pub(super) fn cancel(&self, reason: String) {
+        self.stopped.send_replace(Some(reason.clone()));
+        if let Some(control) = self.control.get() {
+            control.cancel(reason);
+        }
+    }
+
+    /// Waits. What a signal's handler raises interrupts the execution (E13).
+    pub(super) fn wait_for<T: Send>(
+        &self,
+        py: Python<'_>,
+        future: impl Future<Output = Result<T, Fault>> + Send,
+    ) -> PyResult<T> {
+        match self.home.wait(py, future) {
+            Ok(done) => done.map_err(|fault| fault.raise()),
+            Err(raised) => {
+                self.interrupt(py);
+                Err(raised)
+            }
+        }
+    }
+
+    /// Interrupts it and waits for the end of it, as long as E13 has it.
+    pub(super) fn interrupt(&self, py: Python<'_>) {
+        let Some(control) = self.control.get() else { return self.cancel("interrupted".into()) };
+        control.interrupt();
+        py.detach(|| self.home.handle().block_on(async { timeout(INTERRUPTED, control.ended()).await.is_ok() }));
+    }
+
+    pub(super) fn termination(&self) -> Option<Termination> {
+        self.control.get()?.termination()
+    }
+}
+
+/// One execution.
+#[pyclass(frozen, module = "anyudf._native")]
+pub(crate) struct Session {
+    live: Local<Arc<Live>>,
+}
+
+impl Session {
+    pub(super) fn new(live: Arc<Live>) -> Self {
+        Session { live: Local::new(live) }
+    }
+}
+
+#[pymethods]
+impl Session {
+    /// Waits for a worker and opens the function for batches of this schema.
+    fn open(&self, py: Python<'_>, schema: PySchema) -> PyResult<()> {
+        let live = self.live.here()?;
+        live.wait_for(py, live.open(schema.into_inner()))
+    }
+
+    /// An iterator over what comes back for the batches of an iterator.
+    fn exchange(&self, source: Bound<'_, PyAny>) -> PyResult<Exchange> {
+        let live = self.live.here()?;
+        Exchange::new(Arc::clone(live), &source)
+    }
+
+    /// Sends a batch; waits while the worker is slow.
+    fn send(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
+        let live = self.live.here()?;
+        live.wait_for(py, live.send(from_python(batch)?))
+    }
+
+    /// Says that there is no more input.
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        let live = self.live.here()?;
+        live.wait_for(py, live.finish())
+    }
+
+    /// The next batch; None when the worker has finished.
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let live = self.live.here()?;
+        let batch = live.wait_for(py, live.next())?;
+        batch.map(|batch| to_python(py, batch)).transpose()
+    }
+
+    /// Ends the session if it has not ended (E12).
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let live = self.live.here()?;
+        live.wait_for(py, async { Ok(live.close().await) }).map(|_| ())
+    }
+
+    /// Cancels; does not wait.
+    fn cancel(&self, reason: String) -> PyResult<()> {
+        self.live.here()?.cancel(reason);
+        Ok(())
+    }
+
+    /// Cancels and waits as long as E13 has it.
+    fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
+        self.live.here()?.interrupt(py);
+        Ok(())
+    }
+
+    /// What goes in and what comes out; None before it is open.
+    #[getter]
+    fn schemas<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+        let Some((input, output)) = self.live.here()?.schemas.get() else { return Ok(None) };
+        Ok(Some((schema_to_python(py, input)?, schema_to_python(py, output)?)))
+    }
+
+    /// What moved so far; None before it is open.
+    fn progress<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(control) = self.live.here()?.control.get() else { return Ok(None) };
+        let progress = control.progress();
+        let dict = PyDict::new(py);
+        dict.set_item("rows_sent", progress.rows_sent)?;
+        dict.set_item("rows_taken", progress.rows_taken)?;
+        dict.set_item("bytes_sent", progress.bytes_sent)?;
+        dict.set_item("bytes_received", progress.bytes_received)?;
+        dict.set_item("messages_sent", progress.messages_sent)?;
+        dict.set_item("messages_received", progress.messages_received)?;
+        dict.set_item("quiet_for", progress.quiet_for.as_secs_f64())?;
+        Ok(Some(dict))
+    }
+
+    /// How it ended: `how`, `metrics`, and `data`, the function's last word; None while it has not.
+    #[getter]
+    fn termination<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(termination) = self.live.here()?.termination() else { return Ok(None) };
+        let (how, data) = match &termination {
+            Termination::Finished(finish) => ("finished", finish.data.as_ref()),
+            Termination::Cancelled(_) => ("cancelled", None),
+            Termination::Failed(_) => ("failed", None),
+            Termination::TransportFailed(_) => ("transport failed", None),
+            Termination::Interrupted => ("interrupted", None),
+        };
+        let metrics = PyDict::new(py);
+        for (name, value) in termination.metrics().iter().flat_map(|metrics| metrics.iter()) {
+            match value.parse::<u64>() {
+                Ok(number) => metrics.set_item(name, number)?,
+                Err(_) => metrics.set_item(name, value)?,
+            }
+        }
+        let dict = PyDict::new(py);
+        dict.set_item("how", how)?;
+        dict.set_item("metrics", metrics)?;
+        dict.set_item("data", data.map(|data| PyBytes::new(py, data)))?;
+        Ok(Some(dict))
+    }
+}
