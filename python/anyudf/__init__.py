@@ -1,7 +1,7 @@
 """anyudf."""
 
 from anyudf._native import VERSION as __version__
-from anyudf.engine import Dispatcher, Session
+from anyudf.engine import Catalog, Dispatcher, FunctionInfo, Payload, Results, Session, python_worker
 from anyudf.errors import (
     CancelledError,
     Error,
@@ -13,13 +13,18 @@ from anyudf.errors import (
     ViolationError,
     WorkerError,
 )
+from anyudf.running import run, run_async
 
 __all__ = [
+    "Catalog",
     "CancelledError",
     "Dispatcher",
     "Error",
+    "FunctionInfo",
     "LaunchError",
     "MisuseError",
+    "Payload",
+    "Results",
     "Session",
     "TimeoutError",
     "TransportError",
@@ -27,4 +32,7 @@ __all__ = [
     "ViolationError",
     "WorkerError",
     "__version__",
+    "python_worker",
+    "run",
+    "run_async",
 ]
