@@ -10,4 +10,10 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_export]
+    use crate::worker::Cancelled;
+
+    #[pymodule_export]
+    use crate::worker::serve::{serve, test};
 }
