@@ -13,13 +13,16 @@ from anyudf.errors import (
     ViolationError,
     WorkerError,
 )
+from anyudf.functions import Function, invocation, udf
 from anyudf.running import run, run_async
+from anyudf.serving import serve
 
 __all__ = [
-    "Catalog",
     "CancelledError",
+    "Catalog",
     "Dispatcher",
     "Error",
+    "Function",
     "FunctionInfo",
     "LaunchError",
     "MisuseError",
@@ -32,7 +35,10 @@ __all__ = [
     "ViolationError",
     "WorkerError",
     "__version__",
+    "invocation",
     "python_worker",
     "run",
     "run_async",
+    "serve",
+    "udf",
 ]

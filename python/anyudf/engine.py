@@ -28,6 +28,7 @@ import pyarrow as pa
 from anyudf import _native, aio
 from anyudf._native import FunctionInfo
 from anyudf.errors import MisuseError
+from anyudf.functions import Function, udf
 from anyudf.sources import Source
 
 __all__ = ["Catalog", "Dispatcher", "FunctionInfo", "Payload", "Results", "Session", "bundled", "python_worker"]
@@ -453,10 +454,10 @@ def _called(function: Any, options: Mapping[str, Any] | None) -> _Called:
         return _Called(function.format, function.payload, function.name, None, False)
     if not callable(function):
         raise MisuseError(f"{function!r} is no function, and no name of one", condition="NO_FUNCTION")
-    from anyudf import pickled
-
-    payload, info = pickled.pickled(function, options)
-    return _Called("python/cloudpickle", payload, info.name, info, False)
+    made = function if isinstance(function, Function) else udf(function)
+    if options:
+        made = made.with_options(**options)
+    return _Called("python/cloudpickle", made.payload(), made.name, FunctionInfo(**made._entry()), False)
 
 
 def _catalog(told: tuple[list[FunctionInfo], set[str]] | None) -> Catalog | None:

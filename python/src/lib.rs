@@ -13,4 +13,10 @@ mod _native {
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_export]
+    use crate::worker::Cancelled;
+
+    #[pymodule_export]
+    use crate::worker::serve::{serve, test};
 }
