@@ -1,7 +1,7 @@
 """anyudf."""
 
 from anyudf._native import VERSION as __version__
-from anyudf.engine import Dispatcher, Session
+from anyudf.engine import Catalog, Dispatcher, FunctionInfo, Payload, Results, Session, python_worker
 from anyudf.errors import (
     CancelledError,
     Error,
@@ -13,13 +13,21 @@ from anyudf.errors import (
     ViolationError,
     WorkerError,
 )
+from anyudf.functions import Function, invocation, udf
+from anyudf.running import run, run_async
+from anyudf.serving import serve
 
 __all__ = [
     "CancelledError",
+    "Catalog",
     "Dispatcher",
     "Error",
+    "Function",
+    "FunctionInfo",
     "LaunchError",
     "MisuseError",
+    "Payload",
+    "Results",
     "Session",
     "TimeoutError",
     "TransportError",
@@ -27,4 +35,10 @@ __all__ = [
     "ViolationError",
     "WorkerError",
     "__version__",
+    "invocation",
+    "python_worker",
+    "run",
+    "run_async",
+    "serve",
+    "udf",
 ]

@@ -36,13 +36,16 @@ class Source:
         yield from self._batches
 
 
+def is_in_memory(data: Any) -> bool:
+    """Whether its batches are there already, so that asking for the next one never waits."""
+    return data is None or isinstance(data, (pa.Table, pa.RecordBatch, Mapping, list, tuple)) or _is_frame(data)
+
+
 def rows_of(data: Any) -> int | None:
     """How many rows there are, if that can be told without reading them."""
-    for name in ("num_rows", "height"):
-        rows = getattr(data, name, None)
-        if isinstance(rows, int):
-            return rows
-    return len(data) if _is_pandas(data) or isinstance(data, (list, tuple)) and not data else None
+    if isinstance(data, (pa.Table, pa.RecordBatch)):
+        return data.num_rows
+    return len(data) if _is_frame(data) else None
 
 
 def _open(data: Any) -> tuple[pa.Schema | None, Iterator[Any]]:
@@ -70,16 +73,19 @@ def _flat(items: Iterable[Any]) -> Iterator[Any]:
     for item in items:
         if isinstance(item, pa.RecordBatch):
             yield item
-        elif isinstance(item, (str, bytes)) or (
-            not _is_table(item) and not isinstance(item, Mapping)
-        ):
-            raise _no_table(item)
-        else:
+        elif _is_table(item):
             yield from _open(item)[1]
+        else:
+            raise _no_table(item)
 
 
 def _is_table(item: Any) -> bool:
-    return _is_pandas(item) or hasattr(item, "__arrow_c_stream__") or hasattr(item, "__arrow_c_array__")
+    speaks_arrow = hasattr(item, "__arrow_c_stream__") or hasattr(item, "__arrow_c_array__")
+    return speaks_arrow or _is_pandas(item) or isinstance(item, Mapping)
+
+
+def _is_frame(data: Any) -> bool:
+    return type(data).__name__ == "DataFrame"
 
 
 def _is_pandas(data: Any) -> bool:

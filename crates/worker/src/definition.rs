@@ -81,6 +81,12 @@ impl Definition {
         self
     }
 
+    /// The same, told in the catalogue as this entry tells.
+    pub fn with_entry(mut self, entry: Entry) -> Self {
+        self.entry = entry;
+        self
+    }
+
     /// The same with one line of help.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.entry.help = help.into();
@@ -161,8 +167,13 @@ impl Definition {
         &self.entry
     }
 
-    /// Opens an execution over bytes.
-    pub(crate) fn open(&self, invocation: &Invocation) -> Result<Opened> {
+    /// Opens an execution over bytes: for payload formats whose payload has the function in it, see
+    /// [`Worker::with_format`](crate::Worker::with_format).
+    ///
+    /// # Errors
+    /// What InitResponse will say (R4): columns that are not its arguments, a result that is not what the engine asked for,
+    /// and what the function itself says.
+    pub fn open(&self, invocation: &Invocation) -> Result<Opened> {
         adapt(self, invocation)
     }
 

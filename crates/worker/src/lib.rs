@@ -70,6 +70,8 @@ mod session;
 
 mod link;
 
+mod cancellation;
+
 mod thread;
 
 mod clock;
@@ -263,6 +265,7 @@ pub use anyudf_macros::WorkerUdfStruct as UdfStruct;
 /// An argument `#[options] options: &Options`, whose type is a `serde::Deserialize`, is no column, but the options of the
 /// call; the type has to be as public as the function. An argument of a `batch` whose type does not say which column it is has `#[data_type(DataType::…)]`.
 pub use anyudf_macros::worker_udf as udf;
+pub use cancellation::Cancellation;
 pub use closures::{MapBuilder, MapResult, NoResult, Nulls, ScalarBuilder, map, scalar};
 pub use definition::{Definition, IntoDefinition, Kind, Volatility};
 pub use error::{Error, ErrorKind, Result};

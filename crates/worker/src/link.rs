@@ -20,6 +20,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 
+use crate::cancellation::Alarm;
 use crate::clock::CallClock;
 use crate::counters::Counters;
 
@@ -101,6 +102,8 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Shared {
     cancelled: AtomicBool,
+    /// Whoever wants to know at once.
+    pub(crate) alarm: Alarm,
     pub(crate) clock: CallClock,
     pub(crate) counters: Arc<Counters>,
 }
@@ -131,7 +134,7 @@ pub(crate) struct Ends {
 
 /// Makes the two ends; `room` is how many bytes of output may wait for the session's task.
 pub(crate) fn link(clock: CallClock, counters: Arc<Counters>, room: usize) -> (User, Ends) {
-    let shared = Arc::new(Shared { cancelled: AtomicBool::new(false), clock, counters });
+    let shared = Arc::new(Shared { cancelled: AtomicBool::new(false), alarm: Alarm::default(), clock, counters });
     let (tell, input) = mpsc::channel();
     let (send, output) = queue(room);
     let (conclude, concluded) = oneshot::channel();
@@ -146,11 +149,12 @@ impl User {
     }
 
     /// Tells the function to stop: the flag for loops that look, a closed queue for a blocked `out`, a message for a
-    /// thread that waits for input. Only the first reason counts.
+    /// thread that waits for input, the callbacks of those that asked. Only the first reason counts.
     pub(crate) fn cancel(&mut self, reason: Reason) {
         if !self.shared.cancelled.swap(true, Ordering::AcqRel) {
             self.output.close();
             self.tell(ToUser::Cancel(reason));
+            self.shared.alarm.ring();
         }
     }
 

@@ -3,11 +3,13 @@
 //! [`Function`](crate::Function) is built on this, and so are the echo functions of rule S, which must not look at what
 //! passes. Use it for data that is not Arrow, or to register a payload format of your own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyudf_grpc::Outgoing;
 use bytes::Bytes;
 
+use crate::cancellation::Cancellation;
 use crate::error::Result;
 use crate::invocation::Invocation;
 use crate::link::{Ends, Reason};
@@ -129,6 +131,11 @@ impl<'a> RawOutput<'a> {
     /// Whether the execution was cancelled. Look at it inside long loops, and return soon when it was (R12).
     pub fn cancelled(&self) -> bool {
         self.ends.shared.is_cancelled()
+    }
+
+    /// The same for code that has no output at hand.
+    pub fn cancellation(&self) -> Cancellation {
+        Cancellation::new(Arc::clone(&self.ends.shared))
     }
 
     /// Fails when the execution was cancelled: `out.check()?` inside a loop ends it.

@@ -10,6 +10,7 @@ use anyudf_protocol::{ExecutionError, Metrics};
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::cancellation::Cancellation;
 use crate::clock::{Call, Phase};
 use crate::error::{Error, ErrorKind, Result};
 use crate::invocation::{Invocation, TRACEPARENT_KEY};
@@ -20,6 +21,7 @@ use crate::raw::{Opened, PayloadFormat, RawFunction, RawOutput};
 /// Runs one execution to its end.
 pub(crate) fn run(mut ends: Ends, format: &PayloadFormat, mut invocation: Invocation) {
     let max_message = invocation.max_message();
+    invocation.set_cancellation(Cancellation::new(Arc::clone(&ends.shared)));
     let mut desk = Desk { metrics: Metrics::default(), data: None, batch: 0, sending: Duration::ZERO, max_message };
     let outcome = execute(&mut ends, &mut desk, format, &mut invocation);
     // What the function held goes before the last word, so that a settled session has left nothing behind.

@@ -1,13 +1,17 @@
 //! The dispatcher, for Python.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::catalog::{FunctionInfo, to_python};
+use super::completions::{Answer, Completions};
 use super::error::Fault;
-use super::home::Home;
+use super::home::{Home, endings, forget_endings};
 use super::init::Said;
 use super::local::Local;
 use super::session::{Live, Session};
@@ -40,6 +44,21 @@ impl Dispatcher {
     fn session(&self, said: Said) -> PyResult<Session> {
         let home = Arc::clone(self.home.here()?);
         Ok(Session::new(Live::new(home, said.call())))
+    }
+
+    /// The functions that its workers offer, and the payload formats; None when they do not tell.
+    fn catalog(&self, py: Python<'_>) -> PyResult<Option<(Vec<FunctionInfo>, BTreeSet<String>)>> {
+        let home = self.home.here()?;
+        let read = async { home.dispatcher.catalog().await };
+        let catalog = home.wait(py, read)?.map_err(|error| Fault::from(error).raise())?;
+        Ok(catalog.map(|catalog| to_python(&catalog)))
+    }
+
+    /// The same without waiting.
+    fn begin_catalog(&self, completions: &Completions, token: u64) -> PyResult<()> {
+        let home = self.home.here()?;
+        let dispatcher = home.dispatcher.clone();
+        completions.begin(home, token, async move { Ok(Answer::Catalog(dispatcher.catalog().await?)) })
     }
 
     /// How things stand; None when it is closed.
@@ -75,6 +94,17 @@ impl Dispatcher {
         home.wait(py, home.dispatcher.close())
     }
 
+    /// The same without waiting.
+    fn begin_close(&self, completions: &Completions, token: u64) -> PyResult<()> {
+        let home = self.home.here()?;
+        let dispatcher = home.dispatcher.clone();
+        let close = async move {
+            dispatcher.close().await;
+            Ok(Answer::Nothing)
+        };
+        completions.begin(home, token, close)
+    }
+
     /// Whether it was made in this process.
     #[getter]
     fn is_here(&self) -> bool {
@@ -82,8 +112,28 @@ impl Dispatcher {
     }
 }
 
-impl From<Fault> for PyErr {
-    fn from(fault: Fault) -> Self {
-        fault.raise()
-    }
+/// Ends dispatchers, all at once, and those that are being ended in the background; kills what is not gone after so many
+/// seconds. Looks for no signals: it is for the end of the process.
+#[pyfunction]
+pub(crate) fn end_all(py: Python<'_>, dispatchers: Vec<Bound<'_, Dispatcher>>, seconds: f64) {
+    let limit = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let here = |dispatcher: &Bound<'_, Dispatcher>| dispatcher.get().home.here().ok().cloned();
+    let homes: Vec<Arc<Home>> = dispatchers.iter().filter_map(here).collect();
+    py.detach(|| {
+        thread::scope(|scope| {
+            for home in &homes {
+                scope.spawn(|| home.end(limit));
+            }
+        });
+        let until = Instant::now() + limit;
+        while endings() > 0 && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+}
+
+/// In a forked child: forgets what its parent was at.
+#[pyfunction]
+pub(crate) fn forked() {
+    forget_endings();
 }

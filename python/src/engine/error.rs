@@ -22,6 +22,13 @@ impl Fault {
         Fault::Ours { kind: "cancelled", condition: "CANCELLED", text: "the execution was cancelled".into() }
     }
 
+    pub(super) fn closed() -> Self {
+        Fault::misuse(
+            "DISPATCHER_CLOSED",
+            "the dispatcher is closed and gives no more sessions (D12); make another one",
+        )
+    }
+
     pub(super) fn launch(condition: &'static str, text: impl Into<String>) -> Self {
         Fault::Ours { kind: "launch", condition, text: text.into() }
     }
@@ -36,7 +43,7 @@ impl Fault {
 }
 
 /// Makes the exception for an error.
-pub(super) fn raise(error: &Error) -> PyErr {
+fn raise(error: &Error) -> PyErr {
     let kind = match error.kind() {
         ErrorKind::User => "user",
         ErrorKind::Worker => "worker",
@@ -62,11 +69,6 @@ pub(super) fn raise(error: &Error) -> PyErr {
     made(kind, error.condition(), &text, traceback)
 }
 
-/// An error of the caller's.
-pub(super) fn misuse(condition: &str, text: &str) -> PyErr {
-    made("misuse", condition, text, None)
-}
-
 /// What came with a fork.
 pub(super) fn forked(parent: u32) -> PyErr {
     let text = format!(
@@ -74,7 +76,13 @@ pub(super) fn forked(parent: u32) -> PyErr {
          with a fork; make a Dispatcher of its own in this process",
         std::process::id(),
     );
-    misuse("FORKED", &text)
+    Fault::misuse("FORKED", text).raise()
+}
+
+impl From<Fault> for PyErr {
+    fn from(fault: Fault) -> Self {
+        fault.raise()
+    }
 }
 
 fn made(kind: &str, condition: &str, text: &str, traceback: Option<String>) -> PyErr {

@@ -70,7 +70,7 @@ impl Exchange {
         let output = taken.ok_or_else(|| live.unready("process"))?;
         let (feed, fed) = mpsc::channel(AHEAD);
         let misfed = Arc::new(OnceLock::new());
-        live.home.handle().spawn(feeder(input, fed, Arc::clone(&misfed)));
+        live.home.spawn(feeder(input, fed, Arc::clone(&misfed)));
         let work = Work { live, source: Some(source), feed: Some(feed), misfed, output: Some(output) };
         Ok(Exchange { work: Local::new(Mutex::new(work)) })
     }
@@ -103,7 +103,7 @@ impl Work {
                 None => std::future::pending().await,
             }
         };
-        let stepped = self.live.home.handle().block_on(async {
+        let stepped = self.live.home.block_on(async {
             tokio::select! {
                 biased;
                 next = output.next() => match next {
@@ -116,7 +116,7 @@ impl Work {
                 () = sleep(TICK) => Ok(Step::Look),
             }
         });
-        match stepped {
+        match stepped.ok_or_else(Fault::closed)? {
             Err(error) => {
                 self.end();
                 Err(self.misfed.get().cloned().unwrap_or(error).into())
@@ -139,7 +139,10 @@ impl Work {
         let (Some(source), Some(feed)) = (&self.source, &self.feed) else { return Ok(()) };
         let pulled = match source.clone_ref(py).into_bound(py).next() {
             None => None,
-            Some(Ok(batch)) => Some(from_python(&batch)),
+            Some(Ok(batch)) => Some(from_python(&batch).and_then(|batch| {
+                let arguments = py.detach(|| self.live.arguments(batch));
+                arguments.map_err(|fault| fault.raise())
+            })),
             Some(Err(error)) => Some(Err(error)),
         };
         let fed = match pulled {

@@ -11,7 +11,10 @@
 //!
 //! Whatever waits does it without the GIL, and looks every now and then whether a signal came: Ctrl-C ends it (E13).
 
+mod arguments;
 mod batches;
+mod catalog;
+mod completions;
 mod dispatcher;
 mod error;
 mod exchange;
@@ -22,6 +25,8 @@ mod session;
 mod settings;
 
 pub(crate) use batches::{Batch, Reader};
-pub(crate) use dispatcher::Dispatcher;
+pub(crate) use catalog::FunctionInfo;
+pub(crate) use completions::Completions;
+pub(crate) use dispatcher::{Dispatcher, end_all, forked};
 pub(crate) use exchange::Exchange;
 pub(crate) use session::Session;

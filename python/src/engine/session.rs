@@ -1,5 +1,6 @@
 //! One execution, for Python: its ends may be used from any thread.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,10 @@ use pyo3_arrow::PySchema;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::timeout;
 
+use super::arguments::{Arguments, Named};
 use super::batches::{from_python, schema_to_python, to_python};
+use super::catalog::FunctionInfo;
+use super::completions::{Answer, Completions};
 use super::error::Fault;
 use super::exchange::Exchange;
 use super::home::Home;
@@ -32,6 +36,10 @@ pub(super) struct Live {
     stopped: watch::Sender<Option<String>>,
     control: OnceLock<Control>,
     schemas: OnceLock<(SchemaRef, SchemaRef)>,
+    /// What is sent of each batch; unset, all of it.
+    arguments: OnceLock<Arguments>,
+    /// Rows that were given so far.
+    rows: AtomicU64,
     pub(super) input: AsyncMutex<Option<BatchInput>>,
     pub(super) output: AsyncMutex<Option<BatchOutput>>,
 }
@@ -44,9 +52,26 @@ impl Live {
             stopped: watch::Sender::new(None),
             control: OnceLock::new(),
             schemas: OnceLock::new(),
+            arguments: OnceLock::new(),
+            rows: AtomicU64::new(0),
             input: AsyncMutex::new(None),
             output: AsyncMutex::new(None),
         })
+    }
+
+    /// Decides what is sent of batches of this schema: its schema.
+    fn plan(
+        &self,
+        schema: SchemaRef,
+        label: &str,
+        function: Option<&FunctionInfo>,
+        columns: Option<&[Named]>,
+    ) -> Result<SchemaRef, Fault> {
+        if function.is_none() && columns.is_none() {
+            return Ok(schema);
+        }
+        let arguments = Arguments::new(label, function.map(|function| &*function.0), columns, &schema)?;
+        Ok(SchemaRef::clone(self.arguments.get_or_init(|| arguments).schema()))
     }
 
     /// Waits for a worker and opens the function.
@@ -78,7 +103,17 @@ impl Live {
         Ok(())
     }
 
+    /// What is sent for a batch that the caller gives.
+    pub(super) fn arguments(&self, batch: RecordBatch) -> Result<RecordBatch, Fault> {
+        let first = self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        match self.arguments.get() {
+            Some(arguments) => arguments.of(&batch, first),
+            None => Ok(batch),
+        }
+    }
+
     async fn send(&self, batch: RecordBatch) -> Result<(), Fault> {
+        let batch = self.arguments(batch)?;
         let mut input = self.input.lock().await;
         let input = input.as_mut().ok_or_else(|| self.unready("send"))?;
         Ok(input.send(&batch).await?)
@@ -139,7 +174,7 @@ impl Live {
     pub(super) fn interrupt(&self, py: Python<'_>) {
         let Some(control) = self.control.get() else { return self.cancel("interrupted".into()) };
         control.interrupt();
-        py.detach(|| self.home.handle().block_on(async { timeout(INTERRUPTED, control.ended()).await.is_ok() }));
+        py.detach(|| self.home.block_on(async { timeout(INTERRUPTED, control.ended()).await.is_ok() }));
     }
 
     pub(super) fn termination(&self) -> Option<Termination> {
@@ -157,14 +192,48 @@ impl Session {
     pub(super) fn new(live: Arc<Live>) -> Self {
         Session { live: Local::new(live) }
     }
+
+    fn begin<F>(&self, completions: &Completions, token: u64, call: impl FnOnce(Arc<Live>) -> F) -> PyResult<()>
+    where
+        F: Future<Output = Result<Answer, Fault>> + Send + 'static,
+    {
+        let live = self.live.here()?;
+        completions.begin(&live.home, token, call(Arc::clone(live)))
+    }
 }
 
 #[pymethods]
 impl Session {
-    /// Waits for a worker and opens the function for batches of this schema.
-    fn open(&self, py: Python<'_>, schema: PySchema) -> PyResult<()> {
+    /// Waits for a worker and opens the function for batches of this schema: of which these columns are its arguments, or all,
+    /// cast to what it takes, where that is known.
+    #[pyo3(signature = (schema, label, function=None, columns=None))]
+    fn open(
+        &self,
+        py: Python<'_>,
+        schema: PySchema,
+        label: &str,
+        function: Option<&Bound<'_, FunctionInfo>>,
+        columns: Option<Vec<Named>>,
+    ) -> PyResult<()> {
         let live = self.live.here()?;
-        live.wait_for(py, live.open(schema.into_inner()))
+        let schema = live.plan(schema.into_inner(), label, function.map(Bound::get), columns.as_deref())?;
+        live.wait_for(py, live.open(schema))
+    }
+
+    /// The same without waiting.
+    #[pyo3(signature = (completions, token, schema, label, function=None, columns=None))]
+    fn begin_open(
+        &self,
+        completions: &Completions,
+        token: u64,
+        schema: PySchema,
+        label: &str,
+        function: Option<&Bound<'_, FunctionInfo>>,
+        columns: Option<Vec<Named>>,
+    ) -> PyResult<()> {
+        let live = self.live.here()?;
+        let schema = live.plan(schema.into_inner(), label, function.map(Bound::get), columns.as_deref())?;
+        self.begin(completions, token, async move |live| live.open(schema).await.map(|()| Answer::Nothing))
     }
 
     /// An iterator over what comes back for the batches of an iterator.
@@ -179,10 +248,21 @@ impl Session {
         live.wait_for(py, live.send(from_python(batch)?))
     }
 
+    /// The same without waiting.
+    fn begin_send(&self, completions: &Completions, token: u64, batch: &Bound<'_, PyAny>) -> PyResult<()> {
+        let batch = from_python(batch)?;
+        self.begin(completions, token, async move |live| live.send(batch).await.map(|()| Answer::Nothing))
+    }
+
     /// Says that there is no more input.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
         let live = self.live.here()?;
         live.wait_for(py, live.finish())
+    }
+
+    /// The same without waiting.
+    fn begin_finish(&self, completions: &Completions, token: u64) -> PyResult<()> {
+        self.begin(completions, token, async move |live| live.finish().await.map(|()| Answer::Nothing))
     }
 
     /// The next batch; None when the worker has finished.
@@ -192,10 +272,24 @@ impl Session {
         batch.map(|batch| to_python(py, batch)).transpose()
     }
 
+    /// The same without waiting.
+    fn begin_next(&self, completions: &Completions, token: u64) -> PyResult<()> {
+        self.begin(completions, token, async move |live| live.next().await.map(Answer::Batch))
+    }
+
     /// Ends the session if it has not ended (E12).
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let live = self.live.here()?;
         live.wait_for(py, async { Ok(live.close().await) }).map(|_| ())
+    }
+
+    /// The same without waiting.
+    fn begin_close(&self, completions: &Completions, token: u64) -> PyResult<()> {
+        let close = async move |live: Arc<Live>| {
+            live.close().await;
+            Ok(Answer::Nothing)
+        };
+        self.begin(completions, token, close)
     }
 
     /// Cancels; does not wait.
