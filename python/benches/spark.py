@@ -104,7 +104,7 @@ def distances(spark, path):
         return lambda: rows().select(function(*PLACES).alias("miles"), "distance").agg(error).collect()[0][0]
 
     def beside(**how):
-        return lambda: anyudf.spark.map_in_arrow(rows(), args=PLACES, column="miles", **how).agg(error).collect()[0][0]
+        return lambda: anyudf.spark.map_in_arrow(rows(), args=PLACES, append="miles", **how).agg(error).collect()[0][0]
 
     return {
         "mapInArrow": lambda: rows().mapInArrow(ours.errors, "error double").agg(F.avg("error")).collect()[0][0],

@@ -5,7 +5,7 @@ specification, whose workers serve one task after the other. docs/spark.md is th
 
     import anyudf.spark
 
-    anyudf.spark.map_in_arrow(flights, "distance_miles", args=["lat1", "lon1", "lat2", "lon2"], column="miles")
+    anyudf.spark.map_in_arrow(flights, "distance_miles", args=["lat1", "lon1", "lat2", "lon2"], append="miles")
 
     distance_miles = anyudf.spark.function(None, "distance_miles")
     spark.udf.register("distance_miles", distance_miles)

@@ -7,7 +7,7 @@ does not fit is an error, never another value; only that a whole number may lose
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["Arguments", "cast", "fields_for", "refuse_misfits"]
+__all__ = ["Arguments", "cast", "fields_for", "refuse_misfits", "takes"]
 
 DEFAULT = b"anyudf.default"
 VARIADIC = b"anyudf.variadic"
@@ -25,7 +25,7 @@ def fields_for(function, arguments, count):
     single = fields[:-1] if variadic else fields
     least = max((place for place, field in enumerate(single, 1) if not _says(field, DEFAULT)), default=0)
     if least <= count <= len(single) or (variadic and least <= count):
-        return (single + [fields[-1]] * (count - len(single)))[:count]
+        return single[:count] + fields[-1:] * (count - len(single))
     words = f"at least {least}" if variadic else f"{least}" if least == len(single) else f"{least} to {len(single)}"
     names = ", ".join(f"{field.name} {field.type}" for field in fields)
     raise TypeError(f"function `{function}` takes {words} columns ({names}), and is given {count}")
@@ -34,7 +34,7 @@ def fields_for(function, arguments, count):
 def refuse_misfits(function, schema, fields):
     """Raises `TypeError` for the first column of `schema` that does not become what the function takes."""
     for place, (given, field) in enumerate(zip(schema, fields), 1):
-        if not _becomes(given.type, field.type):
+        if not takes(given.type, field.type):
             raise TypeError(
                 f"function `{function}` takes {field.type} for `{field.name}` (column {place}), and is given {given.type};"
                 " cast the column to what it takes"
@@ -102,8 +102,8 @@ _TEXT = {pa.string(), pa.large_string()} | _views("string_view")
 _BYTES = {pa.binary(), pa.large_binary()} | _views("binary_view")
 
 
-def _becomes(given, wanted):
-    """Whether a column of one type is taken where the other is wanted."""
+def takes(given, wanted):
+    """Whether a column of the type `given` is taken where `wanted` is."""
     types = pa.types
     given, wanted = _plain(given), _plain(wanted)
     if given == wanted or types.is_null(given):
@@ -117,12 +117,12 @@ def _becomes(given, wanted):
     if both(types.is_timestamp):
         return (given.tz is None) == (wanted.tz is None)
     if both(_is_list):
-        return _becomes(given.value_type, wanted.value_type)
+        return takes(given.value_type, wanted.value_type)
     if both(types.is_struct):
         names = [field.name for field in given] == [field.name for field in wanted]
-        return names and all(_becomes(one.type, other.type) for one, other in zip(given, wanted))
+        return names and all(takes(one.type, other.type) for one, other in zip(given, wanted))
     if both(types.is_map):
-        return _becomes(given.key_type, wanted.key_type) and _becomes(given.item_type, wanted.item_type)
+        return takes(given.key_type, wanted.key_type) and takes(given.item_type, wanted.item_type)
     families = (types.is_floating, types.is_time, types.is_duration, _TEXT.__contains__, _is_bytes)
     return any(both(test) for test in families)
 

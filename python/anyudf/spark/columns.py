@@ -5,9 +5,8 @@ from typing import Iterator, Tuple
 import pyarrow as pa
 from pyspark.sql import functions
 
-from . import running, types
-from .plan import Plan
-from .planning import active, described, result_of, said, spark_schema, travelling
+from . import running
+from .planning import active, described, planned
 
 __all__ = ["function"]
 
@@ -45,32 +44,24 @@ def function(
 
     Raises `LookupError` for a function that the worker does not have, `TypeError` for one that does not return a value for
     each row, and what `anyudf.Dispatcher` raises when the worker can't be asked. `NotImplementedError` before Spark 4.1, which
-    has no Arrow UDFs: `map_in_arrow` with `column=` does the same there.
+    has no Arrow UDFs: `map_in_arrow` with `append=` does the same there.
     """
-    if name is None:
+    if name is None and not isinstance(worker, str):
         worker, name = None, worker
     if not hasattr(functions, "arrow_udf"):
-        raise NotImplementedError("functions of columns need Spark 4.1: take map_in_arrow with column= instead")
-    function = travelling(name, "scalar", returns)
-    entry = described(worker, function, config, returns)
-    if entry.kind not in ("scalar", "batch"):
-        raise TypeError(f"`{entry.name}` is a function of kind {entry.kind}: only scalar ones return a value for each row")
-    returned = spark_schema(returns, entry.name) if returns is not None else types.schema_to_spark(result_of(entry))
-    plan = Plan(
-        worker=worker,
-        config=config,
-        function=function,
-        name=entry.name,
-        arguments=entry.arguments,
-        result=types.schema_to_arrow(returned),
-        timezone=(spark or active()).conf.get("spark.sql.session.timeZone"),
-        session=said(options=options, timeout=timeout, session_conf=session_conf),
+        raise NotImplementedError("functions of columns need Spark 4.1: take map_in_arrow with append= instead")
+    session = spark or active()
+    worker, sent, known = described(worker, name, config, returns, "scalar")
+    if known.kind != "scalar":
+        raise TypeError(f"`{known.name}` is a function of kind {known.kind}: only scalar ones return a value for each row")
+    plan = planned(
+        worker, config, sent, known, session, options=options, timeout=timeout, session_conf=session_conf
     )
 
     # Spark tells by the hints which form of UDF this is.
     def run(columns: Iterator[Tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
         return running.arrays(plan, columns)
 
-    run.__name__ = entry.name
-    made = functions.arrow_udf(run, returned[0].dataType)
-    return made.asNondeterministic() if entry.volatility == "volatile" else made
+    run.__name__ = known.name
+    made = functions.arrow_udf(run, known.result[0].dataType)
+    return made.asNondeterministic() if known.volatility == "volatile" else made

@@ -1,11 +1,13 @@
 """Functions over the rows of a DataFrame."""
 
+from dataclasses import replace
+
 from pyspark.sql import types as spark
 
 from . import running, types
 from .casting import fields_for, refuse_misfits
-from .plan import Plan
-from .planning import described, result_of, said, spark_schema, travelling
+from .plan import ASK
+from .planning import described, planned
 
 __all__ = ["map_in_arrow"]
 
@@ -17,7 +19,7 @@ def map_in_arrow(
     worker=None,
     schema=None,
     args=None,
-    column=None,
+    append=None,
     options=None,
     timeout=None,
     session_conf=None,
@@ -39,7 +41,7 @@ def map_in_arrow(
         schema: what the function returns: text as Spark has it (`"a int, b string"`), Spark's types or Arrow's. Without it
             the worker is asked, here on the driver.
         args: names of the columns that the function is given, in the order of its arguments. All of them, without it.
-        column: for functions that return one value for each row: puts it behind the row, in a column of this name. Only
+        append: for functions that return one value for each row: puts it behind the row, in a column of this name. Only
             what the function needs crosses to the worker; all columns cross to Python and back.
         options: options of the function, a dict.
         timeout: seconds that each call may take, a batch and not a row.
@@ -52,28 +54,19 @@ def map_in_arrow(
     names = list(df.columns) if args is None else list(args)
     places = [_place(df, name) for name in names]
     given = types.schema_to_arrow(spark.StructType([df.schema[place] for place in places]))
-    function = travelling(function, "map", schema)
-    entry = described(worker, function, config, schema)
-    if entry.kind == "table":
-        raise TypeError(f"`{entry.name}` is a table function, which takes no rows")
-    if isinstance(entry.arguments, type(given)):
-        refuse_misfits(entry.name, given, fields_for(entry.name, entry.arguments, len(given)))
-    returned = spark_schema(schema, column or entry.name) if schema is not None else types.schema_to_spark(result_of(entry))
-    if column is not None:
-        returned = _renamed(df, entry.name, returned, column)
-    plan = Plan(
-        worker=worker,
-        config=config,
-        function=function,
-        name=entry.name,
-        arguments=entry.arguments,
-        result=types.schema_to_arrow(returned),
-        timezone=df.sparkSession.conf.get("spark.sql.session.timeZone"),
-        session=said(options=options, timeout=timeout, session_conf=session_conf),
+    worker, sent, known = described(worker, function, config, schema, "map", given)
+    if known.kind == "table":
+        raise TypeError(f"`{known.name}` is a table function, which takes no rows")
+    if known.arguments is not None and known.arguments != ASK:
+        refuse_misfits(known.name, given, fields_for(known.name, known.arguments, len(given)))
+    if append is not None:
+        known = replace(known, result=_renamed(df, known, append))
+    plan = planned(
+        worker, config, sent, known, df.sparkSession, options=options, timeout=timeout, session_conf=session_conf
     )
-    if column is None:
-        return df.mapInArrow(lambda rows: running.batches(plan, places, rows, given), returned)
-    beside = spark.StructType([*df.schema.fields, *returned.fields])
+    if append is None:
+        return df.mapInArrow(lambda rows: running.batches(plan, places, rows, given), known.result)
+    beside = spark.StructType([*df.schema.fields, *known.result.fields])
     return df.mapInArrow(lambda rows: running.batches_beside(plan, places, rows), beside)
 
 
@@ -83,10 +76,10 @@ def _place(df, name):
     return df.columns.index(name)
 
 
-def _renamed(df, name, returned, column):
-    if len(returned) != 1:
-        raise TypeError(f"column= is for functions that return one column, and `{name}` returns {len(returned)}")
-    if column in df.columns:
-        raise TypeError(f"the DataFrame has a column `{column}` already")
-    (field,) = returned
-    return spark.StructType([spark.StructField(column, field.dataType, field.nullable)])
+def _renamed(df, known, name):
+    if len(known.result) != 1:
+        raise TypeError(f"append= is for functions that return one column, and `{known.name}` returns {len(known.result)}")
+    if name in df.columns:
+        raise TypeError(f"the DataFrame has a column `{name}` already")
+    (field,) = known.result
+    return spark.StructType([spark.StructField(name, field.dataType, field.nullable)])

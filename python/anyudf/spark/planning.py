@@ -8,21 +8,22 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as spark
 
 from . import types
-from .plan import ASK
-from .shipping import located
+from .casting import takes
+from .dispatchers import PYTHON, made
+from .plan import ASK, Plan
 
-__all__ = ["active", "described", "result_of", "said", "spark_schema", "travelling"]
+__all__ = ["Known", "active", "described", "planned"]
 
 
 @dataclass(frozen=True)
-class Undescribed:
-    """A function of which nothing was asked. What it takes, executors will ask."""
+class Known:
+    """What is known of a function when a query is planned."""
 
     name: str
-    kind: str = "scalar"
-    arguments: str = ASK
-    result: None = None
-    volatility: str = "volatile"
+    kind: str
+    arguments: pa.Schema | str | None
+    result: spark.StructType
+    volatility: str
 
 
 def active():
@@ -33,51 +34,107 @@ def active():
     return session
 
 
-def travelling(function, kind, returns):
-    """A function that can be sent to the executors: a name, or an `anyudf.Function`."""
-    if isinstance(function, (str, anyudf.Function)):
-        return function
+def described(worker, function, config, returns, kind, given=None):
+    """The function as it can travel, its worker, and what is known of it. `kind` is what a mere callable is made, `given` the
+    schema of the columns it is called with, where that is known.
+
+    For a name the worker is asked, unless the caller has said what the function returns: there may be no such worker here.
+
+    Raises `LookupError` for a name that the worker does not know, and `TypeError` for what can't be called, can't travel, does
+    not take these columns, or returns what nobody can tell.
+    """
+    if isinstance(worker, anyudf.Dispatcher):
+        raise TypeError("a Dispatcher belongs to this process: give what it was made of, for the executors to make their own")
+    if isinstance(function, str):
+        if returns is not None:
+            result = _schema(returns, function)
+            return worker, function, Known(function, "scalar", ASK, result, "volatile")
+        return worker, function, _asked(worker, function, config, given)
+    if isinstance(function, anyudf.Payload):
+        if returns is None:
+            raise TypeError(f"`{function.name}` is a payload, of which nothing is known: say what it returns")
+        return worker, function, Known(function.name, "scalar", None, _schema(returns, function.name), "volatile")
     if not callable(function):
         raise TypeError(f"a function is a name or a callable, and not {function!r}")
-    if returns is None:
-        return anyudf.udf(function, kind=kind)
-    schema = types.schema_to_arrow(spark_schema(returns, "result"))
-    return anyudf.udf(function, kind=kind, returns=schema if kind == "map" else schema.types[0])
-
-
-def described(worker, function, config, returns):
-    """What a function says of itself: name, kind, arguments, result and volatility. For a name its worker is asked, unless
-    the caller has said what it returns: there may be no such worker on the driver.
-
-    Raises `LookupError` for a name that the worker does not know, or when it tells no names.
-    """
-    if not isinstance(function, str):
-        return function
+    if not isinstance(function, anyudf.Function):
+        function = anyudf.udf(function, kind=kind, returns=_arrow(returns, kind))
+    worker = PYTHON if worker is None else worker
+    payload = anyudf.Payload("python/cloudpickle", function.payload(), function.name)
+    kind = "scalar" if function.kind == "batch" else function.kind
+    result = function.result
     if returns is not None:
-        return Undescribed(function)
+        result = _schema(returns, function.name)
+    elif result is None:
+        result = types.schema_to_spark(_opened(worker, payload, config, given))
+    else:
+        result = types.schema_to_spark(result)
+    return worker, payload, Known(function.name, kind, function.arguments, result, function.volatility)
+
+
+def planned(worker, config, function, known, session, **said):
+    """The plan for a query. `said` has the other arguments of `Dispatcher.session`."""
+    return Plan(
+        worker=worker.to_json() if hasattr(worker, "to_json") else worker,
+        config=config,
+        function=function,
+        name=known.name,
+        arguments=known.arguments,
+        result=types.schema_to_arrow(known.result),
+        timezone=session.conf.get("spark.sql.session.timeZone"),
+        session={name: value for name, value in said.items() if value is not None},
+    )
+
+
+def _asked(worker, name, config, given):
     # A dispatcher for this alone: drivers live long, and a worker may be built anew between two calls.
-    with anyudf.Dispatcher(located(worker), **config) as dispatcher:
-        return dispatcher.catalog()[function]
+    with made(worker, config) as dispatcher:
+        catalog = dispatcher.catalog()
+        if catalog is None:
+            raise LookupError(f"the worker has no catalogue, so nothing is known of `{name}`: say what it returns")
+        entry = catalog.get(name)
+        if entry is None:
+            raise LookupError(f"the worker has no function `{name}`; it has {', '.join(catalog)}")
+        arguments, result = _signature(entry, given)
+        if result is None:
+            result = _opened(worker, name, config, given)
+    return Known(entry.name, entry.kind, arguments, types.schema_to_spark(result), entry.volatility)
 
 
-def result_of(entry):
-    """The Arrow schema of what a function returns. Raises `TypeError` when that depends on its input."""
-    if entry.result is None:
-        raise TypeError(f"what `{entry.name}` returns depends on its input: say it with schema= or returns=")
-    return entry.result
+def _signature(entry, given):
+    """The arguments and the result for these columns: the first signature that takes them as they are, or casts them."""
+    signatures = [(entry.arguments, entry.result), *entry.overloads]
+    if given is not None and entry.overloads:
+        for test in (lambda one, other: one == other, takes):
+            for arguments, result in signatures:
+                if len(arguments) == len(given) and all(map(test, given.types, arguments.types)):
+                    return arguments, result
+    return signatures[0]
 
 
-def said(**keywords):
-    """The keywords that were given."""
-    return {name: value for name, value in keywords.items() if value is not None}
+def _opened(worker, function, config, given):
+    """What a function says that it returns for these columns."""
+    if given is None:
+        raise TypeError("what the function returns depends on its input: say it with returns=")
+    with made(worker, config) as dispatcher, dispatcher.session(function, input_schema=given) as session:
+        return session.output_schema
 
 
-def spark_schema(schema, name):
+def _schema(given, name):
     """What a caller gave for a schema: text as Spark has it, Spark's types or Arrow's. One column is called `name`."""
-    if isinstance(schema, str):
-        schema = spark.DataType.fromDDL(schema)
-    if isinstance(schema, pa.Schema):
-        return types.schema_to_spark(schema)
-    if isinstance(schema, pa.DataType):
-        schema = types.to_spark(schema)
-    return schema if isinstance(schema, spark.StructType) else spark.StructType([spark.StructField(name, schema)])
+    if isinstance(given, str):
+        given = spark.DataType.fromDDL(given)
+    if isinstance(given, pa.Schema):
+        return types.schema_to_spark(given)
+    if isinstance(given, pa.DataType):
+        given = types.to_spark(given)
+    if not isinstance(given, spark.DataType):
+        raise TypeError(f"a schema is text, of Spark's types or of Arrow's, and not {given!r}")
+    return given if isinstance(given, spark.StructType) else spark.StructType([spark.StructField(name, given)])
+
+
+def _arrow(returns, kind):
+    """What `anyudf.udf` is told that a callable returns."""
+    if returns is None:
+        return None
+    schema = types.schema_to_arrow(_schema(returns, "result"))
+    return schema if kind == "map" else schema.types[0]

@@ -29,7 +29,8 @@ def test_every_row_gets_its_own_result(flights, distance_miles):
     assert row[0] < 0.02 and row[1] == 120_000
     # Against the same function without Spark.
     rows = flights.select(*PLACES, miles.alias("miles")).limit(5000).toArrow().combine_chunks()
-    alone = anyudf.run("distance_miles", rows.select(PLACES))
+    with anyudf.Dispatcher() as dispatcher:
+        alone = anyudf.run("distance_miles", rows.select(PLACES), worker=dispatcher)
     assert alone.column(0).to_pylist() == rows["miles"].to_pylist()
 
 

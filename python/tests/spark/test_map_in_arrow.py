@@ -10,7 +10,7 @@ PLACES = ["origin_lat", "origin_lon", "dest_lat", "dest_lon"]
 
 
 def test_a_result_is_put_behind_each_row(spark, flights):
-    found = anyudf.spark.map_in_arrow(flights, "distance_miles", args=PLACES, column="miles")
+    found = anyudf.spark.map_in_arrow(flights, "distance_miles", args=PLACES, append="miles")
     assert found.columns == [*flights.columns, "miles"]
     assert found.schema["miles"].dataType.simpleString() == "double"
     (row,) = found.select(F.avg(F.abs(F.col("miles") - F.col("distance")) / F.col("distance")), F.count("*")).collect()
