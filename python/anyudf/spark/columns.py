@@ -16,6 +16,7 @@ def function(
     name=None,
     *,
     returns=None,
+    volatility=None,
     options=None,
     timeout=None,
     session_conf=None,
@@ -39,6 +40,8 @@ def function(
             by itself, and then travels with the query.
         name: the function's name, an `anyudf.Function`, or a callable with type hints.
         returns: the type of the result, as Spark or as Arrow has it. Without it the worker is asked, here on the driver.
+        volatility: what may be assumed of its results, instead of what the worker says or, with `returns`, nobody does:
+            `"immutable"`, `"stable"` or `"volatile"`. A volatile one is nondeterministic in Spark.
         options, timeout, session_conf, config: as for `map_in_arrow`.
         spark: the session whose time zone the function is told; the active one, without it.
 
@@ -64,4 +67,4 @@ def function(
 
     run.__name__ = known.name
     made = functions.arrow_udf(run, known.result[0].dataType)
-    return made.asNondeterministic() if known.volatility == "volatile" else made
+    return made.asNondeterministic() if (volatility or known.volatility) == "volatile" else made

@@ -57,7 +57,8 @@ def described(worker, function, config, returns, kind, given=None):
     if not callable(function):
         raise TypeError(f"a function is a name or a callable, and not {function!r}")
     if not isinstance(function, anyudf.Function):
-        function = anyudf.udf(function, kind=kind, returns=_arrow(returns, kind))
+        # As Spark takes its own Python functions.
+        function = anyudf.udf(function, kind=kind, returns=_arrow(returns, kind), volatility="immutable")
     worker = PYTHON if worker is None else worker
     payload = anyudf.Payload("python/cloudpickle", function.payload(), function.name)
     kind = "scalar" if function.kind == "batch" else function.kind

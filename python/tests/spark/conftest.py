@@ -27,7 +27,7 @@ os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 @pytest.fixture(autouse=True)
 def bounded():
     """No test takes for ever: the process ends, and all that it has started."""
-    faulthandler.dump_traceback_later(240, exit=True)
+    faulthandler.dump_traceback_later(100, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
 
@@ -52,8 +52,8 @@ def session(master, **config):
 
 @pytest.fixture(scope="module")
 def spark():
-    """Two threads of this process's JVM; a task is tried three times."""
-    made = session("local[2,3]")
+    """Two threads of this process's JVM; a task is tried twice."""
+    made = session("local[2,2]")
     yield made
     made.stop()
     assert gone(), f"left behind: {gone.left}"

@@ -73,7 +73,7 @@ def test_installed_by_the_specification(spark, tmp_path):
     }
     rows = spark.range(0, 1000, 1, 4).select(*[(F.col("id") % 90).alias(name) for name in PLACES])
     # Nothing is asked on the driver: what is installed is installed by the executors.
-    function = anyudf.spark.function(specification, "distance_miles", returns="double")
+    function = anyudf.spark.function(specification, "distance_miles", returns="double", volatility="immutable")
     (row,) = rows.agg(F.count(function(*PLACES))).collect()
     assert row[0] == 1000 and log.read_text() == "installed\n"
 
