@@ -14,7 +14,7 @@ import pyarrow as pa
 from anyudf.engine import Dispatcher, Session, _named, python_worker
 from anyudf.errors import MisuseError
 from anyudf.progress import Progress, reporter
-from anyudf.sources import rows_of
+from anyudf.sources import Source, rows_of
 
 __all__ = ["run", "run_async"]
 
@@ -45,7 +45,7 @@ def run(
     >>> import anyudf
     >>> places = {"lat1": [40.6], "lon1": [-73.8], "lat2": [34.0], "lon2": [-118.4]}
     >>> anyudf.run("distance_miles", places)["distance_miles"].to_pylist()
-    [2473.5...]
+    [2466.5...]
     >>> anyudf.run("distance_miles", places, append="miles").column_names
     ['lat1', 'lon1', 'lat2', 'lon2', 'miles']
     """
@@ -127,11 +127,9 @@ def _table(data: Any) -> pa.Table:
         raise MisuseError("append needs a table", condition="NO_TABLE")
     if isinstance(data, pa.Table):
         return data
-    from anyudf.sources import Source
-
     source = Source(data)
     schema = source.peek()
-    batches = [batch if isinstance(batch, pa.RecordBatch) else pa.record_batch(batch) for batch in source]
+    batches = [batch if isinstance(batch, pa.RecordBatch) else batch.pyarrow() for batch in source]
     return pa.Table.from_batches(batches, schema)
 
 
