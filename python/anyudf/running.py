@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from anyudf.engine import Dispatcher, Session, _named, python_worker
+from anyudf.engine import Dispatcher, Session, _named, _path, python_worker
 from anyudf.errors import MisuseError
 from anyudf.progress import Progress, reporter
 from anyudf.sources import Source, rows_of
@@ -148,17 +147,12 @@ def _dispatcher(worker: Worker, function: Any) -> Dispatcher:
     if worker is None and callable(function):
         worker = python_worker()
     named = _named(worker)
-    environment = {"PYTHONPATH": _path()} if named == python_worker() else {}
-    key = json.dumps([named, sorted(environment.items())])
+    # Modules may be found in more places than when the last one was made.
+    key = json.dumps([named, _path() if named == python_worker() else None])
     with _lock:
         if key not in _kept:
-            _kept[key] = Dispatcher(named if isinstance(named, list) else json.loads(named), environment=environment)
+            _kept[key] = Dispatcher(named if isinstance(named, list) else json.loads(named))
         return _kept[key]
-
-
-def _path() -> str:
-    """Where modules are found here: functions may name what is in them."""
-    return os.pathsep.join(os.path.abspath(place) for place in sys.path if not place.endswith(".zip"))
 
 
 def _forked() -> None:
