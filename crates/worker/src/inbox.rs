@@ -169,3 +169,56 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use anyudf_grpc::Credit;
+
+    use super::*;
+    use crate::clock::{CallClock, Reading};
+    use crate::counters::{Counters, Totals};
+    use crate::link::link;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// C11: the clock stands still while a function waits for the input that it asks for, and each batch has the whole time.
+    #[test]
+    fn c11_waiting_for_input_is_not_the_calls_time() {
+        let base = Instant::now();
+        let clock = CallClock::new(Some(SECOND), base);
+        let (user, ends) = link(clock, Arc::new(Counters::new(Arc::new(Totals::default()))), 1);
+        let (clock, inbox) = (&ends.shared.clock, &ends.inbox);
+        // Long over its time.
+        clock.start(Call { phase: Phase::Start, batch: 0 }, base);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| inbox.pull());
+            let later = base + 100 * SECOND;
+            while !matches!(clock.read(later), Reading::NotBefore(then) if then > later) {
+                std::thread::yield_now();
+            }
+            user.tell(ToUser::Data("one".into(), Credit::free()));
+            assert_eq!(asking.join().unwrap().unwrap().unwrap(), "one");
+        });
+        assert_eq!(clock.call(), Call { phase: Phase::Process, batch: 1 });
+        let now = Instant::now();
+        assert!(matches!(clock.read(now), Reading::NotBefore(then) if then > now && then <= now + SECOND));
+        assert!(matches!(clock.read(now + SECOND), Reading::Expired(Call { phase: Phase::Process, batch: 1 })));
+        user.tell(ToUser::Finish);
+        assert!(matches!(inbox.pull(), Ok(None)));
+        assert_eq!(clock.call(), Call { phase: Phase::Finish, batch: 1 });
+        assert!(inbox.waited() > Duration::ZERO);
+    }
+
+    /// R10: who asks after the function has returned gets nothing, and takes no Finish from whoever waits for it.
+    #[test]
+    fn r10_nothing_is_given_behind_the_functions_back() {
+        let clock = CallClock::new(None, Instant::now());
+        let (user, ends) = link(clock, Arc::new(Counters::new(Arc::new(Totals::default()))), 1);
+        ends.inbox.take_back();
+        assert_eq!(ends.inbox.pull().unwrap_err().condition(), "INPUT_OVER");
+        user.tell(ToUser::Data("one".into(), Credit::free()));
+        user.tell(ToUser::Finish);
+        assert_eq!(ends.inbox.drain(), End::Finished);
+        assert!(matches!(ends.inbox.pull(), Ok(None)));
+    }
+}
