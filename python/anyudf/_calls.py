@@ -1,6 +1,7 @@
 """What the native half calls for Python functions: loops, conversions, and what is told of an exception."""
 
 import functools
+import itertools
 import json
 import operator
 import os
@@ -39,8 +40,23 @@ class Refused(Exception):
 
 
 def announce(told: dict[str, Any]) -> None:
-    """Puts what the engine said where `anyudf.invocation()` finds it."""
+    """Puts what the engine said where `anyudf.invocation()` finds it, and names the execution for what is printed."""
     here.invocation = types.SimpleNamespace(**told)
+    if not hasattr(here, "label"):
+        name = told.get("name")
+        here.label = f"/{next(_executions)}{f' {name}' if name else ''}"
+
+
+_executions = itertools.count(1)
+
+#: What prints the lines that a thread has begun, in a worker.
+flush_lines: Callable[[], None] | None = None
+
+
+def leave() -> None:
+    """A thread that called user code ends."""
+    if flush_lines is not None:
+        flush_lines()
 
 
 # ---- rows

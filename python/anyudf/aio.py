@@ -90,6 +90,7 @@ async def exchange(session: Session, batches: Any) -> AsyncIterator[pa.RecordBat
         known, given = source.schema, _stepping(source, is_in_memory(batches))
     first = await anext(given, None)
     if session.input_schema is None:
+        await session._look_up_async()
         known = first.schema if known is None and first is not None else known
         await session.open_async(session._schema(known, batches))
     failure: list[BaseException] = []

@@ -107,7 +107,10 @@ class Dispatcher:
         environment: Mapping[str, str] | None = None,
         **config: Any,
     ) -> None:
-        self._native = _native.Dispatcher(_named(worker), list((environment or {}).items()), config)
+        named = _named(worker)
+        if named == python_worker():
+            environment = {"PYTHONPATH": _path(), **(environment or {})}
+        self._native = _native.Dispatcher(named, list((environment or {}).items()), config)
         self._catalog: Catalog | None = None
         _all.add(self)
         _end_with_process()
@@ -224,14 +227,12 @@ class Session:
 
     def open(self, input_schema: pa.Schema) -> None:
         """Waits for a worker and opens the function for batches of this schema."""
-        if self._called.is_named and self._called.function is None:
-            self._find(self._dispatcher.catalog())
+        self._look_up()
         self._native.open(*self._plan(input_schema))
 
     async def open_async(self, input_schema: pa.Schema) -> None:
         """The same in an event loop."""
-        if self._called.is_named and self._called.function is None:
-            self._find(await self._dispatcher.catalog_async())
+        await self._look_up_async()
         with self._cancelling():
             await aio.call(self._native.begin_open, *self._plan(input_schema))
 
@@ -320,6 +321,15 @@ class Session:
         termination = self._native.termination
         return termination["how"] if termination else None
 
+    def _look_up(self) -> None:
+        """Finds out what is known of the function."""
+        if self._called.is_named and self._called.function is None:
+            self._find(self._dispatcher.catalog())
+
+    async def _look_up_async(self) -> None:
+        if self._called.is_named and self._called.function is None:
+            self._find(await self._dispatcher.catalog_async())
+
     def _find(self, catalog: Catalog | None) -> None:
         # Of a name that is not there the worker says what is like it.
         self._called = self._called._replace(function=catalog.get(self._called.name) if catalog else None)
@@ -341,8 +351,12 @@ class Session:
         return _Cancelling(self)
 
     def _failed(self, kind: type[BaseException] | None) -> None:
-        if kind is not None and self.ended is None:
+        if kind is None or self.ended is not None:
+            return
+        if issubclass(kind, Exception):
             self.cancel(f"the caller failed: {kind.__name__}")
+        else:  # Ctrl-C (E13)
+            self._native.interrupt()
 
     def __enter__(self) -> Session:
         return self
@@ -355,7 +369,8 @@ class Session:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._failed(kind)
+        if kind is not None and self.ended is None:
+            self.cancel(f"the caller failed: {kind.__name__}")
         await self.close_async()
 
 
@@ -411,6 +426,7 @@ class Results:
         if self._source is None:
             self._source = Source(() if self._given is None else self._given)
             if self._session.input_schema is None:
+                self._session._look_up()
                 self._session.open(self._session._schema(self._source.peek(), self._given))
         return self._source
 
@@ -503,6 +519,11 @@ def python_worker() -> list[str]:
     ['-m', 'anyudf.worker']
     """
     return [sys.executable, "-m", "anyudf.worker"]
+
+
+def _path() -> str:
+    """Where modules are found here: functions may name what is in them."""
+    return os.pathsep.join(os.path.abspath(place) for place in sys.path if not place.endswith(".zip"))
 
 
 def _named(worker: Any) -> list[str] | str:

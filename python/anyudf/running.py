@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from anyudf.engine import Dispatcher, Session, _named, python_worker
+from anyudf.engine import Dispatcher, Session, _named, _path, python_worker
 from anyudf.errors import MisuseError
 from anyudf.progress import Progress, reporter
-from anyudf.sources import rows_of
+from anyudf.sources import Source, rows_of
 
 __all__ = ["run", "run_async"]
 
@@ -45,7 +44,7 @@ def run(
     >>> import anyudf
     >>> places = {"lat1": [40.6], "lon1": [-73.8], "lat2": [34.0], "lon2": [-118.4]}
     >>> anyudf.run("distance_miles", places)["distance_miles"].to_pylist()
-    [2473.5...]
+    [2466.5...]
     >>> anyudf.run("distance_miles", places, append="miles").column_names
     ['lat1', 'lon1', 'lat2', 'lon2', 'miles']
     """
@@ -127,11 +126,9 @@ def _table(data: Any) -> pa.Table:
         raise MisuseError("append needs a table", condition="NO_TABLE")
     if isinstance(data, pa.Table):
         return data
-    from anyudf.sources import Source
-
     source = Source(data)
     schema = source.peek()
-    batches = [batch if isinstance(batch, pa.RecordBatch) else pa.record_batch(batch) for batch in source]
+    batches = [batch if isinstance(batch, pa.RecordBatch) else batch.pyarrow() for batch in source]
     return pa.Table.from_batches(batches, schema)
 
 
@@ -150,17 +147,12 @@ def _dispatcher(worker: Worker, function: Any) -> Dispatcher:
     if worker is None and callable(function):
         worker = python_worker()
     named = _named(worker)
-    environment = {"PYTHONPATH": _path()} if named == python_worker() else {}
-    key = json.dumps([named, sorted(environment.items())])
+    # Modules may be found in more places than when the last one was made.
+    key = json.dumps([named, _path() if named == python_worker() else None])
     with _lock:
         if key not in _kept:
-            _kept[key] = Dispatcher(named if isinstance(named, list) else json.loads(named), environment=environment)
+            _kept[key] = Dispatcher(named if isinstance(named, list) else json.loads(named))
         return _kept[key]
-
-
-def _path() -> str:
-    """Where modules are found here: functions may name what is in them."""
-    return os.pathsep.join(os.path.abspath(place) for place in sys.path if not place.endswith(".zip"))
 
 
 def _forked() -> None:

@@ -122,7 +122,7 @@ def _to_standard_error(worker: str) -> None:
         pass
     lines = _Lines(worker)
     sys.stdout = sys.stderr = lines  # type: ignore[assignment]
-    _calls.here_ends = lines.flush_here
+    _calls.flush_lines = lines.flush_here
     if not logging.root.handlers:
         logging.basicConfig(stream=lines, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 

@@ -163,6 +163,11 @@ impl Arguments {
     }
 }
 
+/// Whether a function takes all columns as they are.
+pub(super) fn takes_any(function: &Entry) -> bool {
+    function.kind != Kind::Table && function.signatures().any(|(arguments, _)| arguments.is_none())
+}
+
 fn is_of_none(function: &Entry) -> bool {
     let none = |arguments: &SchemaRef| arity(arguments).most == Some(0);
     function.kind == Kind::Scalar && function.signatures().all(|(arguments, _)| arguments.is_some_and(none))

@@ -20,6 +20,11 @@ impl Batch {
     fn schema<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         schema_to_python(py, self.0.schema_ref())
     }
+
+    /// As pyarrow's.
+    fn pyarrow<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, self.0.clone())
+    }
 }
 
 /// Batches of anything that has `__arrow_c_stream__`, one after the other.

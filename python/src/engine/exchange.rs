@@ -1,7 +1,7 @@
 //! The caller's batches in, the worker's out, as one iterator.
 //!
 //! ```text
-//!   caller's iterator ──pulled by __next__──▶ channel ──▶ feeder, a task ──▶ BatchInput
+//!   caller's iterator ──pulled by __next__──▶ channel, with room for so much ──▶ feeder, a task ──▶ BatchInput
 //!   __next__ ◀── BatchOutput: what has come is taken first, and only then something is pulled
 //! ```
 //!
@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use anyudf_engine::{BatchInput, BatchOutput, Error, ErrorKind};
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::sleep;
 
 use super::batches::{busy, from_python, to_python};
@@ -25,8 +26,10 @@ use super::session::Live;
 /// How often whoever waits looks whether a signal came.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Batches that were pulled and are not in the session's queue yet.
-const AHEAD: usize = 2;
+/// What may have been pulled and not be in the session's queue yet: so many batches, or as few as make so many portions.
+/// Fewer would have the two threads wait for each other at every small batch.
+const AHEAD: usize = 16;
+const PORTION: usize = 64 << 10;
 
 /// What `Session.process` gives.
 #[pyclass(frozen, module = "anyudf._native")]
@@ -39,7 +42,11 @@ struct Work {
     /// The caller's iterator, until its end.
     source: Option<Py<PyIterator>>,
     /// Where its batches go, until its end.
-    feed: Option<mpsc::Sender<Feed>>,
+    feed: Option<mpsc::UnboundedSender<Feed>>,
+    /// Has a permit for each portion that may still be pulled.
+    room: Arc<Semaphore>,
+    /// That for the next batch.
+    permit: Option<OwnedSemaphorePermit>,
     /// What the feeder ran into, if it was the caller's fault.
     misfed: Arc<OnceLock<Error>>,
     /// `None` once it has ended.
@@ -47,7 +54,7 @@ struct Work {
 }
 
 enum Feed {
-    Batch(RecordBatch),
+    Batch(RecordBatch, Option<OwnedSemaphorePermit>),
     Finish,
 }
 
@@ -68,19 +75,20 @@ impl Exchange {
         let input = taken.ok_or_else(|| live.unready("process"))?;
         let taken = live.output.try_lock().ok().and_then(|mut output| output.take());
         let output = taken.ok_or_else(|| live.unready("process"))?;
-        let (feed, fed) = mpsc::channel(AHEAD);
+        let (feed, fed) = mpsc::unbounded_channel();
         let misfed = Arc::new(OnceLock::new());
         live.home.spawn(feeder(input, fed, Arc::clone(&misfed)));
-        let work = Work { live, source: Some(source), feed: Some(feed), misfed, output: Some(output) };
+        let room = Arc::new(Semaphore::new(AHEAD));
+        let work = Work { live, source: Some(source), feed: Some(feed), room, permit: None, misfed, output: Some(output) };
         Ok(Exchange { work: Local::new(Mutex::new(work)) })
     }
 }
 
 /// Sends what was pulled. Whoever drops the other end without a `Finish` cancels (E8).
-async fn feeder(mut input: BatchInput, mut fed: mpsc::Receiver<Feed>, misfed: Arc<OnceLock<Error>>) {
+async fn feeder(mut input: BatchInput, mut fed: mpsc::UnboundedReceiver<Feed>, misfed: Arc<OnceLock<Error>>) {
     while let Some(feed) = fed.recv().await {
         let sent = match feed {
-            Feed::Batch(batch) => input.send(&batch).await,
+            Feed::Batch(batch, _room) => input.send(&batch).await,
             // How the execution ended is what the output says.
             Feed::Finish => return drop(input.finish().await),
         };
@@ -98,8 +106,8 @@ impl Work {
     fn step(&mut self) -> Result<Step, Fault> {
         let Some(output) = &mut self.output else { return Ok(Step::End) };
         let room = async {
-            match &self.feed {
-                Some(feed) => feed.reserve().await.is_ok(),
+            match self.feed {
+                Some(_) => Arc::clone(&self.room).acquire_owned().await.ok(),
                 None => std::future::pending().await,
             }
         };
@@ -111,8 +119,10 @@ impl Work {
                     Ok(None) => Ok(Step::End),
                     Err(error) => Err(error),
                 },
-                // The feeder is gone when the execution has ended, which the output says at once.
-                open = room => Ok(if open { Step::Pull } else { Step::Look }),
+                permit = room => {
+                    self.permit = permit;
+                    Ok(Step::Pull)
+                }
                 () = sleep(TICK) => Ok(Step::Look),
             }
         });
@@ -147,21 +157,46 @@ impl Work {
         };
         let fed = match pulled {
             Some(Err(error)) => {
-                self.live.cancel(format!("the input failed: {error}"));
+                match error.is_instance_of::<PyException>(py) {
+                    true => self.live.cancel(format!("the input failed: {error}")),
+                    // Ctrl-C, while the input was at it (E13).
+                    false => self.live.interrupt(py),
+                }
                 self.end();
                 return Err(error);
             }
-            Some(Ok(batch)) => Feed::Batch(batch),
+            Some(Ok(batch)) => {
+                let portions = portions(&batch).min(1 + self.room.available_permits());
+                let mut permit = self.permit.take();
+                if let (Some(permit), Ok(more)) = (&mut permit, u32::try_from(portions - 1)) {
+                    // There are as many, since nobody else takes any.
+                    if let Ok(more) = Arc::clone(&self.room).try_acquire_many_owned(more) {
+                        permit.merge(more);
+                    }
+                }
+                Feed::Batch(batch, permit)
+            }
             None => Feed::Finish,
         };
         let is_last = matches!(fed, Feed::Finish);
-        // There is room, since nobody else feeds; a feeder that is gone is no loss, because the execution has ended.
-        let _ = feed.try_send(fed);
+        // A feeder that is gone is no loss, because the execution has ended, as the output says.
+        let _ = feed.send(fed);
         if is_last {
             (self.feed, self.source) = (None, None);
         }
         Ok(())
     }
+}
+
+/// How many portions a batch takes: of what it holds itself, for the buffers of a slice are those of the whole.
+fn portions(batch: &RecordBatch) -> usize {
+    if batch.get_array_memory_size() <= PORTION {
+        return 1;
+    }
+    // A type whose size can't be told counts as large.
+    let size = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(AHEAD * PORTION);
+    let bytes = batch.columns().iter().map(size).fold(0, usize::saturating_add);
+    bytes.div_ceil(PORTION).clamp(1, AHEAD)
 }
 
 #[pymethods]

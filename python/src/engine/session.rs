@@ -13,7 +13,7 @@ use pyo3_arrow::PySchema;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::timeout;
 
-use super::arguments::{Arguments, Named};
+use super::arguments::{Arguments, Named, takes_any};
 use super::batches::{from_python, schema_to_python, to_python};
 use super::catalog::FunctionInfo;
 use super::completions::{Answer, Completions};
@@ -67,7 +67,8 @@ impl Live {
         function: Option<&FunctionInfo>,
         columns: Option<&[Named]>,
     ) -> Result<SchemaRef, Fault> {
-        if function.is_none() && columns.is_none() {
+        let takes_all = function.is_none_or(|function| takes_any(&function.0));
+        if takes_all && columns.is_none() {
             return Ok(schema);
         }
         let arguments = Arguments::new(label, function.map(|function| &*function.0), columns, &schema)?;

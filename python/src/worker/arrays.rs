@@ -85,7 +85,6 @@ pub(crate) fn to_pyarrow<'py>(py: Python<'py>, array: &ArrayRef) -> PyResult<Bou
 }
 
 /// A `pyarrow.RecordBatch` of this.
-#[expect(dead_code)]
 pub(crate) fn batch_to_pyarrow<'py>(py: Python<'py>, batch: RecordBatch) -> PyResult<Bound<'py, PyAny>> {
     PyRecordBatch::new(batch).into_pyarrow(py)
 }

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3_arrow::PySchema;
 
 use super::aggregate::Aggregate;
-use super::batches::Table;
+use super::batches::{Map, Table};
 use super::errors::{OrError, calls};
 use super::invocation::{announce, options};
 use super::rows::{Batch, OnError, Rows};
@@ -82,6 +82,7 @@ pub(crate) fn define(py: Python<'_>, function: &Bound<'_, PyAny>) -> PyResult<De
         "scalar" => Definition::new(name, catalogued, opener(told, Rows::open)),
         "batch" => Definition::new(name, catalogued, opener(told, Batch::open)),
         "aggregate" => Definition::new(name, catalogued, opener(told, Aggregate::open)),
+        "map" => Definition::pulled(name, catalogued, opener(told, Map::open)),
         _ => Definition::new(name, catalogued, opener(told, Table::open)),
     };
     Ok(definition.with_entry(entry))

@@ -26,6 +26,7 @@ pub(crate) fn error(py: Python<'_>, exception: PyErr) -> Error {
     };
     let error = match kind.as_str() {
         "protocol" => return Error::protocol(condition, text),
+        "worker" if condition.is_empty() => return Error::worker("SIMULATED", text).verbatim(),
         "worker" => return Error::worker(condition, text),
         _ => Error::user(text).with_class(condition),
     };

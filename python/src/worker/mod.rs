@@ -20,6 +20,7 @@ mod definition;
 mod errors;
 mod invocation;
 mod pickled;
+mod raw;
 mod read;
 mod rows;
 mod seat;

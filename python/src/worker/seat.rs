@@ -51,6 +51,8 @@ use pyo3::type_object::PyTypeInfo;
 
 /// The interpreter's state of this thread, from its first user code to its end.
 struct ThreadState {
+    /// A child of a fork has a copy of this, and is no worker.
+    process: u32,
     ensured: ffi::PyGILState_STATE,
     state: *mut ffi::PyThreadState,
     seat: Arc<Seat>,
@@ -66,7 +68,7 @@ impl ThreadState {
             let state = ffi::PyEval_SaveThread();
             let [wanted, interruptible, told] = [(); 3].map(|()| AtomicBool::new(false));
             let seat = Arc::new(Seat { ident, wanted, interruptible, told });
-            ThreadState { ensured, state, seat, watched: Cell::new(false) }
+            ThreadState { process: std::process::id(), ensured, state, seat, watched: Cell::new(false) }
         }
     }
 }
@@ -74,10 +76,13 @@ impl ThreadState {
 impl Drop for ThreadState {
     fn drop(&mut self) {
         // SAFETY: the counterparts of `new`.
-        unsafe {
-            ffi::PyEval_RestoreThread(self.state);
-            ffi::PyGILState_Release(self.ensured);
-        }
+        unsafe { ffi::PyEval_RestoreThread(self.state) };
+        Python::attach(|py| {
+            // What it has begun to print is printed; if that can't be, nobody is left to be told.
+            let _ = super::errors::calls(py).and_then(|calls| calls.call_method0("leave"));
+        });
+        // SAFETY: as above.
+        unsafe { ffi::PyGILState_Release(self.ensured) };
     }
 }
 
@@ -127,16 +132,14 @@ pub(crate) fn clean_up<T>(call: impl FnOnce(Python<'_>) -> Result<T>) -> Result<
 
 fn enter<T>(call: impl FnOnce(Python<'_>, &Seat) -> Result<T>) -> Result<T> {
     STATE.with(|state| {
-        let seat = &state.get_or_init(ThreadState::new).seat;
-        let here = std::process::id();
-        let result = Python::attach(|py| call(py, seat));
-        only_in(here);
+        let state = state.get_or_init(ThreadState::new);
+        let result = Python::attach(|py| call(py, &state.seat));
+        only_in(state.process);
         result
     })
 }
 
 /// User code learns of the cancellation in another way: it is not interrupted as well.
-#[expect(dead_code)]
 pub(crate) fn told(_: Python<'_>) {
     STATE.with(|state| {
         if let Some(ThreadState { seat, .. }) = state.get() {
@@ -146,9 +149,13 @@ pub(crate) fn told(_: Python<'_>) {
     });
 }
 
-/// Ends this process when it is not the one it was: a function has forked, and its child came back into our code. There is
-/// one worker, and the sockets are its.
-pub(crate) fn only_in(process: u32) {
+/// Ends a child of the worker's process in which user code asks for input: there is one worker, and its input.
+pub(crate) fn not_in_a_child() {
+    STATE.with(|state| state.get().map(|state| only_in(state.process)));
+}
+
+/// Ends this process when it is not that one: a function has forked, and its child came back into our code.
+fn only_in(process: u32) {
     unsafe extern "C" {
         fn _exit(code: std::ffi::c_int) -> !;
     }

@@ -11,7 +11,7 @@ use pyo3_arrow::PyTable;
 
 use super::arrays::batches_from_python;
 use super::definition::define;
-use super::pickled;
+use super::{pickled, raw};
 
 /// Serves until the worker is told to stop; `True` when it ended in order.
 #[pyfunction]
@@ -31,7 +31,9 @@ pub(crate) fn serve(
     if let Some(load) = load {
         worker = pickled::add(worker, load);
     }
-    drop(formats);
+    for (name, open) in formats {
+        worker = raw::add(worker, name, open);
+    }
     let code = py.detach(|| {
         let code = worker.run_with_token(arguments, token);
         let code = if code == ExitCode::SUCCESS {
