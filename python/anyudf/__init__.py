@@ -1,5 +1,44 @@
 """anyudf."""
 
 from anyudf._native import VERSION as __version__
+from anyudf.engine import Catalog, Dispatcher, FunctionInfo, Payload, Results, Session, python_worker
+from anyudf.errors import (
+    CancelledError,
+    Error,
+    LaunchError,
+    MisuseError,
+    TimeoutError,
+    TransportError,
+    UserError,
+    ViolationError,
+    WorkerError,
+)
+from anyudf.functions import Function, invocation, udf
+from anyudf.running import run, run_async
+from anyudf.serving import serve
 
-__all__ = ["__version__"]
+__all__ = [
+    "CancelledError",
+    "Catalog",
+    "Dispatcher",
+    "Error",
+    "Function",
+    "FunctionInfo",
+    "LaunchError",
+    "MisuseError",
+    "Payload",
+    "Results",
+    "Session",
+    "TimeoutError",
+    "TransportError",
+    "UserError",
+    "ViolationError",
+    "WorkerError",
+    "__version__",
+    "invocation",
+    "python_worker",
+    "run",
+    "run_async",
+    "serve",
+    "udf",
+]

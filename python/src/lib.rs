@@ -9,5 +9,14 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
+    use crate::engine::{Batch, Completions, Dispatcher, Exchange, FunctionInfo, Reader, Session, end_all, forked};
+
+    #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_export]
+    use crate::worker::Cancelled;
+
+    #[pymodule_export]
+    use crate::worker::serve::{serve, test};
 }

@@ -16,7 +16,8 @@
 //!
 //! # What a worker offers
 //! [`catalog`] is the table in which a worker lists its functions, and both ends of it. [`expression`] is the payload by
-//! which several of them are called in one execution, and both ends of that.
+//! which several of them are called in one execution, and both ends of that. `coerce`, a feature, says which columns become
+//! which arguments by themselves.
 //!
 //! # What it costs
 //! Out, nothing large is copied: a message is made of the batch's own buffers. In, nothing is copied if the message lies
@@ -40,6 +41,9 @@ mod schema;
 mod validate;
 
 pub mod catalog;
+
+#[cfg(feature = "coerce")]
+pub mod coerce;
 
 pub mod expression;
 

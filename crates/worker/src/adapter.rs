@@ -8,11 +8,13 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 
-use crate::definition::{Definition, Kind};
+use crate::clock::{Call, Phase};
+use crate::definition::{Body, Definition, Kind};
 use crate::error::{Error, ErrorKind, Result, undecodable, unencodable};
 use crate::function::{AnyFunction, Output};
 use crate::invocation::Invocation;
 use crate::link::Reason;
+use crate::pulled::{AnyPulled, Input, PulledRawFunction, RawInput};
 use crate::raw::{Opened, RawFunction, RawOutput};
 
 /// Batches are split into messages of about this many bytes: under gRPC's usual limit of 4 MiB, which an engine that says
@@ -35,8 +37,11 @@ pub(crate) fn adapt(definition: &Definition, invocation: &Invocation) -> Result<
         Some(input) => Decoder::new(input, Limits::default()).map_err(undecodable)?,
         None => Decoder::learning(Limits::default()),
     };
-    let function = definition.function(invocation).map_err(|error| place(definition, error))?;
-    let own = function.output_schema();
+    let function = definition.body(invocation).map_err(|error| place(definition, error))?;
+    let own = match &function {
+        Body::Pushed(function) => function.output_schema(),
+        Body::Pulled(function) => function.output_schema(),
+    };
     let asked = invocation.output_schema()?;
     if let Some(asked) = &asked {
         check_output(definition.name(), &own, asked)?;
@@ -44,8 +49,11 @@ pub(crate) fn adapt(definition: &Definition, invocation: &Invocation) -> Result<
     let answer = asked.is_none().then(|| encode_schema(&own));
     let encoder = Encoder::new(asked.unwrap_or(own), invocation.max_message()).map_err(unencodable)?;
     let encoder = encoder.with_usual(USUAL_MESSAGE).with_lead(Outgoing::LEAD);
-    let adapter = Adapter { definition: definition.clone(), function, decoder, encoder, arguments, batch: 0 };
-    let mut opened = Opened::new(adapter);
+    let intake = Intake { definition: definition.clone(), arguments, batch: 0 };
+    let mut opened = match function {
+        Body::Pushed(function) => Opened::new(Adapter { intake, function, decoder, encoder }),
+        Body::Pulled(function) => Opened::pulled(PulledAdapter { intake, function, decoder, encoder }),
+    };
     if let Some(timeout) = definition.entry().timeout {
         opened = opened.with_timeout(timeout);
     }
@@ -63,26 +71,54 @@ enum Arguments {
     Checked,
 }
 
-struct Adapter {
+/// What is done to data before a function has it.
+pub(crate) struct Intake {
     definition: Definition,
-    function: Box<dyn AnyFunction>,
-    decoder: Decoder,
-    encoder: Encoder,
     arguments: Arguments,
     batch: u64,
 }
 
-impl Adapter {
+impl Intake {
     /// The batches of a message, checked to the last byte (C10).
-    fn decode(&mut self, data: Bytes) -> Result<Vec<RecordBatch>> {
+    pub(crate) fn decode(&mut self, decoder: &mut Decoder, data: Bytes) -> Result<Vec<RecordBatch>> {
         let message = self.batch + 1;
-        let decoded = self.decoder.decode(data);
+        let decoded = decoder.decode(data);
         let batches = decoded.map_err(|error| undecodable(error).within(format_args!("batch {message}")))?;
-        if let (Arguments::Unseen, Some(schema)) = (self.arguments, self.decoder.schema()) {
+        if let (Arguments::Unseen, Some(schema)) = (self.arguments, decoder.schema()) {
             self.definition.check_arguments(schema)?;
             self.arguments = Arguments::Checked;
         }
+        self.batch += batches.len() as u64;
         Ok(batches)
+    }
+}
+
+struct Adapter {
+    intake: Intake,
+    function: Box<dyn AnyFunction>,
+    decoder: Decoder,
+    encoder: Encoder,
+}
+
+/// The same for a function that asks.
+struct PulledAdapter {
+    intake: Intake,
+    function: Box<dyn AnyPulled>,
+    decoder: Decoder,
+    encoder: Encoder,
+}
+
+impl PulledRawFunction for PulledAdapter {
+    fn run(self: Box<Self>, input: RawInput, out: &mut RawOutput<'_>) -> Result<()> {
+        out.count_rows();
+        let PulledAdapter { intake, function, decoder, encoder } = *self;
+        let definition = intake.definition.clone();
+        let input = Input::new(input, intake, decoder);
+        let ran = function.run(input, &mut Output::new(out.reborrow(), &encoder));
+        ran.map_err(|error| match out.call() {
+            Call { phase: Phase::Process, batch } => place_at(&definition, batch, error),
+            _ => place(&definition, error),
+        })
     }
 }
 
@@ -90,32 +126,32 @@ impl RawFunction for Adapter {
     fn start(&mut self, out: &mut RawOutput<'_>) -> Result<()> {
         out.count_rows();
         let mut out = Output::new(out.reborrow(), &self.encoder);
-        self.function.start(&mut out).map_err(|error| place(&self.definition, error))
+        self.function.start(&mut out).map_err(|error| place(&self.intake.definition, error))
     }
 
     fn process(&mut self, data: Bytes, out: &mut RawOutput<'_>) -> Result<()> {
-        if self.definition.kind() == Kind::Table {
-            let text = format!("`{}` is a table function: it takes no input", self.definition.name());
+        if self.intake.definition.kind() == Kind::Table {
+            let text = format!("`{}` is a table function: it takes no input", self.intake.definition.name());
             return Err(Error::user(text).with_class("UNEXPECTED_INPUT"));
         }
-        for batch in self.decode(data)? {
-            self.batch += 1;
+        let first = self.intake.batch + 1;
+        for (batch, number) in self.intake.decode(&mut self.decoder, data)?.into_iter().zip(first..) {
             out.count_rows_in(batch.num_rows() as u64);
             let mut out = Output::new(out.reborrow(), &self.encoder);
             let processed = self.function.process(batch, &mut out);
-            processed.map_err(|error| place_at(&self.definition, self.batch, error))?;
+            processed.map_err(|error| place_at(&self.intake.definition, number, error))?;
         }
         Ok(())
     }
 
     fn finish(self: Box<Self>, out: &mut RawOutput<'_>) -> Result<()> {
-        let Adapter { definition, function, encoder, .. } = *self;
+        let Adapter { intake, function, encoder, .. } = *self;
         let mut out = Output::new(out.reborrow(), &encoder);
-        function.finish(&mut out).map_err(|error| place(&definition, error))
+        function.finish(&mut out).map_err(|error| place(&intake.definition, error))
     }
 
     fn cancel(self: Box<Self>, reason: &Reason) -> Result<()> {
-        self.function.cancel(reason).map_err(|error| place(&self.definition, error))
+        self.function.cancel(reason).map_err(|error| place(&self.intake.definition, error))
     }
 }
 

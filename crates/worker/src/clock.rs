@@ -179,6 +179,11 @@ impl CallClock {
         }
     }
 
+    /// The present or last call.
+    pub(crate) fn call(&self) -> Call {
+        Call::decode(self.call.load(Ordering::Acquire))
+    }
+
     /// How things stand at `now`.
     pub(crate) fn read(&self, now: Instant) -> Reading {
         if self.budget().is_none() {

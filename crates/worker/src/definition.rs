@@ -11,11 +11,20 @@ use crate::adapter::adapt;
 use crate::error::{Error, Result};
 use crate::function::{AnyFunction, Function};
 use crate::invocation::Invocation;
+use crate::pulled::{AnyPulled, PulledFunction};
 use crate::raw::Opened;
 
 pub use anyudf_arrow::catalog::{Kind, Volatility};
 
-type Open = dyn Fn(&Invocation) -> Result<Box<dyn AnyFunction>> + Send + Sync;
+type Open = dyn Fn(&Invocation) -> Result<Body> + Send + Sync;
+
+/// A function that is open, and how it comes to its input.
+pub(crate) enum Body {
+    /// It is called with it.
+    Pushed(Box<dyn AnyFunction>),
+    /// It asks for it.
+    Pulled(Box<dyn AnyPulled>),
+}
 
 /// A function under its name: what the catalog shows of it, and how an execution is opened.
 ///
@@ -36,7 +45,17 @@ impl Definition {
         kind: Kind,
         open: impl Fn(&Invocation) -> Result<F> + Send + Sync + 'static,
     ) -> Self {
-        let open = move |invocation: &Invocation| Ok(Box::new(open(invocation)?) as Box<dyn AnyFunction>);
+        let open = move |invocation: &Invocation| Ok(Body::Pushed(Box::new(open(invocation)?)));
+        Definition { entry: Entry::new(name, kind), open: Arc::new(open) }
+    }
+
+    /// The same for a function that asks for its input.
+    pub fn pulled<F: PulledFunction>(
+        name: impl Into<String>,
+        kind: Kind,
+        open: impl Fn(&Invocation) -> Result<F> + Send + Sync + 'static,
+    ) -> Self {
+        let open = move |invocation: &Invocation| Ok(Body::Pulled(Box::new(open(invocation)?)));
         Definition { entry: Entry::new(name, kind), open: Arc::new(open) }
     }
 
@@ -57,7 +76,7 @@ impl Definition {
                 // The data will bring it, and then it is too late.
                 None => None,
             };
-            one.unwrap_or(&signatures[0]).function(invocation)
+            one.unwrap_or(&signatures[0]).body(invocation)
         };
         Definition { entry, open: Arc::new(open) }
     }
@@ -78,6 +97,12 @@ impl Definition {
     pub(crate) fn fields(mut self, arguments: Option<Vec<Field>>, result: Option<SchemaRef>) -> Self {
         self.entry.arguments = arguments.map(|arguments| Arc::new(Schema::new(arguments)) as SchemaRef);
         self.entry.result = result;
+        self
+    }
+
+    /// The same, told in the catalogue as this entry tells.
+    pub fn with_entry(mut self, entry: Entry) -> Self {
+        self.entry = entry;
         self
     }
 
@@ -161,13 +186,18 @@ impl Definition {
         &self.entry
     }
 
-    /// Opens an execution over bytes.
-    pub(crate) fn open(&self, invocation: &Invocation) -> Result<Opened> {
+    /// Opens an execution over bytes: for payload formats whose payload has the function in it, see
+    /// [`Worker::with_format`](crate::Worker::with_format).
+    ///
+    /// # Errors
+    /// What InitResponse will say (R4): columns that are not its arguments, a result that is not what the engine asked for,
+    /// and what the function itself says.
+    pub fn open(&self, invocation: &Invocation) -> Result<Opened> {
         adapt(self, invocation)
     }
 
     /// Opens the function itself. Its arguments are the caller's to check.
-    pub(crate) fn function(&self, invocation: &Invocation) -> Result<Box<dyn AnyFunction>> {
+    pub(crate) fn body(&self, invocation: &Invocation) -> Result<Body> {
         (self.open)(invocation)
     }
 

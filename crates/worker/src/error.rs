@@ -88,11 +88,11 @@ impl Error {
         Error::new(ErrorKind::Misuse, "BAD_OPTION", message)
     }
 
-    /// An error of the worker whose message is exactly this.
-    pub(crate) fn worker_verbatim(message: &str) -> Self {
-        let mut error = Error::worker("SIMULATED", message);
-        error.0.verbatim = true;
-        error
+    /// The same error, whose message is exactly what it says: where the kind has no place for the condition, that is not put
+    /// before it.
+    pub fn verbatim(mut self) -> Self {
+        self.0.verbatim = true;
+        self
     }
 
     /// The same error under another condition name, in SCREAMING_SNAKE by custom (C12).

@@ -5,6 +5,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
+use crate::cancellation::Cancellation;
 use crate::error::{Result, unencodable};
 use crate::expression::Kept;
 use crate::link::Reason;
@@ -174,6 +175,11 @@ impl<'a> Output<'a> {
     /// Whether the execution was cancelled. Look at it inside long loops, and return soon when it was (R12).
     pub fn cancelled(&self) -> bool {
         self.raw.cancelled()
+    }
+
+    /// The same for code that has no output at hand.
+    pub fn cancellation(&self) -> Cancellation {
+        self.raw.cancellation()
     }
 
     /// Fails when the execution was cancelled: `out.check()?` inside a loop ends it.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::cancellation::Cancellation;
 use crate::error::{Error, Result, undecodable};
 
 /// The key of `session_conf` that gives each call into user code its time (C11).
@@ -37,24 +38,36 @@ pub struct Invocation {
     max_message: usize,
     /// The columns of one call among several; without them they are those of Init.
     columns: Option<SchemaRef>,
+    cancellation: Option<Cancellation>,
 }
 
 impl Invocation {
     /// `max_message` is the largest output in bytes of data.
     pub(crate) fn new(init: wire::Init, payload: VerifiedPayload, max_message: usize) -> Self {
         let (init, payload) = (Arc::new(init), payload.into_bytes());
-        Invocation { init, payload, options: Value::Null, max_message, columns: None }
+        Invocation { init, payload, options: Value::Null, max_message, columns: None, cancellation: None }
     }
 
     /// That of one call among several, with columns and options of its own and an output that is nobody's but its own to
     /// choose. All else is that of the execution.
     pub(crate) fn of_call(&self, columns: SchemaRef, options: Value) -> Self {
         let (init, payload) = (Arc::clone(&self.init), self.payload.clone());
-        Invocation { init, payload, options, max_message: self.max_message, columns: Some(columns) }
+        let cancellation = self.cancellation.clone();
+        Invocation { init, payload, options, max_message: self.max_message, columns: Some(columns), cancellation }
     }
 
     pub(crate) fn max_message(&self) -> usize {
         self.max_message
+    }
+
+    /// The same for the execution that `cancellation` is of.
+    pub(crate) fn set_cancellation(&mut self, cancellation: Cancellation) {
+        self.cancellation = Some(cancellation);
+    }
+
+    /// Whether the execution is cancelled, while the function is opened and ever after.
+    pub fn cancellation(&self) -> Cancellation {
+        self.cancellation.clone().expect("an execution's thread sets it before anything else")
     }
 
     /// The same with the options that a payload format found in the payload.

@@ -28,11 +28,12 @@
 //! }
 //! ```
 //!
-//! # Four ways to write a function
+//! # Five ways to write a function
 //! - [`#[udf]`](udf) makes one of an ordinary function; [`rows`] has the types that it can take and return.
 //! - [`scalar`] and [`map`] make one from a closure over Arrow arrays.
 //! - [`Function`] is full control: it sees everything in Init, emits when it likes, is told when it is cancelled.
-//! - [`RawFunction`] sees bytes, for data that is not Arrow.
+//! - [`PulledFunction`] is the same for a function that asks for its batches, rather than being called with them.
+//! - [`RawFunction`] and [`PulledRawFunction`] see bytes, for data that is not Arrow.
 //!
 //! # What a function can rely on
 //! - It runs on a thread of its own, and all its calls come on that thread. A panic is caught and reported.
@@ -69,6 +70,12 @@ mod serve;
 mod session;
 
 mod link;
+
+mod inbox;
+
+mod pulled;
+
+mod cancellation;
 
 mod thread;
 
@@ -263,6 +270,7 @@ pub use anyudf_macros::WorkerUdfStruct as UdfStruct;
 /// An argument `#[options] options: &Options`, whose type is a `serde::Deserialize`, is no column, but the options of the
 /// call; the type has to be as public as the function. An argument of a `batch` whose type does not say which column it is has `#[data_type(DataType::…)]`.
 pub use anyudf_macros::worker_udf as udf;
+pub use cancellation::Cancellation;
 pub use closures::{MapBuilder, MapResult, NoResult, Nulls, ScalarBuilder, map, scalar};
 pub use definition::{Definition, IntoDefinition, Kind, Volatility};
 pub use error::{Error, ErrorKind, Result};
@@ -270,6 +278,7 @@ pub use function::{Function, Output};
 pub use invocation::Invocation;
 pub use link::Reason;
 pub use options::{Asked, Parent, ServeOptions, USAGE};
+pub use pulled::{Input, PulledFunction, PulledRawFunction, RawInput};
 pub use raw::{Opened, RawFunction, RawOutput};
 pub use rows::aggregate;
 pub use serve::{Bound, Control};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   session's task                                  thread of the function
-//!     User::tell ────── ToUser, unbounded ─────────▶ Ends::next      (the engine's window is the bound, E5)
+//!     User::tell ────── ToUser, unbounded ─────────▶ Inbox::next     (the engine's window is the bound, E5)
 //!     User::output ◀─── FromUser, bounded by bytes ─ Ends::send      (blocks when the engine is slow)
 //!     User::concluded ◀ Conclusion, once ─────────── Ends::conclude
 //!     Shared: cancelled?  call clock  counters
@@ -12,7 +12,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use anyudf_grpc::{Credit, Outgoing, Receiver, Sender, queue};
 use anyudf_protocol::{ExecutionError, Metrics};
@@ -20,8 +19,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 
+use crate::cancellation::Alarm;
 use crate::clock::CallClock;
 use crate::counters::Counters;
+use crate::inbox::Inbox;
 
 /// Why an execution ends before it has finished, as [`cancel`](crate::Function::cancel) is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +102,8 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Shared {
     cancelled: AtomicBool,
+    /// Whoever wants to know at once.
+    pub(crate) alarm: Alarm,
     pub(crate) clock: CallClock,
     pub(crate) counters: Arc<Counters>,
 }
@@ -124,19 +127,21 @@ pub(crate) struct User {
 #[derive(Debug)]
 pub(crate) struct Ends {
     pub(crate) shared: Arc<Shared>,
-    input: mpsc::Receiver<ToUser>,
+    /// A function that asks for its input has it, too.
+    pub(crate) inbox: Arc<Inbox>,
     output: Sender<FromUser>,
     concluded: oneshot::Sender<Conclusion>,
 }
 
 /// Makes the two ends; `room` is how many bytes of output may wait for the session's task.
 pub(crate) fn link(clock: CallClock, counters: Arc<Counters>, room: usize) -> (User, Ends) {
-    let shared = Arc::new(Shared { cancelled: AtomicBool::new(false), clock, counters });
+    let shared = Arc::new(Shared { cancelled: AtomicBool::new(false), alarm: Alarm::default(), clock, counters });
     let (tell, input) = mpsc::channel();
     let (send, output) = queue(room);
     let (conclude, concluded) = oneshot::channel();
     let user = User { shared: Arc::clone(&shared), input: tell, output, concluded };
-    (user, Ends { shared, input, output: send, concluded: conclude })
+    let inbox = Arc::new(Inbox::new(Arc::clone(&shared), input));
+    (user, Ends { shared, inbox, output: send, concluded: conclude })
 }
 
 impl User {
@@ -146,11 +151,12 @@ impl User {
     }
 
     /// Tells the function to stop: the flag for loops that look, a closed queue for a blocked `out`, a message for a
-    /// thread that waits for input. Only the first reason counts.
+    /// thread that waits for input, the callbacks of those that asked. Only the first reason counts.
     pub(crate) fn cancel(&mut self, reason: Reason) {
         if !self.shared.cancelled.swap(true, Ordering::AcqRel) {
             self.output.close();
             self.tell(ToUser::Cancel(reason));
+            self.shared.alarm.ring();
         }
     }
 
@@ -174,34 +180,13 @@ impl User {
 impl Ends {
     /// The next thing the engine asks; waits for it. Cancel overtakes what is queued before it.
     pub(crate) fn next(&mut self) -> ToUser {
-        // The session's task never goes without a Cancel; if it panicked there is nobody left to answer.
-        let gone = |_| ToUser::Cancel(Reason::Disconnected);
-        let first = match self.input.try_recv() {
-            Ok(first) => first,
-            Err(_) => {
-                let began = Instant::now();
-                let first = self.input.recv().unwrap_or_else(gone);
-                self.shared.counters.waited_to_receive(began.elapsed());
-                first
-            }
-        };
-        if !self.shared.is_cancelled() {
-            return first;
-        }
-        let mut next = first;
-        loop {
-            match next {
-                cancel @ ToUser::Cancel(_) => return cancel,
-                // Dropped unread, with its credit.
-                ToUser::Data(..) | ToUser::Finish => next = self.input.recv().unwrap_or_else(gone),
-            }
-        }
+        self.inbox.next()
     }
 
     /// Takes what is queued, and says whether Finish was among it.
     #[cfg(test)]
     pub(crate) fn is_finish_next(&mut self) -> bool {
-        self.input.try_iter().any(|what| matches!(what, ToUser::Finish))
+        self.inbox.is_finish_next()
     }
 
     /// Answers, waiting while the engine is slow.
@@ -224,7 +209,7 @@ impl Ends {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::counters::Totals;

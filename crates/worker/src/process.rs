@@ -37,6 +37,19 @@ impl Worker {
 
     /// The same with arguments given, without the program's name: for programs that do more than this.
     pub fn run_with(self, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+        self.run_as(arguments, take_token)
+    }
+
+    /// The same with a token (P9) that was taken from the environment already, as hosts do that have a copy of it.
+    pub fn run_with_token(self, arguments: impl IntoIterator<Item = OsString>, token: Option<OsString>) -> ExitCode {
+        self.run_as(arguments, || token_of(token))
+    }
+
+    fn run_as(
+        self,
+        arguments: impl IntoIterator<Item = OsString>,
+        token: impl FnOnce() -> Result<Option<String>, String>,
+    ) -> ExitCode {
         let mut options = match ServeOptions::parse(arguments) {
             Ok(Asked::Serve(options)) => options,
             Ok(Asked::Help) => {
@@ -48,7 +61,7 @@ impl Worker {
                 return ExitCode::from(2);
             }
         };
-        options.token = match take_token() {
+        options.token = match token() {
             Ok(token) => token,
             Err(text) => {
                 eprintln!("error: {text}");
@@ -158,6 +171,10 @@ fn take_token() -> Result<Option<String>, String> {
     let token = std::env::var_os(TOKEN_VARIABLE);
     // SAFETY: `Worker::run` asks to be called before other threads are started, and starts none itself before this.
     unsafe { std::env::remove_var(TOKEN_VARIABLE) };
+    token_of(token)
+}
+
+fn token_of(token: Option<OsString>) -> Result<Option<String>, String> {
     let text = token.filter(|token| !token.is_empty()).map(std::ffi::OsString::into_string).transpose();
     text.map_err(|_| format!("the variable {TOKEN_VARIABLE} is not UTF-8; no header can carry it (P9)"))
 }

@@ -3,14 +3,18 @@
 //! [`Function`](crate::Function) is built on this, and so are the echo functions of rule S, which must not look at what
 //! passes. Use it for data that is not Arrow, or to register a payload format of your own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyudf_grpc::Outgoing;
 use bytes::Bytes;
 
+use crate::cancellation::Cancellation;
+use crate::clock::Call;
 use crate::error::Result;
 use crate::invocation::Invocation;
 use crate::link::{Ends, Reason};
+use crate::pulled::PulledRawFunction;
 use crate::thread::Desk;
 
 /// A payload format: how the bytes of `UdfPayload` become a function (R18). See
@@ -19,15 +23,28 @@ pub(crate) type PayloadFormat = dyn Fn(&mut Invocation) -> Result<Opened> + Send
 
 /// A function that is open, and what InitResponse carries.
 pub struct Opened {
-    pub(crate) function: Box<dyn RawFunction>,
+    pub(crate) function: Body,
     pub(crate) data: Option<Bytes>,
     pub(crate) timeout: Option<Duration>,
+}
+
+/// How a function comes to its input.
+pub(crate) enum Body {
+    /// It is called with it.
+    Pushed(Box<dyn RawFunction>),
+    /// It asks for it.
+    Pulled(Box<dyn PulledRawFunction>),
 }
 
 impl Opened {
     /// An open function.
     pub fn new(function: impl RawFunction) -> Self {
-        Opened { function: Box::new(function), data: None, timeout: None }
+        Opened { function: Body::Pushed(Box::new(function)), data: None, timeout: None }
+    }
+
+    /// An open function that asks for its input.
+    pub fn pulled(function: impl PulledRawFunction) -> Self {
+        Opened { function: Body::Pulled(Box::new(function)), data: None, timeout: None }
     }
 
     /// The same with a limit of its own for each call that follows (C11). Of that and the engine's the smaller one holds.
@@ -131,6 +148,11 @@ impl<'a> RawOutput<'a> {
         self.ends.shared.is_cancelled()
     }
 
+    /// The same for code that has no output at hand.
+    pub fn cancellation(&self) -> Cancellation {
+        Cancellation::new(Arc::clone(&self.ends.shared))
+    }
+
     /// Fails when the execution was cancelled: `out.check()?` inside a loop ends it.
     ///
     /// # Errors
@@ -153,6 +175,11 @@ impl<'a> RawOutput<'a> {
     /// The largest message that may be sent, in bytes.
     pub fn max_message_bytes(&self) -> usize {
         self.desk.max_message
+    }
+
+    /// The present call.
+    pub(crate) fn call(&self) -> Call {
+        self.ends.shared.clock.call()
     }
 
     /// Rows that the function's adapter has decoded (C8).

@@ -1,4 +1,4 @@
-//! The thread on which one execution's user code runs: open, start, process…, then finish or cancel.
+//! The thread on which one execution's user code runs: open, then start, process…, and finish or cancel; or open, then run.
 //!
 //! User code never runs on the runtime's threads, so a heartbeat and a Cancel are heard whatever it does (M2).
 
@@ -10,16 +10,20 @@ use anyudf_protocol::{ExecutionError, Metrics};
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::cancellation::Cancellation;
 use crate::clock::{Call, Phase};
 use crate::error::{Error, ErrorKind, Result};
+use crate::inbox::End;
 use crate::invocation::{Invocation, TRACEPARENT_KEY};
 use crate::link::{Conclusion, Ends, FromUser, Outcome, Reason, ToUser};
 use crate::panics::{self, Caught};
-use crate::raw::{Opened, PayloadFormat, RawFunction, RawOutput};
+use crate::pulled::{PulledRawFunction, RawInput};
+use crate::raw::{Body, Opened, PayloadFormat, RawFunction, RawOutput};
 
 /// Runs one execution to its end.
 pub(crate) fn run(mut ends: Ends, format: &PayloadFormat, mut invocation: Invocation) {
     let max_message = invocation.max_message();
+    invocation.set_cancellation(Cancellation::new(Arc::clone(&ends.shared)));
     let mut desk = Desk { metrics: Metrics::default(), data: None, batch: 0, sending: Duration::ZERO, max_message };
     let outcome = execute(&mut ends, &mut desk, format, &mut invocation);
     // What the function held goes before the last word, so that a settled session has left nothing behind.
@@ -68,7 +72,7 @@ fn execute(ends: &mut Ends, desk: &mut Desk, format: &PayloadFormat, invocation:
             return nothing;
         }
     };
-    let Opened { mut function, data, timeout } = opened;
+    let Opened { function, data, timeout } = opened;
     // Before the session's task hears that it is open, and looks at the clock.
     if let Some(timeout) = timeout {
         ends.shared.clock.bound(timeout);
@@ -77,9 +81,21 @@ fn execute(ends: &mut Ends, desk: &mut Desk, format: &PayloadFormat, invocation:
     if bytes > desk.max_message {
         let error = too_large("what InitResponse is to carry", bytes, desk.max_message, "return less");
         let _ = ends.send(FromUser::Opened(Err(error.into())), 1);
-        return cancel(ends, desk, function, &Reason::Failed);
+        return match function {
+            Body::Pushed(function) => cancel(ends, desk, function, &Reason::Failed),
+            // It has no last call; to be dropped is all it gets.
+            Body::Pulled(_) => nothing,
+        };
     }
     let _ = ends.send(FromUser::Opened(Ok(data)), 1);
+    match function {
+        Body::Pushed(function) => push(ends, desk, function),
+        Body::Pulled(function) => pull(ends, desk, function),
+    }
+}
+
+/// Calls a function with its input.
+fn push(ends: &mut Ends, desk: &mut Desk, mut function: Box<dyn RawFunction>) -> Outcome {
     if let Err(trouble) = call(ends, desk, Phase::Start, |out| function.start(out)) {
         return fail(ends, desk, function, trouble);
     }
@@ -98,11 +114,31 @@ fn execute(ends: &mut Ends, desk: &mut Desk, format: &PayloadFormat, invocation:
                 return match finished {
                     Ok(()) => Outcome::Finished { data: desk.data.take(), error: None },
                     // Cancelled while it finished: what it returned because of that is no failure.
-                    Err(Trouble::Failed(_)) if ends.shared.is_cancelled() => nothing,
+                    Err(Trouble::Failed(_)) if ends.shared.is_cancelled() => Outcome::Cancelled { error: None },
                     Err(trouble) => Outcome::Finished { data: desk.data.take(), error: Some(trouble.into_execution()) },
                 };
             }
             ToUser::Cancel(reason) => return cancel(ends, desk, function, &reason),
+        }
+    }
+}
+
+/// Lets a function run that asks for its input.
+fn pull(ends: &mut Ends, desk: &mut Desk, function: Box<dyn PulledRawFunction>) -> Outcome {
+    let input = RawInput::new(Arc::clone(&ends.inbox));
+    let ran = call(ends, desk, Phase::Start, |out| function.run(input, out));
+    ends.inbox.take_back();
+    match ran {
+        Ok(()) => match ends.inbox.drain() {
+            End::Finished => Outcome::Finished { data: desk.data.take(), error: None },
+            End::Cancelled => Outcome::Cancelled { error: None },
+        },
+        Err(trouble) => {
+            // What it returned because it was cancelled is no failure.
+            if matches!(trouble, Trouble::Panicked(_)) || !ends.shared.is_cancelled() {
+                let _ = ends.send(FromUser::Failed(trouble.into_execution()), 1);
+            }
+            Outcome::Cancelled { error: None }
         }
     }
 }
@@ -153,8 +189,10 @@ fn call<T>(
     desk.sending = Duration::ZERO;
     ends.shared.clock.start(this, began);
     let result = panics::catch(|| user_code(&mut RawOutput::new(ends, desk)));
+    // A function that asked for its input is in another phase by now.
+    let this = ends.shared.clock.call();
     ends.shared.clock.stop();
-    let wall = began.elapsed().saturating_sub(desk.sending);
+    let wall = began.elapsed().saturating_sub(desk.sending).saturating_sub(ends.inbox.waited());
     ends.shared.counters.worked(wall, cpu_time().saturating_sub(cpu));
     match result {
         Ok(result) => result.map_err(Trouble::Failed),

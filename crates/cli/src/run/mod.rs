@@ -7,7 +7,6 @@
 mod announced;
 mod arguments;
 mod blame;
-mod coerce;
 mod collector;
 mod crew;
 mod feeder;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use anyudf_arrow::catalog::{arguments_for, arity, takes};
+use anyudf_arrow::coerce::{coerce, is_implicit};
 use anyudf_engine::Init;
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use super::coerce::{coerce, is_implicit};
 use crate::catalog::{Entry, Kind};
 use crate::failure::{Failure, Result};
 use crate::names;

@@ -11,7 +11,7 @@ use crate::raw::{Opened, RawFunction, RawOutput};
 /// Opens `echo`: every DataRequest's bytes come back as one DataResponse (S1). The payload `INIT_ERROR` fails.
 pub(super) fn open_echo(invocation: &mut Invocation) -> Result<Opened> {
     match &invocation.payload()[..] {
-        b"INIT_ERROR" => Err(Error::worker_verbatim("simulated init failure")), // S1
+        b"INIT_ERROR" => Err(Error::worker("SIMULATED", "simulated init failure").verbatim()), // S1
         _ => Ok(Opened::new(Echo)),
     }
 }

@@ -10,6 +10,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use super::kept::Kept;
+use crate::definition::Body;
 use crate::definition::Kind;
 use crate::error::{Error, ErrorKind, Result, unencodable};
 use crate::function::{AnyFunction, Output};
@@ -101,7 +102,13 @@ impl Call {
         let name = Name { function, number, from: 0 };
         let invocation = invocation.of_call(Arc::clone(&schema), call.options.clone());
         let (function, value) = name.call(|| {
-            let function = definition.function(&invocation)?;
+            let function = match definition.body(&invocation)? {
+                Body::Pushed(function) => function,
+                Body::Pulled(_) => {
+                    let text = "it asks for its input, and so it is called by itself";
+                    return Err(Error::user(text).with_class("WRONG_FUNCTION_KIND"));
+                }
+            };
             let value = function.output_schema();
             Ok((function, value))
         })?;

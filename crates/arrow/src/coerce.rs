@@ -1,13 +1,23 @@
 //! Which types become which without being asked to, as in SQL: numbers widen, representations of the same thing give
 //! way; nothing is narrowed, and text never becomes a number.
+//!
+//! This is for hosts that call functions with columns as they come; a worker takes what its catalogue says.
+//!
+//! ```
+//! use anyudf_arrow::coerce::is_implicit;
+//! use arrow_schema::DataType;
+//!
+//! assert!(is_implicit(&DataType::Int32, &DataType::Float64));
+//! assert!(is_implicit(&DataType::Utf8View, &DataType::Utf8));
+//! assert!(!is_implicit(&DataType::Utf8, &DataType::Float64));
+//! ```
 
-use arrow::array::{Array, ArrayRef};
-use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
-use arrow::datatypes::{DataType, TimeUnit};
-use arrow::error::ArrowError;
+use arrow_array::{Array, ArrayRef};
+use arrow_cast::{CastOptions, can_cast_types, cast_with_options};
+use arrow_schema::{ArrowError, DataType, TimeUnit};
 
 /// Whether a column of one type is taken where the other is wanted.
-pub(super) fn is_implicit(from: &DataType, to: &DataType) -> bool {
+pub fn is_implicit(from: &DataType, to: &DataType) -> bool {
     let (from, to) = (plain(from), plain(to));
     from.equals_datatype(to) || from == &DataType::Null || (widens(from, to) && can_cast_types(from, to))
 }
@@ -16,7 +26,7 @@ pub(super) fn is_implicit(from: &DataType, to: &DataType) -> bool {
 ///
 /// # Errors
 /// The first row whose value does not fit, counted from zero, and why.
-pub(super) fn coerce(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, (usize, ArrowError)> {
+pub fn coerce(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, (usize, ArrowError)> {
     if column.data_type() == to {
         return Ok(ArrayRef::clone(column));
     }
@@ -112,8 +122,9 @@ impl Number {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{AsArray, Decimal128Array, Int8Array, UInt64Array};
-    use arrow::datatypes::{Float64Type, Int64Type};
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::{Float64Type, Int64Type};
+    use arrow_array::{Decimal128Array, Int8Array, UInt64Array};
 
     use super::*;
 

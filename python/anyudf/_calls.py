@@ -1,0 +1,358 @@
+"""What the native half calls for Python functions: loops, conversions, and what is told of an exception."""
+
+import functools
+import itertools
+import json
+import operator
+import os
+import sys
+import threading
+import time
+import traceback
+import types
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice, repeat, starmap
+from typing import Any
+
+import pyarrow as pa
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+#: What a thread that calls user code works on.
+here = threading.local()
+
+
+class WrongResult(TypeError):
+    """What a function returned is not what it says."""
+
+    def __init__(self, text: str, condition: str = "WRONG_RESULT_TYPE"):
+        super().__init__(text)
+        self.anyudf_condition = condition
+
+
+class Refused(Exception):
+    """Why a payload is no function: whose fault that is, the name of what happened, and words."""
+
+    def __init__(self, kind: str, condition: str, text: str):
+        super().__init__(text)
+        self.anyudf_kind, self.anyudf_condition = kind, condition
+
+
+def announce(told: dict[str, Any]) -> None:
+    """Puts what the engine said where `anyudf.invocation()` finds it, and names the execution for what is printed."""
+    here.invocation = types.SimpleNamespace(**told)
+    if not hasattr(here, "label"):
+        name = told.get("name")
+        here.label = f"/{next(_executions)}{f' {name}' if name else ''}"
+
+
+_executions = itertools.count(1)
+
+#: What prints the lines that a thread has begun, in a worker.
+flush_lines: Callable[[], None] | None = None
+
+
+def leave() -> None:
+    """A thread that called user code ends."""
+    if flush_lines is not None:
+        flush_lines()
+
+
+# ---- rows
+
+
+def each(function: Callable[..., Any], columns: list[list[Any]], rows: int) -> list[Any]:
+    """Calls the function for each row. An exception is told which row it was."""
+    iterators = [iter(column) for column in columns]
+    results: list[Any]
+    # The loop is the interpreter's own, in C: nothing runs between two calls.
+    calls = map(function, *iterators) if iterators else starmap(function, repeat((), rows))
+    try:
+        return list(calls)
+    except BaseException as error:
+        if iterators:
+            _at_row(error, rows - operator.length_hint(iterators[0]) - 1)
+        raise
+
+
+def update(function: Callable[..., Any], columns: list[list[Any]], rows: int) -> None:
+    """The same for what returns nothing."""
+    iterators = [iter(column) for column in columns]
+    calls = map(function, *iterators) if iterators else starmap(function, repeat((), rows))
+    try:
+        deque(calls, maxlen=0)
+    except BaseException as error:
+        if iterators:
+            _at_row(error, rows - operator.length_hint(iterators[0]) - 1)
+        raise
+
+
+def _at_row(error: BaseException, row: int) -> None:
+    try:
+        error.anyudf_row = row  # type: ignore[attr-defined]
+    except AttributeError:
+        pass
+
+
+def each_apart(
+    function: Callable[..., Any], columns: list[list[Any]], rows: int
+) -> tuple[list[Any], list[str | None]]:
+    """Calls the function for each row; a row that fails has no value, and its error in words."""
+    values: list[Any] = []
+    errors: list[str | None] = [None] * rows
+    append = values.append
+    for arguments in zip(*columns) if columns else repeat((), rows):
+        try:
+            append(function(*arguments))
+        except Exception as error:
+            errors[len(values)] = _words(error)
+            append(None)
+    return values, errors
+
+
+def converted(convert: Callable[[Any], Any], values: list[Any]) -> list[Any]:
+    """All values, converted."""
+    return list(map(convert, values))
+
+
+def array(values: Any, kind: pa.DataType, write: Callable[[Any], Any] | None = None) -> pa.Array:
+    """Values that a function returned for rows as an array of the type that it says."""
+    try:
+        if write is not None:
+            values = list(map(write, values))
+        return pa.array(values, type=kind)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError):
+        for row, value in enumerate(values):
+            try:
+                pa.array([value], type=kind)
+            except Exception as wrong:
+                error = WrongResult(f"it returned {_short(value)}, and its result is {kind}: {wrong}")
+                _at_row(error, row)
+                raise error from None
+        raise
+
+
+def apart(
+    values: list[Any], errors: list[str | None], kind: pa.DataType, write: Callable[[Any], Any] | None
+) -> pa.Array:
+    """The same, where a value that is not of the type is that row's error."""
+    try:
+        return pa.array(values if write is None else list(map(write, values)), type=kind)
+    except Exception:
+        pass
+    for row, value in enumerate(values):
+        try:
+            values[row] = value if write is None else write(value)
+            pa.array([values[row]], type=kind)
+        except Exception as error:
+            values[row] = None
+            errors[row] = errors[row] or f"it returned {_short(value)}, and its result is {kind}: {error}"
+    return pa.array(values, type=kind)
+
+
+def whole(result: Any, kind: pa.DataType) -> Any:
+    """What a function of whole arrays returned as something that Arrow's C interface can carry."""
+    if isinstance(result, pa.ChunkedArray):
+        return result.combine_chunks() if result.num_chunks != 1 else result.chunk(0)
+    if hasattr(result, "__arrow_c_array__"):
+        return result
+    if hasattr(result, "__arrow_c_stream__"):
+        return pa.chunked_array(result).combine_chunks()
+    if isinstance(result, pa.Scalar) or result is None or isinstance(result, str | bytes | int | float):
+        raise WrongResult(f"it returned {_short(result)} and not an array; a function over rows needs no kind=")
+    try:
+        return pa.array(result, type=kind)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise WrongResult(f"it returned {type(result).__qualname__}, which is no array of {kind}: {error}") from None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__qualname__})"
+
+
+# ---- batches
+
+
+def batches(result: Any, schema: pa.Schema) -> Iterator[Any]:
+    """What a map yields."""
+    if hasattr(result, "__arrow_c_array__") or hasattr(result, "__arrow_c_stream__"):
+        raise WrongResult("a map function yields batches; it returned one. Write `yield`")
+    try:
+        return iter(result)
+    except TypeError:
+        raise WrongResult(f"a map function yields batches; it returned {_short(result)}") from None
+
+
+#: A batch of rows is sent when it has so many of them, or when the first has waited for so long.
+_ROWS, _SECONDS = 8192, 0.05
+
+
+def table(result: Any, schema: pa.Schema) -> Iterator[Any]:
+    """What a table function yields, rows gathered into batches."""
+    if hasattr(result, "__arrow_c_array__") or hasattr(result, "__arrow_c_stream__"):
+        yield result
+        return
+    try:
+        items = iter(result)
+    except TypeError:
+        raise WrongResult(f"a table function yields rows or batches; it returned {_short(result)}") from None
+    rows: list[Any] = []
+    take, until, clock = 1, 0.0, time.monotonic
+    try:
+        while True:
+            began = clock()
+            taken = list(islice(items, take))
+            if len(taken) == 0:
+                break
+            if hasattr(taken[-1], "__arrow_c_array__") or hasattr(taken[-1], "__arrow_c_stream__"):
+                # Whoever yields batches yields nothing else.
+                if rows:
+                    yield batch_of(rows, schema)
+                    rows = []
+                take = 1
+                yield from taken
+                continue
+            until = until or began + _SECONDS
+            rows += taken
+            now = clock()
+            # As many as come in a few milliseconds; slow rows are not waited for.
+            take = min(take * 2 if now - began < 0.005 else max(take // 2, 1), _ROWS)
+            if len(rows) >= _ROWS or now >= until:
+                yield batch_of(rows, schema)
+                rows, until = [], 0.0
+        if rows:
+            yield batch_of(rows, schema)
+    finally:
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()
+
+
+def batch_of(rows: list[Any], schema: pa.Schema) -> pa.RecordBatch:
+    """Rows as a batch: mappings, tuples, dataclasses, or values where there is one column."""
+    names, first = schema.names, rows[0]
+    try:
+        if isinstance(first, dict):
+            columns = [[row.get(name) for row in rows] for name in names]
+            unknown = set(first) - set(names)
+            if unknown:
+                raise WrongResult(f"a row has the column `{sorted(unknown)[0]}`, and there are {', '.join(names)}")
+        elif hasattr(first, "__dataclass_fields__"):
+            columns = [list(map(operator.attrgetter(name), rows)) for name in names]
+        elif isinstance(first, tuple | list) and not (len(names) == 1 and len(first) != 1):
+            if any(len(row) != len(names) for row in rows):
+                raise WrongResult(f"a row has {len(first)} values, and there are {len(names)} columns")
+            columns = [list(column) for column in zip(*rows)]
+        elif len(names) == 1:
+            columns = [rows]
+        else:
+            raise WrongResult(f"a row is {_short(first)}, and there are {len(names)} columns; yield tuples")
+    except (TypeError, AttributeError) as error:
+        if isinstance(error, WrongResult):
+            raise
+        raise WrongResult(f"a row is not like {_short(first)}: {error}") from None
+    arrays = [array(column, field.type) for column, field in zip(columns, schema)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+# ---- aggregates
+
+
+def begin(make: Callable[..., Any], states: list[Any]) -> Any:
+    """A state, from what is left of others."""
+    state = make()
+    for other in states:
+        state.merge(_state_of(make, other))
+    return state
+
+
+def _state_of(make: Callable[..., Any], told: Any) -> Any:
+    cls = make.func if isinstance(make, functools.partial) else make
+    if hasattr(cls, "from_state"):
+        return cls.from_state(told)
+    state = cls.__new__(cls)  # type: ignore[call-overload]
+    vars(state).update(told)
+    return state
+
+
+def state(aggregate: Any) -> bytes:
+    """What is left of a state, as JSON."""
+    told = aggregate.state() if hasattr(aggregate, "state") else vars(aggregate)
+    try:
+        return json.dumps(told).encode()
+    except TypeError as error:
+        text = f"the state is no JSON: {error}. Give it `state(self)` and a class method `from_state(cls, state)`"
+        raise WrongResult(text, "AGGREGATE_STATE") from None
+
+
+# ---- exceptions
+
+
+def describe(error: BaseException) -> tuple[str, str, str, str, int | None]:
+    """Whose fault an exception is, its class, its words, where it happened, and in which row."""
+    row = getattr(error, "anyudf_row", None)
+    condition = getattr(error, "anyudf_condition", None)
+    kind = getattr(error, "anyudf_kind", "user")
+    if condition is not None:
+        return kind, condition, str(error), "", row
+    cls = type(error)
+    module = cls.__module__
+    name = cls.__qualname__ if module in ("builtins", "__main__") else f"{module}.{cls.__qualname__}"
+    where = error.__traceback__
+    while where is not None and where.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        where = where.tb_next
+    text = "".join(traceback.format_exception(cls, error, where))
+    return kind, name, _words(error), text, row
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"called sys.exit({'' if error.code is None else repr(error.code)})"
+    try:
+        text = str(error)
+    except Exception as wrong:
+        text = f"(its text can't be told: {type(wrong).__qualname__})"
+    return text or type(error).__qualname__
+
+
+# ---- tests
+
+
+def test(function: Any, columns: tuple[Any, ...]) -> Any:
+    """What `Function.test` does."""
+    from anyudf import _native
+
+    if function.kind in ("scalar", "batch"):
+        count = len(columns[0]) if columns else 1
+        schema = function.arguments
+        arrays = []
+        for place, column in enumerate(columns):
+            kind = schema.field(min(place, len(schema) - 1)).type if len(schema) else None
+            arrays.append(column if isinstance(column, pa.Array) else pa.array(column, type=kind))
+        fields = [pa.field(f"c{place}", array.type) for place, array in enumerate(arrays)]
+        if arrays:
+            given = [pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))]
+        else:
+            given = [pa.record_batch([pa.nulls(count)], names=["none"]).select([])]
+        tested = _native.test(function, given)
+        results = [batch.column(0) for batch in tested.to_batches()]
+        return pa.concat_arrays(results) if results else pa.array([], type=tested.schema.field(0).type)
+    given = []
+    for table in columns:
+        if isinstance(table, dict):
+            table = pa.table(table)
+        given += [table] if isinstance(table, pa.RecordBatch) else pa.table(table).to_batches()
+    return _native.test(function, given)
+
+
+def is_old_pyarrow() -> str | None:
+    """What is wrong with the pyarrow that is here, if it is too old."""
+    try:
+        major = int(pa.__version__.split(".")[0])
+    except (AttributeError, ValueError):
+        return None
+    if major >= 14:
+        return None
+    return f"pyarrow {pa.__version__} is too old, at {pa.__file__}; anyudf needs 14 or newer, in {sys.executable}"

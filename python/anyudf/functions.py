@@ -1,0 +1,536 @@
+"""Functions for workers: what `@anyudf.udf` makes of an ordinary one.
+
+>>> import anyudf
+>>> @anyudf.udf
+... def fahrenheit(celsius: float) -> float:
+...     "Degrees Celsius in degrees Fahrenheit."
+...     return celsius * 1.8 + 32.0
+>>> fahrenheit(100.0)
+212.0
+>>> fahrenheit.test([100.0, None]).to_pylist()
+[212.0, None]
+"""
+
+import copy
+import functools
+import inspect
+import json
+import sys
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from anyudf import hints
+from anyudf._native import VERSION
+from anyudf._native import Cancelled as Cancelled
+
+__all__ = ["Cancelled", "Function", "invocation", "udf"]
+
+_KINDS = ("scalar", "batch", "table", "map", "aggregate")
+_VOLATILITIES = ("immutable", "stable", "volatile")
+_ON_ERROR = ("fail", "null", "collect")
+
+# As crates/arrow has them in its catalogue.
+_TAKES_ALIKE, _DEFAULT, _VARIADIC = b"anyudf.takes_alike", b"anyudf.default", b"anyudf.variadic"
+
+
+def udf(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    kind: str = "scalar",
+    name: str | None = None,
+    arguments: Any = None,
+    returns: Any = None,
+    nulls: str = "null",
+    on_error: str = "fail",
+    aliases: Iterable[str] = (),
+    volatility: str = "volatile",
+    repeatable: bool = False,
+    timeout: float | str | None = None,
+    version: str | None = None,
+    help: str | None = None,
+    examples: Iterable[Any] = (),
+) -> Any:
+    """Makes a function for a worker of an ordinary one, which can still be called.
+
+    | kind | the function |
+    |---|---|
+    | `scalar` | is called for each row, with values of the types that its hints say |
+    | `batch` | is called for each batch, with a `pyarrow.Array` for each argument, and returns one |
+    | `table` | has no input, and yields rows or batches; keyword arguments are its options |
+    | `map` | takes an iterator of `pyarrow.RecordBatch` and yields batches |
+    | `aggregate` | is a class with `update(self, …)` for each row, `merge(self, other)` and `finish(self)` |
+
+    Arguments that can only be named, behind a `*`, are no columns but options of the call.
+
+    Args:
+        kind: see above.
+        name: what callers call it; its own name without.
+        arguments: the columns it takes, names and types, where hints do not say it. A `map` takes any without.
+        returns: the type of its result; the columns of a `table` or a `map`, whose result has those of its input without.
+        nulls: `"null"`, null in gives null out and the function is not asked, or `"values"`, it decides about them itself. In
+            a function over rows an argument that is `Optional` sees nulls, whatever is said here.
+        on_error: what becomes of a row that fails in a function over rows. `"fail"` ends the execution and names the row;
+            `"null"` makes the row null; `"collect"` makes of the result structs `{value, error}`.
+        aliases: other names.
+        volatility: what may be assumed of its results: `"immutable"`, `"stable"` or `"volatile"`.
+        repeatable: whether an engine may run it again, from its beginning, when its worker has crashed.
+        timeout: how long each call may take, a batch and not a row: seconds, or a text like `"500ms"`, `"30s"`, `"2m"`.
+        version: its version.
+        help: a line of help; the first paragraph of its docstring without.
+        examples: calls and what they give, as pairs like `((100.0,), 212.0)`. `Function.check_examples` tries them, and
+            the catalogue shows them.
+
+    >>> @udf(kind="batch", returns="float64")
+    ... def total(a: pa.DoubleArray, b: pa.DoubleArray):
+    ...     import pyarrow.compute as pc
+    ...     return pc.add(a, b)
+    >>> total.test([1.0, 2.0], [3.0, None]).to_pylist()
+    [4.0, None]
+    """
+
+    def make(function: Callable[..., Any]) -> "Function":
+        return Function(
+            function,
+            kind=kind,
+            name=name,
+            arguments=arguments,
+            returns=returns,
+            nulls=nulls,
+            on_error=on_error,
+            aliases=aliases,
+            volatility=volatility,
+            repeatable=repeatable,
+            timeout=timeout,
+            version=version,
+            help=help,
+            examples=examples,
+        )
+
+    return make if function is None else make(function)
+
+
+class Function:
+    """A function that a worker can serve, and that can be sent to one. Made by `anyudf.udf`, which says what can be said.
+
+    It is called as the function that it was made of:
+
+    >>> @udf(volatility="immutable")
+    ... def characters(text: str) -> int:
+    ...     return len(text)
+    >>> characters("Zürich"), characters.name, characters.result.field(0).type
+    (6, 'characters', DataType(int64))
+    """
+
+    name: str
+    #: `scalar`, `batch`, `table`, `map` or `aggregate`.
+    kind: str
+    #: The columns it takes; None when it takes any.
+    arguments: pa.Schema | None
+    #: The columns of its result; None when these follow from the input.
+    result: pa.Schema | None
+    nulls: str
+    on_error: str
+    aliases: tuple[str, ...]
+    volatility: str
+    repeatable: bool
+    #: In seconds.
+    timeout: float | None
+    version: str
+    help: str
+    examples: tuple[Any, ...]
+    #: What it is called with beside its columns.
+    options: dict[str, Any]
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        kind: str = "scalar",
+        name: str | None = None,
+        arguments: Any = None,
+        returns: Any = None,
+        nulls: str = "null",
+        on_error: str = "fail",
+        aliases: Iterable[str] = (),
+        volatility: str = "volatile",
+        repeatable: bool = False,
+        timeout: float | str | None = None,
+        version: str | None = None,
+        help: str | None = None,
+        examples: Iterable[Any] = (),
+    ):
+        if isinstance(function, Function):
+            raise TypeError(f"`{function.name}` is a Function already")
+        if not callable(function):
+            raise TypeError(f"udf makes a function for a worker of a function or a class, not of {function!r}")
+        _one_of("kind", kind, _KINDS)
+        _one_of("nulls", nulls, ("null", "values"))
+        _one_of("on_error", on_error, _ON_ERROR)
+        _one_of("volatility", volatility, _VOLATILITIES)
+        functools.update_wrapper(self, function)
+        self._function = function
+        self.kind, self.nulls, self.on_error = kind, nulls, on_error
+        self.name = name if name is not None else _name_of(function)
+        if on_error != "fail" and kind != "scalar":
+            raise TypeError(f"`{self.name}`: on_error is about rows, and {kind} functions are not called for each row")
+        self.aliases, self.volatility = tuple(aliases), volatility
+        self.repeatable, self.timeout = bool(repeatable), _seconds(timeout)
+        self.version = version if version is not None else _version_of(function)
+        self.help = help if help is not None else _first_paragraph(function)
+        self.examples = tuple(examples)
+        self.options = {}
+        try:
+            self._read_signature(arguments, returns)
+        except TypeError as error:
+            raise TypeError(f"`{self.name}`: {error}") from error.__cause__
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self._function(*arguments, **{**self.options, **options})
+
+    def __repr__(self) -> str:
+        takes = "any columns" if self.arguments is None else ", ".join(f"{f.name}: {f.type}" for f in self.arguments)
+        return f"<anyudf.Function {self.name}({takes}), {self.kind}>"
+
+    def with_options(self, **options: Any) -> "Function":
+        """The same, called with these options: arguments that can only be named.
+
+        >>> @udf
+        ... def rounded(x: float, *, digits: int = 0) -> float:
+        ...     return round(x, digits)
+        >>> rounded.with_options(digits=1).test([3.14159]).to_pylist()
+        [3.1]
+        """
+        self._check_options(options)
+        other = copy.copy(self)
+        other.options = {**self.options, **options}
+        return other
+
+    def payload(self) -> bytes:
+        """The function itself, with its options, as a payload of the format `python/cloudpickle`.
+
+        Raises:
+            TypeError: something that it uses can't be sent to another process.
+        """
+        import cloudpickle
+
+        header = {"python": "%d.%d" % sys.version_info[:2], "anyudf": VERSION}
+        try:
+            return json.dumps(header).encode() + b"\n" + cloudpickle.dumps(self)
+        except Exception as error:
+            text = f"`{self.name}` can't be sent to a worker{_culprit(self._function)}: {error}"
+            raise TypeError(f"{text}. Make such things inside the function, when it is called") from error
+
+    def test(self, *columns: Any) -> Any:
+        """Calls it as a worker does, in this process: batches are encoded and decoded, nulls and errors handled as for an
+        engine.
+
+        A scalar or batch function is given columns, as arrays or lists, and returns an array. Others are given one
+        table, batch, or mapping of columns, or nothing if they have no input, and return a table.
+
+        Raises:
+            RuntimeError: the function failed; the text is what an engine is told.
+        """
+        from anyudf import _calls
+
+        return _calls.test(self, columns)
+
+    def check_examples(self) -> None:
+        """Calls it for each of its examples.
+
+        Raises:
+            AssertionError: one gives something else.
+        """
+        for example in self.examples:
+            if not isinstance(example, str):
+                arguments, expected = example
+                got = self(*arguments)
+                assert got == expected, f"{_example(self.name, (arguments, got))}, not {expected!r}"
+
+    # ---- what a worker asks
+
+    def _entry(self) -> dict[str, Any]:
+        """What the catalogue says of it."""
+        return {
+            "name": self.name,
+            "kind": "scalar" if self.kind == "batch" else self.kind,
+            "arguments": self.arguments,
+            "result": self.result,
+            "aliases": list(self.aliases),
+            "volatility": self.volatility,
+            "repeatable": self.repeatable,
+            "timeout": self.timeout,
+            "help": self.help,
+            "examples": [_example(self.name, example) for example in self.examples],
+            "version": self.version,
+        }
+
+    def _bound(self, options: Mapping[str, Any] | None) -> Callable[..., Any]:
+        """What is called, when the call has these options."""
+        if options is not None and not isinstance(options, Mapping):
+            raise BadOptions(f"the options of `{self.name}` are {options!r}, they must be an object")
+        options = {**self.options, **(options or {})}
+        if self.kind == "aggregate":
+            # These two are every aggregate's, and the worker's affair.
+            options = {name: value for name, value in options.items() if name not in ("partial", "states")}
+        if not options:
+            self._check_options({})
+            return self._function
+        self._check_options(options)
+        return functools.partial(self._function, **options)
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        known = self._option_names
+        if known is not None:
+            for option in options:
+                if option not in known:
+                    there = f"there are {', '.join(known)}" if known else "it has none"
+                    raise BadOptions(f"`{self.name}` has no option `{option}`; {there}")
+
+    # ---- what the author wrote
+
+    def _read_signature(self, arguments: Any, returns: Any) -> None:
+        function = self._function
+        called = function.update if self.kind == "aggregate" and hasattr(function, "update") else function
+        if self.kind == "aggregate":
+            self._check_aggregate()
+        positional, variadic, named = _parameters(called, skip=1 if self.kind == "aggregate" else 0)
+        if self.kind == "aggregate":
+            own, _, also = _parameters(function, skip=0)
+            positional_options, named = own, also
+        elif self.kind == "table":
+            positional_options, positional = positional, []
+        else:
+            positional_options = []
+        names = [parameter.name for parameter in positional_options] + [parameter.name for parameter in named or ()]
+        #: None when it takes any.
+        self._option_names = None if named is None else tuple(names)
+        said = _hints_of(called)
+        finish = getattr(function, "finish", None) if self.kind == "aggregate" else None
+        result = said.get("return") if finish is None else _hints_of(finish).get("return")
+        self._readers: list[Any] = []
+        self._takes_null: list[bool] = []
+        self._variadic = variadic is not None
+        self._writer = None
+        if self.kind == "map":
+            if len(positional) != 1:
+                raise TypeError("a map function takes one argument, an iterator of batches")
+            self.arguments = None if arguments is None else hints.schema_of(arguments)
+        elif self.kind == "table":
+            self.arguments = pa.schema([])
+        else:
+            self._read_arguments(arguments, positional, variadic, said)
+        self._read_result(returns, result)
+
+    def _check_aggregate(self) -> None:
+        if not isinstance(self._function, type):
+            raise TypeError("an aggregate is a class")
+        missing = [name for name in ("update", "merge", "finish") if not hasattr(self._function, name)]
+        if missing:
+            raise TypeError(f"an aggregate has update, merge and finish; it lacks {', '.join(missing)}")
+
+    def _read_arguments(self, given: Any, positional: list[Any], variadic: Any, said: dict[str, Any]) -> None:
+        parameters = positional + ([variadic] if variadic else [])
+        explicit: list[Any] = [None] * len(parameters)
+        if given is not None:
+            explicit = _explicit(given, [parameter.name for parameter in parameters], self._variadic)
+        fields = []
+        for parameter, named in zip(parameters, explicit):
+            hint = self._hint_of_argument(parameter, named, said)
+            metadata: dict[bytes, bytes] = {}
+            if self.kind == "scalar" and not _has_timestamps(hint.type):
+                metadata[_TAKES_ALIKE] = b"true"
+            if parameter is variadic:
+                metadata[_VARIADIC] = b"true"
+            elif parameter.default is not inspect.Parameter.empty:
+                metadata[_DEFAULT] = _json_of(parameter).encode()
+            fields.append(pa.field(parameter.name, hint.type, metadata=metadata or None))
+            self._readers.append(hint.read and hints._unless_none(hint.read) if hint.nullable else hint.read)
+            self._takes_null.append(hint.nullable or self.nulls == "values")
+        self.arguments = pa.schema(fields)
+
+    def _hint_of_argument(self, parameter: Any, named: Any, said: dict[str, Any]) -> hints.Hint:
+        if named is not None:
+            return hints.Hint(hints.type_of(named), nullable=_is_optional(said.get(parameter.name)))
+        if parameter.name not in said or said[parameter.name] in (pa.Array, pa.ChunkedArray, typing.Any):
+            how = "arguments=" if self.kind == "batch" else "a type hint, or arguments="
+            raise TypeError(f"which type argument `{parameter.name}` has is not said: give {how}")
+        try:
+            return hints.hint_of(said[parameter.name])
+        except TypeError as error:
+            raise TypeError(f"argument `{parameter.name}`: {error}") from None
+
+    def _read_result(self, returns: Any, said: Any) -> None:
+        if self.kind in ("map", "table"):
+            if returns is None and self.kind == "table":
+                raise TypeError('which columns it gives is not said: give returns={"name": "type"}')
+            self.result = None if returns is None else hints.schema_of(returns)
+            return
+        if returns is None and (said is None or said in (pa.Array, pa.ChunkedArray, typing.Any)):
+            raise TypeError("which type its result has is not said: give a type hint, or returns=")
+        try:
+            hint = hints.hint_of(said) if returns is None else hints.Hint(hints.type_of(returns))
+        except TypeError as error:
+            raise TypeError(f"the result: {error}") from None
+        self._writer = hint.write and hints._unless_none(hint.write)
+        kind = hint.type
+        if self.on_error == "collect":
+            kind = pa.struct([pa.field("value", kind), pa.field("error", pa.string())])
+        self.result = pa.schema([pa.field(self.name, kind)])
+
+
+class BadOptions(TypeError):
+    """Options that a function does not have."""
+
+    anyudf_condition = "BAD_OPTIONS"
+
+
+def invocation() -> Any:
+    """What the engine said of the execution that this thread works on: `timezone`, `task_context`, `session_conf`,
+    `options`, `parameters`, `input_schema`, `output_schema`, `name`, `eval_type`.
+
+    Raises:
+        RuntimeError: this thread works on none.
+    """
+    from anyudf import _calls
+
+    found = getattr(_calls.here, "invocation", None)
+    if found is None:
+        raise RuntimeError("anyudf.invocation() is for functions while a worker calls them, on the thread that does")
+    return found
+
+
+# ---- helpers
+
+
+def _one_of(what: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise TypeError(f"{what} is {given!r}, it must be one of {', '.join(known)}")
+
+
+def _name_of(function: Any) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    return "function" if name == "<lambda>" else name
+
+
+def _version_of(function: Any) -> str:
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    version = getattr(module, "__version__", "")
+    return version if isinstance(version, str) else ""
+
+
+def _first_paragraph(function: Any) -> str:
+    doc = function.__dict__.get("__doc__") if isinstance(function, type) else getattr(function, "__doc__", None)
+    return " ".join(inspect.cleandoc(doc).split("\n\n")[0].split()) if doc else ""
+
+
+def _seconds(timeout: float | str | None) -> float | None:
+    if timeout is None:
+        return None
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+    text = str(timeout)
+    for unit, factor in units.items():
+        if text.endswith(unit) and text[: -len(unit)].strip().replace(".", "", 1).isdigit():
+            seconds = float(text[: -len(unit)]) * factor
+            break
+    else:
+        try:
+            seconds = float(text)
+        except ValueError:
+            raise TypeError(f"timeout is {timeout!r}, it must be seconds, or a text like '500ms', '30s', '2m'") from None
+    if not 0 < seconds < 1e9:
+        raise TypeError(f"timeout is {timeout!r}, it must be more than nothing")
+    return seconds
+
+
+def _parameters(function: Any, skip: int) -> tuple[list[Any], Any, list[Any] | None]:
+    """Parameters by place, the one that takes any number more, and those that can only be named; None for any names."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[skip:]
+    except ValueError:
+        raise TypeError("its signature is not known, as it is not written in Python; wrap it in a function") from None
+    kinds = inspect.Parameter
+    positional = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+    variadic = next((p for p in parameters if p.kind == kinds.VAR_POSITIONAL), None)
+    named: list[Any] | None = [p for p in parameters if p.kind == kinds.KEYWORD_ONLY]
+    if any(p.kind == kinds.VAR_KEYWORD for p in parameters):
+        named = None
+    return positional, variadic, named
+
+
+def _hints_of(function: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"a type hint is not understood: {error}; give arguments= and returns=") from None
+    except TypeError:
+        # Such as a partial, which has none.
+        return {}
+
+
+def _is_optional(hint: Any) -> bool:
+    return type(None) in typing.get_args(hint)
+
+
+def _explicit(given: Any, names: list[str], variadic: bool) -> list[Any]:
+    """Types by place, from a mapping, a schema, or a list of types."""
+    if isinstance(given, pa.Schema | Mapping):
+        pairs = [(f.name, f.type) for f in given] if isinstance(given, pa.Schema) else list(given.items())
+        unknown = [name for name, _ in pairs if name not in names]
+        if unknown and len(pairs) == len(names):
+            # Names that only callers know.
+            return [kind for _, kind in pairs]
+        if unknown:
+            raise TypeError(f"arguments= names `{unknown[0]}`, and the function takes {', '.join(names) or 'none'}")
+        types = dict(pairs)
+        return [types.get(name) for name in names]
+    types_by_place = list(given)
+    if len(types_by_place) != len(names):
+        raise TypeError(f"arguments= has {len(types_by_place)} types, and the function takes {len(names)} arguments")
+    return types_by_place
+
+
+def _has_timestamps(kind: pa.DataType) -> bool:
+    if pa.types.is_timestamp(kind):
+        return True
+    return any(_has_timestamps(kind.field(place).type) for place in range(kind.num_fields))
+
+
+def _json_of(parameter: Any) -> str:
+    try:
+        return json.dumps(parameter.default, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return json.dumps(repr(parameter.default), ensure_ascii=False)
+
+
+def _example(name: str, example: Any) -> str:
+    if isinstance(example, str):
+        return example
+    arguments, result = example
+    return f"{name}({', '.join(map(_literal, arguments))}) = {_literal(result)}"
+
+
+def _literal(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return repr(value)
+
+
+def _culprit(function: Any) -> str:
+    """Which variable of a function can't be pickled, where one can be found."""
+    import cloudpickle
+
+    try:
+        used = inspect.getclosurevars(function)
+    except (TypeError, ValueError):
+        return ""
+    for name, value in {**used.globals, **used.nonlocals}.items():
+        try:
+            cloudpickle.dumps(value)
+        except Exception:
+            return f", because of `{name}`"
+    return ""

@@ -1,0 +1,165 @@
+"""One call of one function over one table, with the workers behind it kept for the next call."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from anyudf.engine import Dispatcher, Session, _named, _path, python_worker
+from anyudf.errors import MisuseError
+from anyudf.progress import Progress, reporter
+from anyudf.sources import Source, rows_of
+
+__all__ = ["run", "run_async"]
+
+Worker = str | os.PathLike[str] | Sequence[str] | Mapping[str, Any] | Dispatcher | None
+
+
+def run(
+    function: Any,
+    table: Any = None,
+    *,
+    args: Sequence[str | int] | None = None,
+    append: str | None = None,
+    worker: Worker = None,
+    options: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    timezone: str | None = None,
+    progress: Progress = None,
+) -> pa.Table:
+    """Calls one function over one table, and gives what comes back as a table.
+
+    `function` is the name of a function of the worker's; or a Python function, with type hints or made by `anyudf.udf`, which
+    then runs in a process of its own. `table` is anything that speaks Arrow; leave it out for functions that make their own
+    rows. `args` are the columns that are its arguments; without it, all are. `append` gives the table itself, with the result of
+    a scalar function as its last column, under that name.
+
+    `worker` is as for `Dispatcher`, or a dispatcher. The workers behind it are kept, and ended with this process.
+
+    >>> import anyudf
+    >>> places = {"lat1": [40.6], "lon1": [-73.8], "lat2": [34.0], "lon2": [-118.4]}
+    >>> anyudf.run("distance_miles", places)["distance_miles"].to_pylist()
+    [2466.5...]
+    >>> anyudf.run("distance_miles", places, append="miles").column_names
+    ['lat1', 'lon1', 'lat2', 'lon2', 'miles']
+    """
+    call = _Call(function, table, args, append, progress)
+    with call.session(worker, options=options, timeout=timeout, timezone=timezone) as session:
+        with call:
+            results = session.process(call.data)
+            for batch in results:
+                call.took(batch, session)
+        return call.result(session)
+
+
+async def run_async(
+    function: Any,
+    table: Any = None,
+    *,
+    args: Sequence[str | int] | None = None,
+    append: str | None = None,
+    worker: Worker = None,
+    options: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    timezone: str | None = None,
+    progress: Progress = None,
+) -> pa.Table:
+    """The same in an event loop. Who is cancelled cancels the execution.
+
+    >>> import asyncio, anyudf
+    >>> asyncio.run(anyudf.run_async("generate_series", options={"start": 1, "stop": 3}))["value"].to_pylist()
+    [1, 2, 3]
+    """
+    call = _Call(function, table, args, append, progress)
+    async with call.session(worker, options=options, timeout=timeout, timezone=timezone) as session:
+        with call:
+            async for batch in session.process(call.data):
+                call.took(batch, session)
+        return call.result(session)
+
+
+class _Call:
+    """One call, and what came of it so far."""
+
+    def __init__(self, function: Any, table: Any, args: Any, append: str | None, progress: Progress) -> None:
+        self._function, self._args, self._append = function, args, append
+        # What a column is put beside must be at hand.
+        self.data = _table(table) if append is not None else table
+        if append is not None and append in self.data.column_names:
+            raise MisuseError(f"the table has a column {append!r} already", condition="COLUMN_EXISTS")
+        self._shown = reporter(progress, _label(function), rows_of(self.data))
+        self._batches: list[pa.RecordBatch] = []
+
+    def session(self, worker: Worker, **said: Any) -> Session:
+        return _dispatcher(worker, self._function).session(self._function, args=self._args, **said)
+
+    def took(self, batch: pa.RecordBatch, session: Session) -> None:
+        self._batches.append(batch)
+        self._shown.update(batch.num_rows)
+
+    def result(self, session: Session) -> pa.Table:
+        result = pa.Table.from_batches(self._batches, session.output_schema)
+        if self._append is None:
+            return result
+        if result.num_columns != 1 or result.num_rows != self.data.num_rows:
+            raise MisuseError(
+                f"append needs one value a row, and {_label(self._function)} gave {result.num_columns} columns of "
+                f"{result.num_rows} rows for {self.data.num_rows}",
+                condition="NOT_SCALAR",
+            )
+        return self.data.append_column(result.schema.field(0).with_name(self._append), result.column(0))
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._shown.close()
+
+
+def _table(data: Any) -> pa.Table:
+    if data is None:
+        raise MisuseError("append needs a table", condition="NO_TABLE")
+    if isinstance(data, pa.Table):
+        return data
+    source = Source(data)
+    schema = source.peek()
+    batches = [batch if isinstance(batch, pa.RecordBatch) else batch.pyarrow() for batch in source]
+    return pa.Table.from_batches(batches, schema)
+
+
+def _label(function: Any) -> str:
+    return function if isinstance(function, str) else getattr(function, "name", None) or getattr(function, "__name__", "function")
+
+
+# The dispatchers behind `run`, by what starts their workers.
+_kept: dict[str, Dispatcher] = {}
+_lock = threading.Lock()
+
+
+def _dispatcher(worker: Worker, function: Any) -> Dispatcher:
+    if isinstance(worker, Dispatcher):
+        return worker
+    if worker is None and callable(function):
+        worker = python_worker()
+    named = _named(worker)
+    # Modules may be found in more places than when the last one was made.
+    key = json.dumps([named, _path() if named == python_worker() else None])
+    with _lock:
+        if key not in _kept:
+            _kept[key] = Dispatcher(named if isinstance(named, list) else json.loads(named))
+        return _kept[key]
+
+
+def _forked() -> None:
+    """In a forked child: it makes dispatchers of its own."""
+    global _lock
+    _kept.clear()
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)

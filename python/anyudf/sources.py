@@ -1,0 +1,102 @@
+"""Batches of whatever tables there are: nothing is copied, and a stream is read as it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from anyudf._native import Reader
+from anyudf.errors import MisuseError
+
+__all__ = ["Source"]
+
+
+class Source:
+    """The batches of a table, a stream, or an iterable of such, and their schema as far as it is known before."""
+
+    def __init__(self, data: Any) -> None:
+        self.schema: pa.Schema | None
+        self._ahead: list[Any] = []
+        self.schema, self._batches = _open(data)
+
+    def peek(self) -> pa.Schema | None:
+        """The schema: that of the first batch, where nothing else tells. `None` where there is no batch."""
+        if self.schema is None:
+            for batch in self._batches:
+                self._ahead.append(batch)
+                self.schema = batch.schema
+                break
+        return self.schema
+
+    def __iter__(self) -> Iterator[Any]:
+        while self._ahead:
+            yield self._ahead.pop(0)
+        yield from self._batches
+
+
+def is_in_memory(data: Any) -> bool:
+    """Whether its batches are there already, so that asking for the next one never waits."""
+    return data is None or isinstance(data, (pa.Table, pa.RecordBatch, Mapping, list, tuple)) or _is_frame(data)
+
+
+def rows_of(data: Any) -> int | None:
+    """How many rows there are, if that can be told without reading them."""
+    if isinstance(data, (pa.Table, pa.RecordBatch)):
+        return data.num_rows
+    return len(data) if _is_frame(data) else None
+
+
+def _open(data: Any) -> tuple[pa.Schema | None, Iterator[Any]]:
+    if isinstance(data, pa.RecordBatch):
+        return data.schema, iter((data,))
+    # Its own iterator raises what its source raised, and not a text of it.
+    if isinstance(data, pa.RecordBatchReader):
+        return data.schema, iter(data)
+    if _is_pandas(data):
+        data = pa.Table.from_pandas(data, preserve_index=False)
+    elif isinstance(data, Mapping):
+        data = pa.table(dict(data))
+    if hasattr(data, "__arrow_c_stream__"):
+        reader = Reader(data)
+        return reader.schema, reader
+    if hasattr(data, "__arrow_c_array__"):
+        batch = pa.record_batch(data)
+        return batch.schema, iter((batch,))
+    if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
+        return None, _flat(data)
+    raise _no_table(data)
+
+
+def _flat(items: Iterable[Any]) -> Iterator[Any]:
+    for item in items:
+        if isinstance(item, pa.RecordBatch):
+            yield item
+        elif _is_table(item):
+            yield from _open(item)[1]
+        else:
+            raise _no_table(item)
+
+
+def _is_table(item: Any) -> bool:
+    speaks_arrow = hasattr(item, "__arrow_c_stream__") or hasattr(item, "__arrow_c_array__")
+    return speaks_arrow or _is_pandas(item) or isinstance(item, Mapping)
+
+
+def _is_frame(data: Any) -> bool:
+    return type(data).__name__ == "DataFrame"
+
+
+def _is_pandas(data: Any) -> bool:
+    kind = type(data)
+    return kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] == "pandas"
+
+
+def _no_table(data: Any) -> MisuseError:
+    hint = "; call its collect() first" if type(data).__name__ == "LazyFrame" else ""
+    return MisuseError(
+        f"a {type(data).__name__} is no table, batch, stream, or iterable of such{hint}; anything will do that speaks Arrow, "
+        "such as tables of pyarrow, polars, pandas and DuckDB",
+        condition="NO_TABLE",
+    )

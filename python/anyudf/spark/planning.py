@@ -1,0 +1,141 @@
+"""On the driver: what a function takes and returns, known before anything runs."""
+
+from dataclasses import dataclass
+
+import anyudf
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql import types as spark
+
+from . import types
+from .casting import takes
+from .dispatchers import PYTHON, made
+from .plan import ASK, Plan
+
+__all__ = ["Known", "active", "described", "planned"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a function when a query is planned."""
+
+    name: str
+    kind: str
+    arguments: pa.Schema | str | None
+    result: spark.StructType
+    volatility: str
+
+
+def active():
+    """The session of this thread. Raises `RuntimeError` when there is none."""
+    session = SparkSession.getActiveSession()
+    if session is None:
+        raise RuntimeError("there is no active Spark session: make one first, or name one with spark=")
+    return session
+
+
+def described(worker, function, config, returns, kind, given=None):
+    """The function as it can travel, its worker, and what is known of it. `kind` is what a mere callable is made, `given` the
+    schema of the columns it is called with, where that is known.
+
+    For a name the worker is asked, unless the caller has said what the function returns: there may be no such worker here.
+
+    Raises `LookupError` for a name that the worker does not know, and `TypeError` for what can't be called, can't travel, does
+    not take these columns, or returns what nobody can tell.
+    """
+    if isinstance(worker, anyudf.Dispatcher):
+        raise TypeError("a Dispatcher belongs to this process: give what it was made of, for the executors to make their own")
+    if isinstance(function, str):
+        if returns is not None:
+            result = _schema(returns, function)
+            return worker, function, Known(function, "scalar", ASK, result, "volatile")
+        return worker, function, _asked(worker, function, config, given)
+    if isinstance(function, anyudf.Payload):
+        if returns is None:
+            raise TypeError(f"`{function.name}` is a payload, of which nothing is known: say what it returns")
+        return worker, function, Known(function.name, "scalar", None, _schema(returns, function.name), "volatile")
+    if not callable(function):
+        raise TypeError(f"a function is a name or a callable, and not {function!r}")
+    if not isinstance(function, anyudf.Function):
+        # As Spark takes its own Python functions.
+        function = anyudf.udf(function, kind=kind, returns=_arrow(returns, kind), volatility="immutable")
+    worker = PYTHON if worker is None else worker
+    payload = anyudf.Payload("python/cloudpickle", function.payload(), function.name)
+    kind = "scalar" if function.kind == "batch" else function.kind
+    result = function.result
+    if returns is not None:
+        result = _schema(returns, function.name)
+    elif result is None:
+        result = types.schema_to_spark(_opened(worker, payload, config, given))
+    else:
+        result = types.schema_to_spark(result)
+    return worker, payload, Known(function.name, kind, function.arguments, result, function.volatility)
+
+
+def planned(worker, config, function, known, session, **said):
+    """The plan for a query. `said` has the other arguments of `Dispatcher.session`."""
+    return Plan(
+        worker=worker.to_json() if hasattr(worker, "to_json") else worker,
+        config=config,
+        function=function,
+        name=known.name,
+        arguments=known.arguments,
+        result=types.schema_to_arrow(known.result),
+        timezone=session.conf.get("spark.sql.session.timeZone"),
+        session={name: value for name, value in said.items() if value is not None},
+    )
+
+
+def _asked(worker, name, config, given):
+    # A dispatcher for this alone: drivers live long, and a worker may be built anew between two calls.
+    with made(worker, config) as dispatcher:
+        catalog = dispatcher.catalog()
+        if catalog is None:
+            raise LookupError(f"the worker has no catalogue, so nothing is known of `{name}`: say what it returns")
+        entry = catalog.get(name)
+        if entry is None:
+            raise LookupError(f"the worker has no function `{name}`; it has {', '.join(catalog)}")
+        arguments, result = _signature(entry, given)
+        if result is None:
+            result = _opened(worker, name, config, given)
+    return Known(entry.name, entry.kind, arguments, types.schema_to_spark(result), entry.volatility)
+
+
+def _signature(entry, given):
+    """The arguments and the result for these columns: the first signature that takes them as they are, or casts them."""
+    signatures = [(entry.arguments, entry.result), *entry.overloads]
+    if given is not None and entry.overloads:
+        for test in (lambda one, other: one == other, takes):
+            for arguments, result in signatures:
+                if len(arguments) == len(given) and all(map(test, given.types, arguments.types)):
+                    return arguments, result
+    return signatures[0]
+
+
+def _opened(worker, function, config, given):
+    """What a function says that it returns for these columns."""
+    if given is None:
+        raise TypeError("what the function returns depends on its input: say it with returns=")
+    with made(worker, config) as dispatcher, dispatcher.session(function, input_schema=given) as session:
+        return session.output_schema
+
+
+def _schema(given, name):
+    """What a caller gave for a schema: text as Spark has it, Spark's types or Arrow's. One column is called `name`."""
+    if isinstance(given, str):
+        given = spark.DataType.fromDDL(given)
+    if isinstance(given, pa.Schema):
+        return types.schema_to_spark(given)
+    if isinstance(given, pa.DataType):
+        given = types.to_spark(given)
+    if not isinstance(given, spark.DataType):
+        raise TypeError(f"a schema is text, of Spark's types or of Arrow's, and not {given!r}")
+    return given if isinstance(given, spark.StructType) else spark.StructType([spark.StructField(name, given)])
+
+
+def _arrow(returns, kind):
+    """What `anyudf.udf` is told that a callable returns."""
+    if returns is None:
+        return None
+    schema = types.schema_to_arrow(_schema(returns, "result"))
+    return schema if kind == "map" else schema.types[0]

@@ -1,0 +1,131 @@
+"""A worker for any function: `python -m anyudf.worker`.
+
+Functions come to it in payloads of the format `python/cloudpickle`; `Function.payload` makes one.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from anyudf._calls import Refused
+from anyudf.functions import Function
+from anyudf.serving import run
+
+__all__ = ["load", "main"]
+
+
+def load(payload: bytes) -> Function:
+    """The function in a payload.
+
+    Raises:
+        Exception: it is no such payload, of another version of Python, or needs what is not here.
+    """
+    header, newline, pickled = payload.partition(b"\n")
+    try:
+        told = json.loads(header)
+        python = told["python"]
+    except (ValueError, KeyError, TypeError):
+        newline = b""
+    if not newline:
+        text = 'the payload is no line of JSON like {"python": "3.11", "anyudf": "0.1.0"} with a pickle behind it'
+        raise Refused("protocol", "INVALID_PAYLOAD", text)
+    here = "%d.%d" % sys.version_info[:2]
+    if python != here:
+        text = (
+            f"the function was made by Python {python}, and this worker is Python {here}, {sys.executable}; the code of "
+            "functions is not the same in both. Start the worker with the Python that sends the function"
+        )
+        raise Refused("user", "PYTHON_VERSION", text)
+    import cloudpickle
+
+    try:
+        function = cloudpickle.loads(pickled)
+    except ModuleNotFoundError as error:
+        text = f"the function needs the module `{error.name}`, which is not there for {sys.executable}; install it there"
+        raise Refused("user", "MODULE_NOT_FOUND", text) from error
+    if not isinstance(function, Function):
+        raise Refused("protocol", "INVALID_PAYLOAD", "the pickle in the payload is no anyudf.Function")
+    return function
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Serves until told to stop, and ends the process."""
+    run([], list(FORMATS.items()), load, arguments)
+
+
+# ---- the test functions, S1 to S6: formats over bytes, each a generator of what it makes of what comes
+
+
+def _echo(payload: bytes) -> Any:
+    if payload == b"INIT_ERROR":
+        raise Refused("worker", "", "simulated init failure")  # S1
+
+    def run(data: Iterator[bytes], last: dict[str, Any]) -> Iterator[bytes]:
+        for each in data:
+            if each == b"ERROR":
+                raise Refused("user", "SimulatedError", "simulated user-code error")  # S2
+            yield each
+        last["metrics"] = {"status": "ok"}  # S3
+
+    return run
+
+
+def _generate(payload: bytes) -> Any:
+    count = _decimal(payload)
+
+    def run(data: Iterator[bytes], last: dict[str, Any]) -> Iterator[bytes]:
+        for number in range(count):
+            yield b"%d" % number  # S4
+        for _ in data:
+            raise Refused("user", "UNEXPECTED_INPUT", "echo/generate takes no input")
+        last["metrics"] = {"status": "ok"}
+
+    return run
+
+
+def _sink(payload: bytes) -> Any:
+    def run(data: Iterator[bytes], last: dict[str, Any]) -> Iterator[bytes]:
+        last["data"] = b"%d" % sum(1 for _ in data)  # S5
+        last["metrics"] = {"status": "ok"}
+        return iter(())
+
+    return run
+
+
+def _slow(payload: bytes) -> Any:
+    pause = _decimal(payload) / 1000
+
+    def run(data: Iterator[bytes], last: dict[str, Any]) -> Iterator[bytes]:
+        for each in data:
+            time.sleep(pause)  # S6
+            yield each
+        last["metrics"] = {"status": "ok"}
+
+    return run
+
+
+def _hang(payload: bytes) -> Any:
+    def run(data: Iterator[bytes], last: dict[str, Any]) -> Iterator[bytes]:
+        for each in data:
+            while True:
+                # Not to be interrupted is the point of it: no bytecode runs.
+                time.sleep(1e6)  # S6
+            yield each
+        last["metrics"] = {"status": "ok"}
+
+    return run
+
+
+def _decimal(payload: bytes) -> int:
+    if not payload.strip().isdigit():
+        raise Refused("protocol", "INVALID_PAYLOAD", "the payload must be a decimal number (S4, S6)")
+    return int(payload)
+
+
+FORMATS = {"echo": _echo, "echo/generate": _generate, "echo/sink": _sink, "echo/slow": _slow, "echo/hang": _hang}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,354 @@
+//! One execution, for Python: its ends may be used from any thread.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use anyudf_engine::{BatchInput, BatchOutput, Control, Termination};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use pyo3_arrow::PySchema;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::time::timeout;
+
+use super::arguments::{Arguments, Named, takes_any};
+use super::batches::{from_python, schema_to_python, to_python};
+use super::catalog::FunctionInfo;
+use super::completions::{Answer, Completions};
+use super::error::Fault;
+use super::exchange::Exchange;
+use super::home::Home;
+use super::init::Call;
+use super::local::Local;
+
+/// How long an interrupted session is waited for: what E13 gives it, and a little.
+const INTERRUPTED: Duration = Duration::from_millis(2_500);
+
+/// An execution and all that is known of it. Dropping it ends it (E12).
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) home: Arc<Home>,
+    /// What is to be run, until it is opened.
+    call: Mutex<Option<Call>>,
+    /// Why it was cancelled before there was anything to cancel (E1).
+    stopped: watch::Sender<Option<String>>,
+    control: OnceLock<Control>,
+    schemas: OnceLock<(SchemaRef, SchemaRef)>,
+    /// What is sent of each batch; unset, all of it.
+    arguments: OnceLock<Arguments>,
+    /// Rows that were given so far.
+    rows: AtomicU64,
+    pub(super) input: AsyncMutex<Option<BatchInput>>,
+    pub(super) output: AsyncMutex<Option<BatchOutput>>,
+}
+
+impl Live {
+    pub(super) fn new(home: Arc<Home>, call: Call) -> Arc<Self> {
+        Arc::new(Live {
+            home,
+            call: Mutex::new(Some(call)),
+            stopped: watch::Sender::new(None),
+            control: OnceLock::new(),
+            schemas: OnceLock::new(),
+            arguments: OnceLock::new(),
+            rows: AtomicU64::new(0),
+            input: AsyncMutex::new(None),
+            output: AsyncMutex::new(None),
+        })
+    }
+
+    /// Decides what is sent of batches of this schema: its schema.
+    fn plan(
+        &self,
+        schema: SchemaRef,
+        label: &str,
+        function: Option<&FunctionInfo>,
+        columns: Option<&[Named]>,
+    ) -> Result<SchemaRef, Fault> {
+        let takes_all = function.is_none_or(|function| takes_any(&function.0));
+        if takes_all && columns.is_none() {
+            return Ok(schema);
+        }
+        let arguments = Arguments::new(label, function.map(|function| &*function.0), columns, &schema)?;
+        Ok(SchemaRef::clone(self.arguments.get_or_init(|| arguments).schema()))
+    }
+
+    /// Waits for a worker and opens the function.
+    async fn open(&self, schema: SchemaRef) -> Result<(), Fault> {
+        let call = self.call.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Call { init, scope } =
+            call.ok_or_else(|| Fault::misuse("INIT_TWICE", "the session was opened before (E2)"))?;
+        let mut stopped = self.stopped.subscribe();
+        let stop = async move {
+            // It is kept as long as `self`.
+            let _ = stopped.wait_for(Option::is_some).await;
+            Err(Fault::cancelled())
+        };
+        let open = async {
+            let session = self.home.dispatcher.session(init.with_input_schema(schema), scope).await?;
+            let control = self.control.get_or_init(|| session.control());
+            // Whoever cancels looks for the control after it has said so.
+            if let Some(reason) = &*self.stopped.borrow() {
+                control.cancel(reason);
+            }
+            Ok(session.init().await?)
+        };
+        let session = tokio::select! { biased; stopped = stop => stopped, opened = open => opened }?;
+        let (input, output) = session.batches()?;
+        let schemas = (SchemaRef::clone(input.schema()), SchemaRef::clone(output.schema()));
+        self.schemas.get_or_init(|| schemas);
+        *self.input.lock().await = Some(input);
+        *self.output.lock().await = Some(output);
+        Ok(())
+    }
+
+    /// What is sent for a batch that the caller gives.
+    pub(super) fn arguments(&self, batch: RecordBatch) -> Result<RecordBatch, Fault> {
+        let first = self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        match self.arguments.get() {
+            Some(arguments) => arguments.of(&batch, first),
+            None => Ok(batch),
+        }
+    }
+
+    async fn send(&self, batch: RecordBatch) -> Result<(), Fault> {
+        let batch = self.arguments(batch)?;
+        let mut input = self.input.lock().await;
+        let input = input.as_mut().ok_or_else(|| self.unready("send"))?;
+        Ok(input.send(&batch).await?)
+    }
+
+    async fn finish(&self) -> Result<(), Fault> {
+        let input = self.input.lock().await.take().ok_or_else(|| self.unready("finish"))?;
+        Ok(input.finish().await?)
+    }
+
+    async fn next(&self) -> Result<Option<RecordBatch>, Fault> {
+        let mut output = self.output.lock().await;
+        let output = output.as_mut().ok_or_else(|| self.unready("next"))?;
+        Ok(output.next().await?)
+    }
+
+    async fn close(&self) -> Option<Termination> {
+        self.cancel(String::new());
+        match self.control.get() {
+            Some(control) => Some(control.close().await),
+            None => None,
+        }
+    }
+
+    pub(super) fn unready(&self, what: &str) -> Fault {
+        match self.control.get() {
+            None => Fault::misuse("NOT_INITIALIZED", format!("{what} needs an open session (E2)")),
+            Some(_) => {
+                Fault::misuse("PROCESS_TWICE", format!("{what} comes too late: that end is taken or closed (E2)"))
+            }
+        }
+    }
+
+    /// Cancels, whatever it is at. An empty reason is none.
+    pub(super) fn cancel(&self, reason: String) {
+        self.stopped.send_replace(Some(reason.clone()));
+        if let Some(control) = self.control.get() {
+            control.cancel(reason);
+        }
+    }
+
+    /// Waits. What a signal's handler raises interrupts the execution (E13).
+    pub(super) fn wait_for<T: Send>(
+        &self,
+        py: Python<'_>,
+        future: impl Future<Output = Result<T, Fault>> + Send,
+    ) -> PyResult<T> {
+        match self.home.wait(py, future) {
+            Ok(done) => done.map_err(|fault| fault.raise()),
+            Err(raised) => {
+                self.interrupt(py);
+                Err(raised)
+            }
+        }
+    }
+
+    /// Interrupts it and waits for the end of it, as long as E13 has it.
+    pub(super) fn interrupt(&self, py: Python<'_>) {
+        let Some(control) = self.control.get() else { return self.cancel("interrupted".into()) };
+        control.interrupt();
+        py.detach(|| self.home.block_on(async { timeout(INTERRUPTED, control.ended()).await.is_ok() }));
+    }
+
+    pub(super) fn termination(&self) -> Option<Termination> {
+        self.control.get()?.termination()
+    }
+}
+
+/// One execution.
+#[pyclass(frozen, module = "anyudf._native")]
+pub(crate) struct Session {
+    live: Local<Arc<Live>>,
+}
+
+impl Session {
+    pub(super) fn new(live: Arc<Live>) -> Self {
+        Session { live: Local::new(live) }
+    }
+
+    fn begin<F>(&self, completions: &Completions, token: u64, call: impl FnOnce(Arc<Live>) -> F) -> PyResult<()>
+    where
+        F: Future<Output = Result<Answer, Fault>> + Send + 'static,
+    {
+        let live = self.live.here()?;
+        completions.begin(&live.home, token, call(Arc::clone(live)))
+    }
+}
+
+#[pymethods]
+impl Session {
+    /// Waits for a worker and opens the function for batches of this schema: of which these columns are its arguments, or all,
+    /// cast to what it takes, where that is known.
+    #[pyo3(signature = (schema, label, function=None, columns=None))]
+    fn open(
+        &self,
+        py: Python<'_>,
+        schema: PySchema,
+        label: &str,
+        function: Option<&Bound<'_, FunctionInfo>>,
+        columns: Option<Vec<Named>>,
+    ) -> PyResult<()> {
+        let live = self.live.here()?;
+        let schema = live.plan(schema.into_inner(), label, function.map(Bound::get), columns.as_deref())?;
+        live.wait_for(py, live.open(schema))
+    }
+
+    /// The same without waiting.
+    #[pyo3(signature = (completions, token, schema, label, function=None, columns=None))]
+    fn begin_open(
+        &self,
+        completions: &Completions,
+        token: u64,
+        schema: PySchema,
+        label: &str,
+        function: Option<&Bound<'_, FunctionInfo>>,
+        columns: Option<Vec<Named>>,
+    ) -> PyResult<()> {
+        let live = self.live.here()?;
+        let schema = live.plan(schema.into_inner(), label, function.map(Bound::get), columns.as_deref())?;
+        self.begin(completions, token, async move |live| live.open(schema).await.map(|()| Answer::Nothing))
+    }
+
+    /// An iterator over what comes back for the batches of an iterator.
+    fn exchange(&self, source: Bound<'_, PyAny>) -> PyResult<Exchange> {
+        let live = self.live.here()?;
+        Exchange::new(Arc::clone(live), &source)
+    }
+
+    /// Sends a batch; waits while the worker is slow.
+    fn send(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
+        let live = self.live.here()?;
+        live.wait_for(py, live.send(from_python(batch)?))
+    }
+
+    /// The same without waiting.
+    fn begin_send(&self, completions: &Completions, token: u64, batch: &Bound<'_, PyAny>) -> PyResult<()> {
+        let batch = from_python(batch)?;
+        self.begin(completions, token, async move |live| live.send(batch).await.map(|()| Answer::Nothing))
+    }
+
+    /// Says that there is no more input.
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        let live = self.live.here()?;
+        live.wait_for(py, live.finish())
+    }
+
+    /// The same without waiting.
+    fn begin_finish(&self, completions: &Completions, token: u64) -> PyResult<()> {
+        self.begin(completions, token, async move |live| live.finish().await.map(|()| Answer::Nothing))
+    }
+
+    /// The next batch; None when the worker has finished.
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let live = self.live.here()?;
+        let batch = live.wait_for(py, live.next())?;
+        batch.map(|batch| to_python(py, batch)).transpose()
+    }
+
+    /// The same without waiting.
+    fn begin_next(&self, completions: &Completions, token: u64) -> PyResult<()> {
+        self.begin(completions, token, async move |live| live.next().await.map(Answer::Batch))
+    }
+
+    /// Ends the session if it has not ended (E12).
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let live = self.live.here()?;
+        live.wait_for(py, async { Ok(live.close().await) }).map(|_| ())
+    }
+
+    /// The same without waiting.
+    fn begin_close(&self, completions: &Completions, token: u64) -> PyResult<()> {
+        let close = async move |live: Arc<Live>| {
+            live.close().await;
+            Ok(Answer::Nothing)
+        };
+        self.begin(completions, token, close)
+    }
+
+    /// Cancels; does not wait.
+    fn cancel(&self, reason: String) -> PyResult<()> {
+        self.live.here()?.cancel(reason);
+        Ok(())
+    }
+
+    /// Cancels and waits as long as E13 has it.
+    fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
+        self.live.here()?.interrupt(py);
+        Ok(())
+    }
+
+    /// What goes in and what comes out; None before it is open.
+    #[getter]
+    fn schemas<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+        let Some((input, output)) = self.live.here()?.schemas.get() else { return Ok(None) };
+        Ok(Some((schema_to_python(py, input)?, schema_to_python(py, output)?)))
+    }
+
+    /// What moved so far; None before it is open.
+    fn progress<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(control) = self.live.here()?.control.get() else { return Ok(None) };
+        let progress = control.progress();
+        let dict = PyDict::new(py);
+        dict.set_item("rows_sent", progress.rows_sent)?;
+        dict.set_item("rows_taken", progress.rows_taken)?;
+        dict.set_item("bytes_sent", progress.bytes_sent)?;
+        dict.set_item("bytes_received", progress.bytes_received)?;
+        dict.set_item("messages_sent", progress.messages_sent)?;
+        dict.set_item("messages_received", progress.messages_received)?;
+        dict.set_item("quiet_for", progress.quiet_for.as_secs_f64())?;
+        Ok(Some(dict))
+    }
+
+    /// How it ended: `how`, `metrics`, and `data`, the function's last word; None while it has not.
+    #[getter]
+    fn termination<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(termination) = self.live.here()?.termination() else { return Ok(None) };
+        let (how, data) = match &termination {
+            Termination::Finished(finish) => ("finished", finish.data.as_ref()),
+            Termination::Cancelled(_) => ("cancelled", None),
+            Termination::Failed(_) => ("failed", None),
+            Termination::TransportFailed(_) => ("transport failed", None),
+            Termination::Interrupted => ("interrupted", None),
+        };
+        let metrics = PyDict::new(py);
+        for (name, value) in termination.metrics().iter().flat_map(|metrics| metrics.iter()) {
+            match value.parse::<u64>() {
+                Ok(number) => metrics.set_item(name, number)?,
+                Err(_) => metrics.set_item(name, value)?,
+            }
+        }
+        let dict = PyDict::new(py);
+        dict.set_item("how", how)?;
+        dict.set_item("metrics", metrics)?;
+        dict.set_item("data", data.map(|data| PyBytes::new(py, data)))?;
+        Ok(Some(dict))
+    }
+}

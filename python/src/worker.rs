@@ -1,1 +1,0 @@
-//! Python functions served by the core of the Rust SDK.

@@ -1,0 +1,32 @@
+//! What a function in Python can know of its execution.
+
+use anyudf_worker::{Invocation, Result};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use pyo3_arrow::PySchema;
+
+use super::errors::{OrError, calls};
+
+/// Puts what the engine said where `anyudf.invocation()` finds it, on this thread.
+pub(crate) fn announce(py: Python<'_>, invocation: &Invocation) -> Result<()> {
+    let (input, output) = (invocation.input_schema()?, invocation.output_schema()?);
+    let put = || {
+        let told = PyDict::new(py);
+        told.set_item("name", invocation.name())?;
+        told.set_item("eval_type", invocation.eval_type())?;
+        told.set_item("timezone", invocation.timezone())?;
+        told.set_item("task_context", invocation.task_context())?;
+        told.set_item("session_conf", invocation.session_conf())?;
+        told.set_item("parameters", invocation.parameters().map(|bytes| PyBytes::new(py, bytes)))?;
+        told.set_item("input_schema", input.map(|schema| PySchema::new(schema).into_pyarrow(py)).transpose()?)?;
+        told.set_item("output_schema", output.map(|schema| PySchema::new(schema).into_pyarrow(py)).transpose()?)?;
+        told.set_item("options", options(py, invocation)?)?;
+        calls(py)?.call_method1("announce", (told,)).map(drop)
+    };
+    put().or_error(py)
+}
+
+/// The options of the call, as Python reads JSON.
+pub(crate) fn options<'py>(py: Python<'py>, invocation: &Invocation) -> PyResult<Bound<'py, PyAny>> {
+    py.import("json")?.call_method1("loads", (invocation.options().to_string(),))
+}

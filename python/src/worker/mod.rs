@@ -1,0 +1,29 @@
+//! Python functions served by the core of the Rust SDK.
+//!
+//! ```text
+//!   Python: serve(functions) ──▶ Worker ── one thread, without the GIL: sockets, sessions, Manage
+//!                                  │
+//!                                  ▼ a thread an execution: decode ─▶ GIL: the function ─▶ encode
+//! ```
+//!
+//! `definition` makes of a Python `Function` what the core serves, and `seat` is how Python code is called and interrupted.
+//! `rows`, `batches` and `aggregate` are the kinds of functions; `arrays` and `read` carry values over; `raw` and `pickled`
+//! are payload formats.
+//!
+//! The GIL is held while user code runs and values become Python's or were, and at no other time. No thread of the core takes
+//! it, so whatever a function does with it, heartbeats and Cancel are heard.
+
+mod aggregate;
+mod arrays;
+mod batches;
+mod definition;
+mod errors;
+mod invocation;
+mod pickled;
+mod raw;
+mod read;
+mod rows;
+mod seat;
+pub(crate) mod serve;
+
+pub(crate) use self::seat::Cancelled;

@@ -1,0 +1,125 @@
+"""Ctrl-C ends what waits, and leaves nothing (E13)."""
+
+import pytest
+
+from .conftest import Script, gone
+
+# Each is interrupted as soon as it has said that it is about to wait.
+WAITS = {
+    "process": """
+        session = dispatcher.session("echo/hang")
+        wait(lambda: list(session.process({"x": [1]})))
+        """,
+    "process, input without end": """
+        session = dispatcher.session("echo_batches")
+        wait(lambda: [None for _ in session.process(endless())])
+        """,
+    "process, in the input": """
+        session = dispatcher.session("echo_batches")
+        def slow():
+            yield {"x": [1]}
+            time.sleep(1000)
+        wait(lambda: list(session.process(slow())))
+        """,
+    "next": """
+        session = dispatcher.session("echo_batches", input_schema=schema)
+        wait(session.next)
+        """,
+    "send": """
+        session = dispatcher.session("echo/hang", input_schema=schema)
+        batch = pa.record_batch({"x": range(1_000_000)})
+        def fill():
+            while True:
+                session.send(batch)
+        wait(fill)
+        """,
+    "run": """
+        session = None
+        wait(lambda: anyudf.run(deaf, {"x": [1]}, worker=dispatcher))
+        """,
+}
+
+SCRIPT = """
+schema = pa.schema({{"x": pa.int64()}})
+dispatcher = anyudf.Dispatcher({worker})
+
+def named(session=dispatcher.session):
+    def of(function, **said):
+        if function == "echo/hang":
+            function, said["output_schema"] = anyudf.Payload("echo/hang", b""), schema
+        return session(function, **said)
+    return of
+
+dispatcher.session = named()
+
+def wait(call):
+    def tell():
+        while not pids(dispatcher) or pids(dispatcher)[0] is None or not dispatcher.stats()["sessions"]:
+            time.sleep(0.01)
+        time.sleep({settle})
+        print(pids(dispatcher)[0])
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        call()
+        print("nothing was raised")
+    except KeyboardInterrupt:
+        if session:
+            session.close()
+        print("interrupted", session.ended if session else "cancelled")
+
+{waits}
+dispatcher.close()
+print("closed")
+"""
+
+
+@pytest.mark.parametrize("waits", WAITS)
+def test_e13_ctrl_c_ends_who_waits(waits):
+    import textwrap
+
+    # A function that is at work holds the interpreter, and is ended by force.
+    worker = "anyudf.python_worker()" if waits == "run" else ""
+    text = SCRIPT.format(worker=worker, settle=0.2, waits=textwrap.dedent(WAITS[waits]))
+    with Script(text) as script:
+        worker = int(script.line())
+        script.process.send_signal(2)
+        assert script.line().startswith(("interrupted cancelled", "interrupted interrupted"))
+        assert script.end(20) == ["closed"]
+        assert gone(worker)
+
+
+def test_e13_who_waits_for_a_worker_is_interrupted_too():
+    text = """
+        dispatcher = anyudf.Dispatcher(anyudf.python_worker(), max_workers=1)
+        schema = pa.schema({"x": pa.int64()})
+        def f(x: int) -> int:
+            return x
+        first = dispatcher.session(f, input_schema=schema)
+        print("waiting")
+        try:
+            dispatcher.session(f, input_schema=schema)
+        except KeyboardInterrupt:
+            print(dispatcher.stats()["waiting"], "wait")
+        first.close()
+        print(anyudf.run(f, {"x": [1]}, worker=dispatcher).num_rows)
+        """
+    with Script(text) as script:
+        assert script.line() == "waiting"
+        script.process.send_signal(2)
+        assert script.end() == ["0 wait", "1"]
+
+
+def test_a_handler_that_raises_nothing_changes_nothing():
+    text = """
+        heard = []
+        signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+        dispatcher = anyudf.Dispatcher()
+        def slow():
+            for row in range(3):
+                yield {"x": [row]}
+                os.kill(os.getpid(), signal.SIGUSR1)
+        with dispatcher.session("echo_batches") as session:
+            print(session.process(slow()).read_all().num_rows, len(heard))
+        """
+    with Script(text) as script:
+        assert script.end() == ["3 3"]

@@ -1,0 +1,288 @@
+"""Batches in, batches out."""
+
+import threading
+
+import pyarrow as pa
+import pytest
+
+import anyudf
+
+duckdb = pytest.importorskip("duckdb")
+pandas = pytest.importorskip("pandas")
+polars = pytest.importorskip("polars")
+
+
+def echoed(dispatcher, batches) -> pa.Table:
+    with dispatcher.session("echo_batches") as session:
+        return session.process(batches).read_all()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda table: table,
+        lambda table: table.to_batches()[0],
+        lambda table: table.to_reader(),
+        lambda table: table.to_batches(),
+        lambda table: iter([table.slice(0, 2), table.slice(2)]),
+        lambda table: (batch for batch in table.to_batches(max_chunksize=1)),
+        lambda table: table.to_pydict(),
+        lambda table: [table.to_pydict()],
+        polars.from_arrow,
+        lambda table: [polars.from_arrow(table.slice(row, 1)) for row in range(3)],
+        lambda table: duckdb.from_arrow(table),
+        lambda table: pandas.DataFrame(table.to_pydict()).convert_dtypes(dtype_backend="pyarrow"),
+        lambda table: pa.StructArray.from_arrays(
+            [column.combine_chunks() for column in table.columns], names=table.column_names
+        ),
+    ],
+)
+def test_whatever_speaks_arrow_is_taken(dispatcher, numbers, made):
+    assert echoed(dispatcher, made(numbers)).to_pydict() == numbers.to_pydict()
+
+
+def test_the_index_of_a_pandas_frame_is_no_column(dispatcher):
+    frame = pandas.DataFrame({"x": [1.5, 2.5]}, index=["a", "b"])
+    assert echoed(dispatcher, frame).column_names == ["x"]
+
+
+@pytest.mark.parametrize("batches", [3, "text", [3], [None], object(), polars.LazyFrame({"x": [1]})])
+def test_what_is_no_table_is_refused_by_its_type(dispatcher, batches):
+    with pytest.raises(anyudf.MisuseError, match="is no table") as raised:
+        echoed(dispatcher, batches)
+    assert raised.value.condition == "NO_TABLE"
+
+
+def test_types_cross_unchanged(dispatcher):
+    table = pa.table(
+        {
+            "words": pa.array(["a", "b", "a"]).dictionary_encode(),
+            "views": pa.array(["x" * 20, "y", None], pa.string_view()),
+            "lists": pa.array([[1, None], [], None], pa.list_(pa.int16())),
+            "structs": pa.array([{"a": 1}, None, {"a": None}]),
+            "times": pa.array([0, 1, 2], pa.timestamp("us", "Europe/Paris")),
+            "nothing": pa.nulls(3),
+            "maps": pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int32())),
+        }
+    ).replace_schema_metadata({"who": "us"})
+    back = echoed(dispatcher, table)
+    assert back.schema.equals(table.schema, check_metadata=True)
+    assert back.to_pydict() == table.to_pydict()
+
+
+def test_no_columns_are_a_number_of_rows(dispatcher):
+    with dispatcher.session("count_rows") as session:
+        list(session.process(pa.table({"x": [1, 2]}).select([])))
+        assert session.data == b"2"
+
+
+def test_an_empty_stream_has_a_schema(dispatcher):
+    empty = pa.schema({"x": pa.int32()}).empty_table()
+    assert echoed(dispatcher, empty) == empty
+
+
+def test_an_empty_iterable_needs_one(dispatcher):
+    with pytest.raises(anyudf.MisuseError, match="give input_schema"):
+        echoed(dispatcher, [])
+    with dispatcher.session("echo_batches", input_schema=pa.schema({"x": pa.int32()})) as session:
+        assert session.process([]).read_all().num_rows == 0
+    # Where the function's own do as well.
+    with dispatcher.session("explode_words") as session:
+        assert session.process([]).read_all().column_names == ["word", "position"]
+
+
+def test_a_function_without_input_makes_rows(dispatcher):
+    with dispatcher.session("generate_series", options={"start": 1, "stop": 100_000}) as session:
+        assert sum(batch.num_rows for batch in session.process()) == 100_000
+        assert session.ended == "finished"
+        assert session.metrics["rows_out"] == 100_000
+
+
+def test_r6_a_stream_is_read_as_it_is_asked_for(dispatcher):
+    pulled = 0
+
+    def endless():
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield pa.record_batch({"x": pa.array(range(65_536), pa.int64())})
+
+    with dispatcher.session("echo_batches") as session:
+        taken = 0
+        for _ in session.process(endless()):
+            taken += 1
+            if taken == 50:
+                break
+    # Half a megabyte each: two windows, two queues, and little else.
+    assert pulled - taken < 80
+
+
+def test_r6_a_query_is_not_run_to_its_end(dispatcher):
+    query = duckdb.sql("SELECT range AS x FROM range(1_000_000_000_000)")
+    with dispatcher.session("echo_batches") as session:
+        assert next(session.process(query)).num_rows > 0
+
+
+def test_a_large_batch_is_sent_in_parts(dispatcher):
+    table = pa.table({"x": range(1_000_000)})
+    with dispatcher.session("echo_batches") as session:
+        batches = list(session.process(table))
+    assert len(batches) > 1
+    assert pa.Table.from_batches(batches)["x"].combine_chunks() == table["x"].combine_chunks()
+
+
+def test_results_are_a_stream_themselves(dispatcher, numbers):
+    def results():
+        return dispatcher.session("echo_batches").process(numbers)
+
+    assert pa.table(results()).to_pydict() == numbers.to_pydict()
+    assert polars.DataFrame(results()).height == 3
+    assert results().schema.names == ["n", "s"]
+    # And the input of another call.
+    assert echoed(dispatcher, results()).num_rows == 3
+
+
+def test_e8_what_the_input_raises_comes_out_as_it_is(dispatcher):
+    class Mine(Exception):
+        pass
+
+    mine = Mine("no more")
+
+    def failing():
+        yield {"x": [1]}
+        raise mine
+
+    with dispatcher.session("echo_batches") as session:
+        with pytest.raises(Mine) as raised:
+            list(session.process(failing()))
+        assert raised.value is mine
+    assert session.ended == "cancelled"
+
+
+def test_e8_so_does_what_a_reader_raises(dispatcher):
+    def failing():
+        yield pa.record_batch({"x": [1]})
+        raise KeyError("mine")
+
+    reader = pa.RecordBatchReader.from_batches(pa.schema({"x": pa.int64()}), failing())
+    with dispatcher.session("echo_batches") as session, pytest.raises(KeyError, match="mine"):
+        list(session.process(reader))
+
+
+def test_e8_a_batch_of_another_schema_is_the_callers_fault(dispatcher):
+    with dispatcher.session("echo_batches") as session:
+        with pytest.raises(anyudf.MisuseError, match="`x`.*(Utf8|Int64)") as raised:
+            list(session.process([{"x": [1]}, {"x": ["a"]}]))
+        assert raised.value.condition
+    assert session.ended == "cancelled"
+
+
+def test_e12_whoever_stops_iterating_cancels(dispatcher):
+    session = dispatcher.session("generate_series", options={"start": 1, "stop": 10**12})
+    for _ in session.process():
+        break
+    session.close()
+    assert session.ended == "cancelled"
+    with dispatcher.session("generate_series", options={"start": 1, "stop": 10**12}) as session:
+        next(session.process())
+    assert session.ended == "cancelled"
+
+
+def test_e12_the_callers_own_failure_cancels(dispatcher):
+    with pytest.raises(ZeroDivisionError):
+        with dispatcher.session("echo_batches") as session:
+            for _ in session.process(iter(lambda: {"x": [1]}, None)):
+                1 / 0
+    assert session.ended == "cancelled"
+
+
+def test_e2_once_is_once(dispatcher, numbers):
+    with dispatcher.session("echo_batches") as session:
+        with pytest.raises(anyudf.MisuseError, match="needs an open session"):
+            session.next()
+        results = session.process(numbers)
+        with pytest.raises(anyudf.MisuseError, match="process was called before"):
+            session.process(numbers)
+        assert sum(batch.num_rows for batch in results) == 3
+        with pytest.raises(anyudf.MisuseError, match="come once"):
+            list(results)
+        with pytest.raises(anyudf.MisuseError, match="opened before"):
+            session.open(numbers.schema)
+        for late in (session.finish, session.next):
+            with pytest.raises(anyudf.MisuseError, match="too late"):
+                late()
+    session.close()
+
+
+def test_e1_a_session_that_never_began_ends_quietly(dispatcher, numbers):
+    session = dispatcher.session("echo_batches")
+    session.cancel("never mind")
+    session.close()
+    with pytest.raises(anyudf.CancelledError):
+        session.open(numbers.schema)
+    with dispatcher.session("echo_batches", input_schema=numbers.schema) as session:
+        pass
+    assert session.ended == "cancelled"
+
+
+def test_one_thread_sends_and_another_takes(dispatcher):
+    with dispatcher.session("echo_batches", input_schema=pa.schema({"x": pa.int64()})) as session:
+
+        def send():
+            for row in range(200):
+                session.send(pa.record_batch({"x": [row]}))
+            session.finish()
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        taken = []
+        while (batch := session.next()) is not None:
+            taken += batch["x"].to_pylist()
+        sender.join()
+        assert session.next() is None, "asking again says the same"
+    assert taken == list(range(200))
+    assert session.progress()["rows_taken"] == 200
+
+
+def test_cancel_wakes_who_waits(dispatcher):
+    with dispatcher.session("echo_batches", input_schema=pa.schema({"x": pa.int64()})) as session:
+        threading.Timer(0.05, session.cancel).start()
+        with pytest.raises(anyudf.CancelledError):
+            session.next()
+    assert session.ended == "cancelled"
+
+
+def test_many_threads_share_a_dispatcher(dispatcher):
+    wrong = []
+
+    def work(seed):
+        for turn in range(10):
+            table = pa.table({"x": [seed, turn] * 500})
+            if echoed(dispatcher, table) != table:
+                wrong.append((seed, turn))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_an_iterator_is_one_threads_at_a_time(dispatcher):
+    results = None
+
+    def asking_back():
+        yield {"x": [1]}
+        yield next(results)
+
+    with dispatcher.session("echo_batches") as session:
+        results = iter(session.process(asking_back()))
+        with pytest.raises(anyudf.MisuseError, match="one at a time"):
+            list(results)
+
+
+def test_a_payload_of_any_format_is_passed_on(dispatcher):
+    with dispatcher.session(anyudf.Payload("echo/sink", b""), output_schema=pa.schema([])) as session:
+        list(session.process([{"x": [1]}, {"x": [2]}]))
+        assert session.data == b"2"

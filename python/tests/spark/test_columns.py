@@ -1,0 +1,133 @@
+"""Functions of columns, in `select` and in SQL."""
+
+import datetime
+
+import pyarrow as pa
+import pytest
+from conftest import workers
+from pyspark.sql import functions as F
+
+import anyudf
+import anyudf.spark
+
+PLACES = ["origin_lat", "origin_lon", "dest_lat", "dest_lon"]
+pytestmark = pytest.mark.skipif(not hasattr(F, "arrow_udf"), reason="Spark has Arrow UDFs from 4.1 on")
+
+
+@pytest.fixture(scope="module")
+def distance_miles(spark):
+    return anyudf.spark.function(None, "distance_miles")
+
+
+def test_its_type_is_that_of_the_catalogue(spark, distance_miles):
+    assert distance_miles.returnType.simpleString() == "double" and distance_miles.deterministic
+
+
+def test_every_row_gets_its_own_result(flights, distance_miles):
+    miles = distance_miles(*PLACES)
+    (row,) = flights.agg(F.avg(F.abs(miles - F.col("distance")) / F.col("distance")), F.count(miles)).collect()
+    assert row[0] < 0.02 and row[1] == 120_000
+    # Against the same function without Spark.
+    rows = flights.select(*PLACES, miles.alias("miles")).limit(5000).toArrow().combine_chunks()
+    with anyudf.Dispatcher() as dispatcher:
+        alone = anyudf.run("distance_miles", rows.select(PLACES), worker=dispatcher)
+    assert alone.column(0).to_pylist() == rows["miles"].to_pylist()
+
+
+def test_sql_casts_what_it_gives(spark, flights, distance_miles):
+    spark.udf.register("distance_miles", distance_miles)
+    flights.createOrReplaceTempView("flights")
+    (row,) = spark.sql("SELECT distance_miles(1, 2.5, CAST(3 AS FLOAT), 4L), distance_miles(1, 2, 3, NULL)").collect()
+    assert row[0] == pytest.approx(172.7, abs=1) and row[1] is None
+    found = spark.sql(
+        "SELECT origin, max(distance_miles(origin_lat, origin_lon, dest_lat, dest_lon)) AS miles FROM flights"
+        " WHERE distance_miles(origin_lat, origin_lon, dest_lat, dest_lon) > 2500 GROUP BY origin ORDER BY 2 DESC"
+    ).collect()
+    assert found and all(row.miles > 2500 for row in found)
+
+
+def test_calls_may_stand_in_one_another(spark):
+    @anyudf.udf
+    def plus_one(x: int) -> int:
+        return x + 1
+
+    plus_one = anyudf.spark.function(plus_one)
+    found = spark.range(0, 1000, 1, 3).select(plus_one(plus_one("id")), plus_one(F.col("id") * 2)).collect()
+    assert sorted(found) == [(n + 2, 2 * n + 1) for n in range(1000)]
+
+
+def test_partitions_without_rows_need_no_worker(spark, distance_miles):
+    none = spark.range(100).where("id < 0").repartition(4).select(*[F.col("id").alias(name) for name in PLACES])
+    assert none.select(distance_miles(*PLACES)).collect() == []
+
+
+def test_who_has_enough_rows_asks_for_no_more(flights, distance_miles):
+    assert len(flights.select(distance_miles(*PLACES)).limit(3).collect()) == 3
+    assert workers(), "the worker has outlived the session"
+
+
+def test_a_function_of_no_arguments_hears_of_rows_by_any_column(spark):
+    @anyudf.udf
+    def seven() -> int:
+        return 7
+
+    assert spark.range(5).select(anyudf.spark.function(seven)(F.lit(0))).collect() == [(7,)] * 5
+
+
+def test_all_of_sparks_types_go_there_and_back(spark):
+    row = (
+        True, 1, 2, 3, 4, 0.5, 0.25, "Zürich", b"\0\1", datetime.date(2001, 1, 15),
+        datetime.datetime(2001, 7, 15, 8, 12, 31, 5), datetime.datetime(2001, 7, 15, 8, 12, 31),
+        datetime.timedelta(days=1, microseconds=3), [1, None], {"a": 1.5}, (1, "x"),
+    )
+    schema = (
+        "a boolean, b tinyint, c smallint, d int, e bigint, f float, g double, h string, i binary, j date, k timestamp,"
+        " l timestamp_ntz, m interval day to second, n array<int>, o map<string, double>, p struct<q: int, r: string>"
+    )
+    rows = spark.createDataFrame([row, (None,) * 16], schema)
+    for name in rows.columns:
+        same = anyudf.spark.map_in_arrow(rows.select(name), "echo_batches", schema=rows.select(name).schema)
+        assert same.collect() == rows.select(name).collect(), name
+
+
+@pytest.mark.parametrize(
+    "name, error, words",
+    [
+        ("distance_mile", LookupError, "distance_miles"),
+        ("explode_words", TypeError, "kind map"),
+        ("generate_series", TypeError, "kind table"),
+        (3, TypeError, "a name or a callable"),
+    ],
+)
+def test_what_is_no_function_of_columns_is_refused_on_the_driver(spark, name, error, words):
+    with pytest.raises(error, match=words):
+        anyudf.spark.function(None, name)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        ("distance_miles(1, 2, 3)", "takes 4 columns .* is given 3"),
+        ("distance_miles('north', 2, 3, 4)", "takes double for `lat1` .* is given string"),
+    ],
+)
+def test_what_a_function_does_not_take_fails_the_query(spark, distance_miles, call, words):
+    spark.udf.register("distance_miles", distance_miles)
+    with pytest.raises(Exception, match=words):
+        spark.sql(f"SELECT {call}").collect()
+
+
+def test_python_functions_are_called_with_rows_arrays_or_batches(spark):
+    @anyudf.udf(kind="batch", returns=pa.float64(), volatility="immutable")
+    def fahrenheit(celsius: pa.DoubleArray):
+        import pyarrow.compute as pc
+
+        return pc.add(pc.multiply(celsius, 1.8), 32.0)
+
+    def shout(text: str) -> str:
+        return text.upper() + "!"
+
+    found = spark.range(3).select(
+        anyudf.spark.function(fahrenheit)(F.col("id").cast("int")), anyudf.spark.function(shout)(F.lit("hey"))
+    )
+    assert found.collect() == [(32.0, "HEY!"), (33.8, "HEY!"), (35.6, "HEY!")]
