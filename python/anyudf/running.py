@@ -133,7 +133,8 @@ def _table(data: Any) -> pa.Table:
 
 
 def _label(function: Any) -> str:
-    return function if isinstance(function, str) else getattr(function, "name", None) or getattr(function, "__name__", "function")
+    name = function if isinstance(function, str) else getattr(function, "name", None)
+    return str(name or getattr(function, "__name__", "function"))
 
 
 # The dispatchers behind `run`, by what starts their workers.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyudf_engine::{BatchInput, BatchOutput, Error, ErrorKind};
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use pyo3::exceptions::PyException;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -221,6 +222,20 @@ impl Exchange {
                     }
                 }
             }
+        }
+    }
+
+    /// What the caller's iterator holds may hold this.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.work.if_here().map(Mutex::try_lock) {
+            Some(Ok(work)) => visit.call(&work.source),
+            _ => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        if let Some(Ok(mut work)) = self.work.if_here().map(Mutex::try_lock) {
+            work.source = None;
         }
     }
 }

@@ -132,7 +132,7 @@ impl Live {
     }
 
     async fn close(&self) -> Option<Termination> {
-        self.cancel(String::new());
+        self.stopped.send_replace(Some(String::new()));
         match self.control.get() {
             Some(control) => Some(control.close().await),
             None => None,
@@ -140,7 +140,7 @@ impl Live {
     }
 
     pub(super) fn unready(&self, what: &str) -> Fault {
-        match self.control.get() {
+        match self.schemas.get() {
             None => Fault::misuse("NOT_INITIALIZED", format!("{what} needs an open session (E2)")),
             Some(_) => {
                 Fault::misuse("PROCESS_TWICE", format!("{what} comes too late: that end is taken or closed (E2)"))
@@ -148,7 +148,7 @@ impl Live {
         }
     }
 
-    /// Cancels, whatever it is at. An empty reason is none.
+    /// Cancels, whatever it is at.
     pub(super) fn cancel(&self, reason: String) {
         self.stopped.send_replace(Some(reason.clone()));
         if let Some(control) = self.control.get() {
