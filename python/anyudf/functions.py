@@ -339,13 +339,17 @@ class Function:
             explicit = _explicit(given, [parameter.name for parameter in parameters], self._variadic)
         fields = []
         for parameter, named in zip(parameters, explicit):
+            has_default = parameter.default is not inspect.Parameter.empty
+            if given is not None and named is None and has_default and parameter.name not in said:
+                # Not named, and not needed: it is no column, and neither is what is behind it.
+                break
             hint = self._hint_of_argument(parameter, named, said)
             metadata: dict[bytes, bytes] = {}
             if self.kind == "scalar" and not _has_timestamps(hint.type):
                 metadata[_TAKES_ALIKE] = b"true"
             if parameter is variadic:
                 metadata[_VARIADIC] = b"true"
-            elif parameter.default is not inspect.Parameter.empty:
+            elif has_default:
                 metadata[_DEFAULT] = _json_of(parameter).encode()
             fields.append(pa.field(parameter.name, hint.type, metadata=metadata or None))
             self._readers.append(hint.read and hints._unless_none(hint.read) if hint.nullable else hint.read)

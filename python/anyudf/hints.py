@@ -272,7 +272,8 @@ class _Text:
             zone = None
             if name == "timestamp" and self.skip(","):
                 self.expect("tz=")
-                zone = self.word()
+                end = self.text.find("]", self.at)
+                zone, self.at = self.text[self.at : end].strip(), end
             self.expect("]")
             return pa.timestamp(unit, zone) if name == "timestamp" else getattr(pa, name)(unit)
         if name == "timestamp":
