@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from anyudf.engine import Dispatcher, Session, _named, _path, python_worker
+from anyudf.engine import Dispatcher, Results, Session, _named, _path, python_worker
 from anyudf.errors import MisuseError
 from anyudf.progress import Progress, reporter
 from anyudf.sources import Source, rows_of
@@ -43,17 +43,16 @@ def run(
 
     >>> import anyudf
     >>> places = {"lat1": [40.6], "lon1": [-73.8], "lat2": [34.0], "lon2": [-118.4]}
-    >>> anyudf.run("distance_miles", places)["distance_miles"].to_pylist()
-    [2466.5...]
+    >>> round(anyudf.run("distance_miles", places)["distance_miles"][0].as_py())
+    2467
     >>> anyudf.run("distance_miles", places, append="miles").column_names
     ['lat1', 'lon1', 'lat2', 'lon2', 'miles']
     """
     call = _Call(function, table, args, append, progress)
     with call.session(worker, options=options, timeout=timeout, timezone=timezone) as session:
         with call:
-            results = session.process(call.data)
-            for batch in results:
-                call.took(batch, session)
+            for batch in call.processed(session):
+                call.took(batch)
         return call.result(session)
 
 
@@ -78,8 +77,8 @@ async def run_async(
     call = _Call(function, table, args, append, progress)
     async with call.session(worker, options=options, timeout=timeout, timezone=timezone) as session:
         with call:
-            async for batch in session.process(call.data):
-                call.took(batch, session)
+            async for batch in call.processed(session):
+                call.took(batch)
         return call.result(session)
 
 
@@ -98,9 +97,17 @@ class _Call:
     def session(self, worker: Worker, **said: Any) -> Session:
         return _dispatcher(worker, self._function).session(self._function, args=self._args, **said)
 
-    def took(self, batch: pa.RecordBatch, session: Session) -> None:
+    def processed(self, session: Session) -> Results:
+        results = session.process(self.data)
+        if self._shown.is_seen:
+            results._told = self._shown.update
+        return results
+
+    def took(self, batch: pa.RecordBatch) -> None:
         self._batches.append(batch)
-        self._shown.update(batch.num_rows)
+        # Of functions that make their own rows there is nothing else to tell.
+        if self.data is None:
+            self._shown.update(batch.num_rows)
 
     def result(self, session: Session) -> pa.Table:
         result = pa.Table.from_batches(self._batches, session.output_schema)

@@ -30,13 +30,14 @@ def dispatcher(worker, config):
     return _kept[key]
 
 
-def made(worker, config):
-    """A new dispatcher, with the configuration of `anyudf.Dispatcher`."""
-    if worker != PYTHON:
-        return anyudf.Dispatcher(located(worker), **config)
-    # Functions may name modules that Spark has brought, by addPyFile or as artifacts.
-    environment = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), **config.get("environment", {})}
-    return anyudf.Dispatcher(anyudf.python_worker(), **{**config, "environment": environment})
+def made(worker, config, **environment):
+    """A new dispatcher, with the configuration of `anyudf.Dispatcher`; `environment` is beside what that says of it."""
+    if worker == PYTHON:
+        # Functions may name modules that Spark has brought, by addPyFile or as artifacts.
+        environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
+        worker = anyudf.python_worker()
+    environment.update(config.get("environment", {}))
+    return anyudf.Dispatcher(located(worker), **{**config, "environment": environment})
 
 
 # Those of the parent are not ours: they say so themselves when they are used, and do nothing when they are dropped.

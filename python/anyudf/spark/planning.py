@@ -1,5 +1,6 @@
 """On the driver: what a function takes and returns, known before anything runs."""
 
+import os
 from dataclasses import dataclass
 
 import anyudf
@@ -86,9 +87,13 @@ def planned(worker, config, function, known, session, **said):
     )
 
 
+def _dispatcher(worker, config):
+    """One for this alone: drivers live long, and a worker may be built anew between two calls. It is a quiet one."""
+    return made(worker, config, **({} if "RUST_LOG" in os.environ else {"RUST_LOG": "warn"}))
+
+
 def _asked(worker, name, config, given):
-    # A dispatcher for this alone: drivers live long, and a worker may be built anew between two calls.
-    with made(worker, config) as dispatcher:
+    with _dispatcher(worker, config) as dispatcher:
         catalog = dispatcher.catalog()
         if catalog is None:
             raise LookupError(f"the worker has no catalogue, so nothing is known of `{name}`: say what it returns")
@@ -116,7 +121,7 @@ def _opened(worker, function, config, given):
     """What a function says that it returns for these columns."""
     if given is None:
         raise TypeError("what the function returns depends on its input: say it with returns=")
-    with made(worker, config) as dispatcher, dispatcher.session(function, input_schema=given) as session:
+    with _dispatcher(worker, config) as dispatcher, dispatcher.session(function, input_schema=given) as session:
         return session.output_schema
 
 

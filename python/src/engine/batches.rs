@@ -21,6 +21,11 @@ impl Batch {
         schema_to_python(py, self.0.schema_ref())
     }
 
+    #[getter]
+    fn num_rows(&self) -> usize {
+        self.0.num_rows()
+    }
+
     /// As pyarrow's.
     fn pyarrow<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         to_python(py, self.0.clone())

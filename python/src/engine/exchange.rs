@@ -80,7 +80,8 @@ impl Exchange {
         let misfed = Arc::new(OnceLock::new());
         live.home.spawn(feeder(input, fed, Arc::clone(&misfed)));
         let room = Arc::new(Semaphore::new(AHEAD));
-        let work = Work { live, source: Some(source), feed: Some(feed), room, permit: None, misfed, output: Some(output) };
+        let work =
+            Work { live, source: Some(source), feed: Some(feed), room, permit: None, misfed, output: Some(output) };
         Ok(Exchange { work: Local::new(Mutex::new(work)) })
     }
 }

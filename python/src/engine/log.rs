@@ -15,7 +15,7 @@ use tracing::subscriber::{Interest, set_global_default};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// The variable that says how much is shown: off, error, warn, info, debug or trace.
-const VARIABLE: &str = "ANYUDF_LOG";
+pub(super) const VARIABLE: &str = "ANYUDF_LOG";
 
 /// The target of workers' output.
 const OUTPUT: &str = "anyudf_engine::worker";

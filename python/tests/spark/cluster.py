@@ -59,7 +59,7 @@ def flights(spark, arguments):
     at = lambda end: F.broadcast(airports.toDF(end, f"{end}_lat", f"{end}_lon"))
     rows = spark.read.parquet(arguments.flights).select("origin", "destination", "distance")
     joined = rows.repartition(arguments.partitions).join(at("origin"), "origin", "left").join(at("destination"), "destination", "left")
-    distance_miles = anyudf.spark.function(None, "distance_miles", spark=spark, returns="double")
+    distance_miles = anyudf.spark.function(None, "distance_miles", spark=spark)
     miles = distance_miles("origin_lat", "origin_lon", "destination_lat", "destination_lon")
     return (
         joined.select("distance", miles.alias("miles"))
@@ -92,6 +92,7 @@ class Killer(threading.Thread):
         self.partitions = partitions
         self.killed = []
         self.failed = {}
+        self.widest = set()
         self.ended = threading.Event()
         shares = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
         victims = ["worker", "worker", "python", "worker", "executor", "worker", "worker", "worker"]
@@ -117,14 +118,17 @@ class Killer(threading.Thread):
         return random.choice(found) if found else None
 
     def _done(self):
-        """Tasks done of the stage with the function, which is the widest."""
+        """Tasks done of the stage with the function, which is the widest. One that runs again has those alone that are lost."""
         done = 0
         for stage in self.tracker.getActiveStageIds():
             information = self.tracker.getStageInfo(stage)
-            if information is not None:
-                self.failed[stage, information.currentAttemptId] = information.numFailedTasks
-                if information.numTasks == self.partitions:
-                    done = max(done, information.numCompletedTasks)
+            if information is None:
+                continue
+            self.failed[stage, information.currentAttemptId] = information.numFailedTasks
+            if information.numTasks == self.partitions:
+                self.widest.add(stage)
+            if stage in self.widest:
+                done = max(done, self.partitions - information.numTasks + information.numCompletedTasks)
         return done
 
     def report(self):
