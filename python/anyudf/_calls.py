@@ -119,13 +119,11 @@ def converted(convert: Callable[[Any], Any], values: list[Any]) -> list[Any]:
 def array(values: Any, kind: pa.DataType, write: Callable[[Any], Any] | None = None) -> pa.Array:
     """Values that a function returned for rows as an array of the type that it says."""
     try:
-        if write is not None:
-            values = list(map(write, values))
-        return pa.array(values, type=kind)
+        return _array(values, kind, write)
     except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError):
         for row, value in enumerate(values):
             try:
-                pa.array([value], type=kind)
+                _array([value], kind, write)
             except Exception as wrong:
                 error = WrongResult(f"it returned {_short(value)}, and its result is {kind}: {wrong}")
                 _at_row(error, row)
@@ -133,22 +131,30 @@ def array(values: Any, kind: pa.DataType, write: Callable[[Any], Any] | None = N
         raise
 
 
+def _array(values: list[Any], kind: pa.DataType, write: Callable[[Any], Any] | None) -> pa.Array:
+    if write is not None:
+        values = list(map(write, values))
+    if pa.types.is_integer(kind):
+        # pyarrow makes 2 of 2.5.
+        values = [value if value is None else operator.index(value) for value in values]
+    return pa.array(values, type=kind)
+
+
 def apart(
     values: list[Any], errors: list[str | None], kind: pa.DataType, write: Callable[[Any], Any] | None
 ) -> pa.Array:
     """The same, where a value that is not of the type is that row's error."""
     try:
-        return pa.array(values if write is None else list(map(write, values)), type=kind)
+        return _array(values, kind, write)
     except Exception:
         pass
     for row, value in enumerate(values):
         try:
-            values[row] = value if write is None else write(value)
-            pa.array([values[row]], type=kind)
+            _array([value], kind, write)
         except Exception as error:
             values[row] = None
             errors[row] = errors[row] or f"it returned {_short(value)}, and its result is {kind}: {error}"
-    return pa.array(values, type=kind)
+    return _array(values, kind, write)
 
 
 def whole(result: Any, kind: pa.DataType) -> Any:
