@@ -5,7 +5,6 @@ import itertools
 import json
 import operator
 import os
-import sys
 import threading
 import time
 import traceback
@@ -352,13 +351,3 @@ def test(function: Any, columns: tuple[Any, ...]) -> Any:
         given += [table] if isinstance(table, pa.RecordBatch) else pa.table(table).to_batches()
     return _native.test(function, given)
 
-
-def is_old_pyarrow() -> str | None:
-    """What is wrong with the pyarrow that is here, if it is too old."""
-    try:
-        major = int(pa.__version__.split(".")[0])
-    except (AttributeError, ValueError):
-        return None
-    if major >= 14:
-        return None
-    return f"pyarrow {pa.__version__} is too old, at {pa.__file__}; anyudf needs 14 or newer, in {sys.executable}"

@@ -110,6 +110,8 @@ class Dispatcher:
         named = _named(worker)
         if named == python_worker():
             environment = {"PYTHONPATH": _path(), **(environment or {})}
+            # One interpreter works on one thing at a time.
+            config.setdefault("sessions_per_worker", 1)
         self._native = _native.Dispatcher(named, list((environment or {}).items()), config)
         self._catalog: Catalog | None = None
         _all.add(self)

@@ -73,10 +73,6 @@ def run(
 ) -> NoReturn:
     """The process of a worker, to its end."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    old = _calls.is_old_pyarrow()
-    if old is not None:
-        print(f"error: {old}", file=sys.stderr)
-        _end(2)
     if "--help" not in arguments and "-h" not in arguments:
         _to_standard_error(_value(arguments, "--id") or "worker")
         where = _value(arguments, "--connection")

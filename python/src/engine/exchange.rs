@@ -19,7 +19,7 @@ use pyo3::types::PyIterator;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::sleep;
 
-use super::batches::{busy, from_python, to_python};
+use super::batches::{busy, from_python};
 use super::error::Fault;
 use super::local::Local;
 use super::session::Live;
@@ -212,7 +212,7 @@ impl Exchange {
         let work = &mut *work;
         loop {
             match py.detach(|| work.step())? {
-                Step::Result(batch) => return to_python(py, batch).map(Some),
+                Step::Result(batch) => return work.live.give(py, batch).map(Some),
                 Step::End => return Ok(None),
                 Step::Pull => work.pull(py)?,
                 Step::Look => {

@@ -19,7 +19,7 @@ use super::arrays::{alike, from_python, to_pyarrow};
 use super::definition::Told;
 use super::errors::{OrError, calls};
 use super::read::list_of;
-use super::seat::user_code;
+use super::seat::{LastLine, user_code};
 use super::write::column_of;
 
 /// What becomes of a row that fails.
@@ -35,11 +35,12 @@ pub(crate) struct Rows {
     told: Arc<Told>,
     call: Py<PyAny>,
     schema: SchemaRef,
+    _printed: LastLine,
 }
 
 impl Rows {
     pub(crate) fn open(told: &Arc<Told>, call: Py<PyAny>, _: &Invocation) -> Result<Self> {
-        Ok(Rows { told: Arc::clone(told), call, schema: result(told)? })
+        Ok(Rows { told: Arc::clone(told), call, schema: result(told)?, _printed: LastLine })
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
@@ -191,11 +192,12 @@ pub(crate) struct Batch {
     told: Arc<Told>,
     call: Py<PyAny>,
     schema: SchemaRef,
+    _printed: LastLine,
 }
 
 impl Batch {
     pub(crate) fn open(told: &Arc<Told>, call: Py<PyAny>, _: &Invocation) -> Result<Self> {
-        Ok(Batch { told: Arc::clone(told), call, schema: result(told)? })
+        Ok(Batch { told: Arc::clone(told), call, schema: result(told)?, _printed: LastLine })
     }
 }
 

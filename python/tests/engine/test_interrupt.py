@@ -95,7 +95,11 @@ def test_e13_who_waits_for_a_worker_is_interrupted_too():
         def f(x: int) -> int:
             return x
         first = dispatcher.session(f, input_schema=schema)
-        print("waiting")
+        def tell():
+            while not dispatcher.stats()["waiting"]:
+                time.sleep(0.01)
+            print("waiting")
+        threading.Thread(target=tell).start()
         try:
             dispatcher.session(f, input_schema=schema)
         except KeyboardInterrupt:

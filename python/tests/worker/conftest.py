@@ -72,7 +72,7 @@ class Module:
     def table(self, function: str, columns: dict | pa.Table | None = None, *more: str) -> pa.Table:
         """What a function gives."""
         output = self.directory / "output.parquet"
-        outcome = self.run(function, columns, "--output", str(output), *more)
+        outcome = self.run(function, columns, "--output", str(output), "--force", *more)
         assert outcome.code == 0, outcome
         return pq.read_table(output)
 
