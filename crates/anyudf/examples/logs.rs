@@ -72,7 +72,8 @@ mod tests {
         let at = NaiveDate::from_ymd_opt(2001, 1, 15).and_then(|date| date.and_hms_opt(7, 12, 31));
         let at = at.expect("a date").and_utc();
         let line = r#"10.0.0.7 - ada [15/Jan/2001:08:12:31 +0100] "GET /index.html HTTP/1.1" 200 2326 "-" "curl/8""#;
-        let access = Access { host: "10.0.0.7", at, method: "GET", path: "/index.html", status: 200, bytes: Some(2326) };
+        let access =
+            Access { host: "10.0.0.7", at, method: "GET", path: "/index.html", status: 200, bytes: Some(2326) };
         assert_eq!(parse_access(line), Some(access));
         let cached = r#"10.0.0.7 - - [15/Jan/2001:07:12:31 +0000] "GET / HTTP/1.1" 304 -"#;
         assert_eq!(parse_access(cached).map(|access| (access.at, access.bytes)), Some((at, None)));
