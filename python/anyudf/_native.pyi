@@ -18,9 +18,12 @@ def serve(
     load: Callable[[bytes], Any] | None,
     arguments: Sequence[str],
     token: str | None,
-<<<<<<< HEAD
-) -> int: ...
-def test(function: Any, batches: Sequence[Any]) -> Any: ...
+) -> int:
+    """Serves until told to stop, without the GIL, and returns the exit code. From then on the process ends within two
+    seconds, whoever holds the GIL."""
+
+def test(function: Any, batches: Sequence[Any]) -> Any:
+    """Calls a function as a worker does, in this process, and returns a pyarrow.Table."""
 
 # ---- the engine
 
@@ -134,11 +137,3 @@ class Exchange:
 
 def end_all(dispatchers: Sequence[Dispatcher], seconds: float) -> None: ...
 def forked() -> None: ...
-=======
-) -> int:
-    """Serves until told to stop, without the GIL, and returns the exit code. From then on the process ends within two
-    seconds, whoever holds the GIL."""
-
-def test(function: Any, batches: Sequence[Any]) -> Any:
-    """Calls a function as a worker does, in this process, and returns a pyarrow.Table."""
->>>>>>> pyworker
