@@ -27,7 +27,8 @@ impl Cancellation {
 
     /// Has `callback` called when it is: once, on the thread that does all I/O of the worker, or at once on this one when it
     /// was already. It must not block, nor call user code, as heartbeats wait for it (M2); it sends a message, say, to a
-    /// thread that acts on it. It is kept as long as the execution is.
+    /// thread that acts on it. One for each execution is enough: it is kept as long as the execution is, and what it has with
+    /// it, so that a callback which has this very handle keeps both for ever.
     pub fn on_cancel(&self, callback: impl Fn() + Send + Sync + 'static) {
         self.shared.alarm.add(Box::new(callback));
         // Cancelled before, or meanwhile; whoever comes second finds it rung.

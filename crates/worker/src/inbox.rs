@@ -3,7 +3,8 @@
 //! The thread of an execution takes it, and calls a function with it; a function that asks for its input is lent it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, mpsc};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,16 +19,22 @@ pub(crate) struct Inbox {
     shared: Arc<Shared>,
     /// Nobody but the function's threads takes it, and it is held while one waits.
     queue: Mutex<Queue>,
-    /// Time for which a function has waited that asked, in nanoseconds.
+    /// The thread of the execution, when a function was lent this. The clock is that thread's alone: what others that it has
+    /// started wait for is not its time, and no reason for its call to be in time.
+    lent: OnceLock<ThreadId>,
+    /// Time for which that thread has waited here, in nanoseconds.
     waited: AtomicU64,
     /// The function has returned that was lent it.
     returned: AtomicBool,
+    /// And nobody waits for how the input ends.
+    closed: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Queue {
-    input: mpsc::Receiver<ToUser>,
-    /// Batches that a function was given that asked.
+    /// Gone when nobody will ask any more: then what comes is dropped where it would be put in, and its credit goes back.
+    input: Option<mpsc::Receiver<ToUser>>,
+    /// Messages of data that a function was given that asked.
     batch: u64,
     /// What a function was told that asked.
     end: Option<End>,
@@ -42,8 +49,9 @@ pub(crate) enum End {
 
 impl Inbox {
     pub(crate) fn new(shared: Arc<Shared>, input: mpsc::Receiver<ToUser>) -> Self {
-        let queue = Mutex::new(Queue { input, batch: 0, end: None });
-        Inbox { shared, queue, waited: AtomicU64::new(0), returned: AtomicBool::new(false) }
+        let queue = Mutex::new(Queue { input: Some(input), batch: 0, end: None });
+        let (lent, waited) = (OnceLock::new(), AtomicU64::new(0));
+        Inbox { shared, queue, lent, waited, returned: AtomicBool::new(false), closed: AtomicBool::new(false) }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -65,20 +73,25 @@ impl Inbox {
         match queue.end {
             Some(End::Finished) => return Ok(None),
             Some(End::Cancelled) => return Err(Error::cancelled()),
-            None => self.check_lent()?,
+            None => self.check_lent(&mut queue)?,
         }
         let began = Instant::now();
-        self.shared.clock.pause(began);
+        let keeps_time = self.keeps_time();
+        if keeps_time {
+            self.shared.clock.pause(began);
+        }
         let next = queue.next(&self.shared);
         let now = Instant::now();
-        let waited = u64::try_from(now.saturating_duration_since(began).as_nanos()).unwrap_or(u64::MAX);
-        self.waited.fetch_add(waited, Ordering::Relaxed);
+        if keeps_time {
+            let waited = u64::try_from(now.saturating_duration_since(began).as_nanos()).unwrap_or(u64::MAX);
+            self.waited.fetch_add(waited, Ordering::Relaxed);
+        }
         let (phase, given) = match next {
             ToUser::Data(data, credit) => {
                 // The function takes it now: what it keeps is its own affair (E5).
                 drop(credit);
                 // When it returned meanwhile, nobody wants it.
-                self.check_lent()?;
+                self.check_lent(&mut queue)?;
                 queue.batch += 1;
                 (Phase::Process, Ok(Some(data)))
             }
@@ -91,24 +104,66 @@ impl Inbox {
                 (Phase::Cancel, Err(Error::cancelled()))
             }
         };
-        if !self.returned.load(Ordering::Acquire) {
-            self.shared.clock.start(Call { phase, batch: queue.batch }, now);
-        }
+        self.begin(Call { phase, batch: queue.batch });
         given
     }
 
-    fn check_lent(&self) -> Result<()> {
-        match self.returned.load(Ordering::Acquire) {
-            false => Ok(()),
-            true => {
-                Err(Error::user("this input is of an execution whose function has returned").with_class("INPUT_OVER"))
-            }
+    /// The thread that asks for this is the execution's, and is about to call a function that asks.
+    pub(crate) fn lend(&self) {
+        self.lent.get_or_init(|| std::thread::current().id());
+    }
+
+    /// The function has input of its own to go on with: another batch of a message.
+    ///
+    /// # Errors
+    /// As [`pull`](Inbox::pull) has them.
+    pub(crate) fn go_on(&self, batch: u64) -> Result<()> {
+        if self.shared.is_cancelled() {
+            return Err(Error::cancelled());
         }
+        if self.returned.load(Ordering::Acquire) {
+            return Err(over());
+        }
+        self.begin(Call { phase: Phase::Process, batch });
+        Ok(())
+    }
+
+    /// What the function has got is a call with a time of its own (C11).
+    fn begin(&self, call: Call) {
+        if self.keeps_time() && !self.returned.load(Ordering::Acquire) {
+            self.shared.clock.start(call, Instant::now());
+        }
+    }
+
+    fn keeps_time(&self) -> bool {
+        self.lent.get() == Some(&std::thread::current().id())
+    }
+
+    fn check_lent(&self, queue: &mut Queue) -> Result<()> {
+        if !self.returned.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if self.closed.load(Ordering::Acquire) {
+            queue.input = None;
+        }
+        Err(over())
     }
 
     /// The function has returned: whoever still has its input gets nothing more.
     pub(crate) fn take_back(&self) {
         self.returned.store(true, Ordering::Release);
+    }
+
+    /// Nobody asks any more, here either: what is queued and what comes is dropped, with its credit (C2). A thread that waits
+    /// with the input in its hand does so when it wakes up.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.take_back();
+        match self.queue.try_lock() {
+            Ok(mut queue) => queue.input = None,
+            Err(TryLockError::Poisoned(queue)) => queue.into_inner().input = None,
+            Err(TryLockError::WouldBlock) => {}
+        }
     }
 
     /// Drops what comes, with its credit, until the input ends.
@@ -139,19 +194,24 @@ impl Inbox {
     /// Takes what is queued, and says whether Finish was among it.
     #[cfg(test)]
     pub(crate) fn is_finish_next(&self) -> bool {
-        self.queue().input.try_iter().any(|what| matches!(what, ToUser::Finish))
+        self.queue().input.iter().flat_map(|input| input.try_iter()).any(|what| matches!(what, ToUser::Finish))
     }
+}
+
+fn over() -> Error {
+    Error::user("this input is of an execution whose function has returned").with_class("INPUT_OVER")
 }
 
 impl Queue {
     fn next(&mut self, shared: &Shared) -> ToUser {
         // The session's task never goes without a Cancel; if it panicked there is nobody left to answer.
         let gone = |_| ToUser::Cancel(Reason::Disconnected);
-        let first = match self.input.try_recv() {
+        let Some(input) = &self.input else { return ToUser::Cancel(Reason::Failed) };
+        let first = match input.try_recv() {
             Ok(first) => first,
             Err(_) => {
                 let began = Instant::now();
-                let first = self.input.recv().unwrap_or_else(gone);
+                let first = input.recv().unwrap_or_else(gone);
                 shared.counters.waited_to_receive(began.elapsed());
                 first
             }
@@ -164,7 +224,7 @@ impl Queue {
             match next {
                 cancel @ ToUser::Cancel(_) => return cancel,
                 // Dropped unread, with its credit.
-                ToUser::Data(..) | ToUser::Finish => next = self.input.recv().unwrap_or_else(gone),
+                ToUser::Data(..) | ToUser::Finish => next = input.recv().unwrap_or_else(gone),
             }
         }
     }
@@ -191,7 +251,10 @@ mod tests {
         // Long over its time.
         clock.start(Call { phase: Phase::Start, batch: 0 }, base);
         std::thread::scope(|scope| {
-            let asking = scope.spawn(|| inbox.pull());
+            let asking = scope.spawn(|| {
+                inbox.lend();
+                inbox.pull()
+            });
             let later = base + 100 * SECOND;
             while !matches!(clock.read(later), Reading::NotBefore(then) if then > later) {
                 std::thread::yield_now();
@@ -203,10 +266,29 @@ mod tests {
         let now = Instant::now();
         assert!(matches!(clock.read(now), Reading::NotBefore(then) if then > now && then <= now + SECOND));
         assert!(matches!(clock.read(now + SECOND), Reading::Expired(Call { phase: Phase::Process, batch: 1 })));
-        user.tell(ToUser::Finish);
-        assert!(matches!(inbox.pull(), Ok(None)));
-        assert_eq!(clock.call(), Call { phase: Phase::Finish, batch: 1 });
         assert!(inbox.waited() > Duration::ZERO);
+        // Another thread asks: neither does the clock stand still for it, nor does what it gets begin a call.
+        user.tell(ToUser::Data("two".into(), Credit::free()));
+        user.tell(ToUser::Finish);
+        assert_eq!(inbox.pull().unwrap().unwrap(), "two");
+        assert!(matches!(inbox.pull(), Ok(None)));
+        assert_eq!(clock.call(), Call { phase: Phase::Process, batch: 1 });
+        assert!(matches!(clock.read(now + SECOND), Reading::Expired(Call { phase: Phase::Process, batch: 1 })));
+        assert_eq!(inbox.waited(), Duration::ZERO);
+    }
+
+    /// C2, E5: what a function that has failed keeps of its input keeps no data.
+    #[test]
+    fn c2_e5_a_failed_function_keeps_no_queue() {
+        let clock = CallClock::new(None, Instant::now());
+        let (user, ends) = link(clock, Arc::new(Counters::new(Arc::new(Totals::default()))), 1);
+        let data = bytes::Bytes::from(vec![7; 1 << 20]);
+        user.tell(ToUser::Data(data.clone(), Credit::free()));
+        let kept = Arc::clone(&ends.inbox);
+        ends.inbox.close();
+        user.tell(ToUser::Data(data.clone(), Credit::free()));
+        assert!(data.is_unique(), "nobody else has it");
+        assert_eq!(kept.pull().unwrap_err().condition(), "INPUT_OVER");
     }
 
     /// R10: who asks after the function has returned gets nothing, and takes no Finish from whoever waits for it.

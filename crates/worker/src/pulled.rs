@@ -96,11 +96,13 @@ pub struct Input {
     decoder: Decoder,
     /// Of a message that held several.
     ready: VecDeque<RecordBatch>,
+    /// Batches that the function has got.
+    given: u64,
 }
 
 impl Input {
     pub(crate) fn new(raw: RawInput, intake: Intake, decoder: Decoder) -> Self {
-        Input { raw, intake, decoder, ready: VecDeque::new() }
+        Input { raw, intake, decoder, ready: VecDeque::new(), given: 0 }
     }
 
     /// The next batch; `None` when the engine has no more (Finish). Waits for it; that is not the call's time, and each batch
@@ -112,22 +114,16 @@ impl Input {
     /// them on with `?`. `INPUT_OVER` when the function has returned.
     #[expect(clippy::should_implement_trait, reason = "an iterator would have two layers of Option and Result")]
     pub fn next(&mut self) -> Result<Option<RecordBatch>> {
-        if let Some(batch) = self.ready.pop_front() {
-            self.raw.inbox.shared().clock.again(std::time::Instant::now());
-            return Ok(Some(self.counted(batch)));
-        }
-        while let Some(data) = self.raw.next()? {
+        while self.ready.is_empty() {
+            let Some(data) = self.raw.next()? else { return Ok(None) };
             self.ready.extend(self.intake.decode(&mut self.decoder, data)?);
-            if let Some(batch) = self.ready.pop_front() {
-                return Ok(Some(self.counted(batch)));
-            }
         }
-        Ok(None)
-    }
-
-    fn counted(&self, batch: RecordBatch) -> RecordBatch {
+        // A message may hold several: each is a call.
+        self.raw.inbox.go_on(self.given + 1)?;
+        let batch = self.ready.pop_front().expect("it was seen");
+        self.given += 1;
         self.raw.inbox.shared().counters.rows_in(batch.num_rows() as u64);
-        batch
+        Ok(Some(batch))
     }
 
     /// Whether the execution was cancelled.

@@ -126,6 +126,7 @@ fn push(ends: &mut Ends, desk: &mut Desk, mut function: Box<dyn RawFunction>) ->
 /// Lets a function run that asks for its input.
 fn pull(ends: &mut Ends, desk: &mut Desk, function: Box<dyn PulledRawFunction>) -> Outcome {
     let input = RawInput::new(Arc::clone(&ends.inbox));
+    ends.inbox.lend();
     let ran = call(ends, desk, Phase::Start, |out| function.run(input, out));
     ends.inbox.take_back();
     match ran {
@@ -138,6 +139,7 @@ fn pull(ends: &mut Ends, desk: &mut Desk, function: Box<dyn PulledRawFunction>) 
             if matches!(trouble, Trouble::Panicked(_)) || !ends.shared.is_cancelled() {
                 let _ = ends.send(FromUser::Failed(trouble.into_execution()), 1);
             }
+            ends.inbox.close();
             Outcome::Cancelled { error: None }
         }
     }
