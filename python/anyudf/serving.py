@@ -142,8 +142,13 @@ def _to_standard_error(worker: str) -> None:
     except OSError:
         pass
     lines = _Lines(worker)
+    before = (sys.stdout, sys.stderr)
     sys.stdout = sys.stderr = lines  # type: ignore[assignment]
     _calls.flush_lines = lines.flush_here
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    for handler in [handler for logger in loggers for handler in getattr(logger, "handlers", ())]:
+        if isinstance(handler, logging.StreamHandler) and handler.stream in before:
+            handler.setStream(lines)
     if not logging.root.handlers:
         logging.basicConfig(stream=lines, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 
@@ -153,6 +158,8 @@ class _Lines(io.TextIOBase):
 
     def __init__(self, worker: str):
         self._worker, self._begun = worker, threading.local()
+        #: For bytes, which go as they are.
+        self.buffer = open(2, "wb", buffering=0, closefd=False)
 
     encoding = "utf-8"
     errors = "backslashreplace"

@@ -226,6 +226,10 @@ fn cpu_time() -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// As much stack as the main thread of a program has: user code was tried there, and may recurse. What is not used is not
+/// there but as addresses.
+const STACK: usize = 8 << 20;
+
 /// Starts the thread of an execution.
 ///
 /// # Errors
@@ -236,7 +240,7 @@ pub(crate) fn spawn(ends: Ends, format: Arc<PayloadFormat>, invocation: Invocati
     let span = tracing::info_span!("execution", function = invocation.name(), traceparent);
     let body = move || span.in_scope(|| run(ends, &*format, invocation));
     // Detached: a function that never returns must not be waited for. Its end is its conclusion.
-    std::thread::Builder::new().name(name).spawn(body).map(drop)
+    std::thread::Builder::new().name(name).stack_size(STACK).spawn(body).map(drop)
 }
 
 impl RawOutput<'_> {

@@ -128,7 +128,8 @@ def test_children_that_a_function_starts_properly_work(module):
 def test_prints_of_megabytes_and_logs_go_to_standard_error_with_who_says_it(module):
     made = module(
         """
-        import logging, threading
+        import logging
+        logging.getLogger("known").addHandler(logging.StreamHandler())
 
         @anyudf.udf
         def prints(x: int) -> int:
@@ -138,6 +139,8 @@ def test_prints_of_megabytes_and_logs_go_to_standard_error_with_who_says_it(modu
             sys.stdout.write("an unfinished")
             sys.stdout.write(" line\\n")
             logging.getLogger("mine").warning("a warning")
+            logging.getLogger("known").warning("an earlier logger")
+            sys.stdout.buffer.write(b"bytes\\n")
             os.write(1, b"from the depths\\n")
             print("no end", end="")
             return x
@@ -145,10 +148,10 @@ def test_prints_of_megabytes_and_logs_go_to_standard_error_with_who_says_it(modu
     )
     outcome = made.run("prints", {"x": [1]}, "--args", "x", verbose=True)
     assert outcome.code == 0 and "megabytes" not in outcome.output, outcome.output
-    for words in ("an unfinished line", "WARNING mine: a warning", "no end"):
+    for words in ("an unfinished line", "WARNING mine: a warning", "an earlier logger", "no end"):
         line = next(line for line in outcome.errors.splitlines() if words in line)
         assert "/1 prints] " + words in line, line
-    assert "from the depths" in outcome.errors
+    assert "from the depths" in outcome.errors and "bytes" in outcome.errors
     assert outcome.errors.count("megabytes of words") == 50_000
 
 
@@ -170,6 +173,25 @@ def test_a_segfault_is_told_with_the_lines_of_python(module):
 def test_a_worker_that_leaves_is_told(module):
     made = module("@anyudf.udf\ndef leaves(x: int) -> int:\n    os._exit(7)\n")
     assert "ended (exit status: 7)" in made.fails("leaves", {"x": [1]}).errors
+
+
+def test_recursion_without_an_end_is_an_error(module):
+    made = module(
+        """
+        @anyudf.udf
+        def deep(x: int) -> int:
+            return deep(x + 1)
+
+        @anyudf.udf
+        def nested(x: int) -> int:
+            value = []
+            for _ in range(x):
+                value = [value]
+            return len(repr(value))
+        """
+    )
+    assert "[RecursionError] `deep`, batch 1: row 0: maximum recursion depth" in made.fails("deep", {"x": [1]}).errors
+    assert "[RecursionError] `nested`" in made.fails("nested", {"x": [1_000_000]}).errors
 
 
 def test_a_leak_is_the_workers_own(module):
