@@ -60,8 +60,8 @@ def rows_of(data: Any) -> int | None:
 def _open(data: Any) -> tuple[pa.Schema | None, Iterator[Any]]:
     if isinstance(data, pa.RecordBatch):
         return data.schema, iter((data,))
-    # Its own iterator raises what its source raised, and not a text of it.
-    if isinstance(data, pa.RecordBatchReader):
+    # An iterator of its own, as pyarrow's reader is and our results are, raises what its source raised, and not a text of it.
+    if hasattr(data, "__next__") and hasattr(data, "__arrow_c_stream__") and isinstance(data.schema, pa.Schema):
         return data.schema, iter(data)
     if _is_pandas(data):
         data = pa.Table.from_pandas(data, preserve_index=False)
