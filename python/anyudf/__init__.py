@@ -1,5 +1,6 @@
 """anyudf."""
 
+from anyudf import _pyarrow  # noqa: F401, I001  a pyarrow that is too old is told of first
 from anyudf._native import VERSION as __version__
 from anyudf.engine import Catalog, Dispatcher, FunctionInfo, Payload, Results, Session, python_worker
 from anyudf.errors import (

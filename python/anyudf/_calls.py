@@ -5,7 +5,6 @@ import itertools
 import json
 import operator
 import os
-import sys
 import threading
 import time
 import traceback
@@ -119,13 +118,11 @@ def converted(convert: Callable[[Any], Any], values: list[Any]) -> list[Any]:
 def array(values: Any, kind: pa.DataType, write: Callable[[Any], Any] | None = None) -> pa.Array:
     """Values that a function returned for rows as an array of the type that it says."""
     try:
-        if write is not None:
-            values = list(map(write, values))
-        return pa.array(values, type=kind)
+        return _array(values, kind, write)
     except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError):
         for row, value in enumerate(values):
             try:
-                pa.array([value], type=kind)
+                _array([value], kind, write)
             except Exception as wrong:
                 error = WrongResult(f"it returned {_short(value)}, and its result is {kind}: {wrong}")
                 _at_row(error, row)
@@ -133,22 +130,30 @@ def array(values: Any, kind: pa.DataType, write: Callable[[Any], Any] | None = N
         raise
 
 
+def _array(values: list[Any], kind: pa.DataType, write: Callable[[Any], Any] | None) -> pa.Array:
+    if write is not None:
+        values = list(map(write, values))
+    if pa.types.is_integer(kind):
+        # pyarrow makes 2 of 2.5.
+        values = [value if value is None else operator.index(value) for value in values]
+    return pa.array(values, type=kind)
+
+
 def apart(
     values: list[Any], errors: list[str | None], kind: pa.DataType, write: Callable[[Any], Any] | None
 ) -> pa.Array:
     """The same, where a value that is not of the type is that row's error."""
     try:
-        return pa.array(values if write is None else list(map(write, values)), type=kind)
+        return _array(values, kind, write)
     except Exception:
         pass
     for row, value in enumerate(values):
         try:
-            values[row] = value if write is None else write(value)
-            pa.array([values[row]], type=kind)
+            _array([value], kind, write)
         except Exception as error:
             values[row] = None
             errors[row] = errors[row] or f"it returned {_short(value)}, and its result is {kind}: {error}"
-    return pa.array(values, type=kind)
+    return _array(values, kind, write)
 
 
 def whole(result: Any, kind: pa.DataType) -> Any:
@@ -346,13 +351,3 @@ def test(function: Any, columns: tuple[Any, ...]) -> Any:
         given += [table] if isinstance(table, pa.RecordBatch) else pa.table(table).to_batches()
     return _native.test(function, given)
 
-
-def is_old_pyarrow() -> str | None:
-    """What is wrong with the pyarrow that is here, if it is too old."""
-    try:
-        major = int(pa.__version__.split(".")[0])
-    except (AttributeError, ValueError):
-        return None
-    if major >= 14:
-        return None
-    return f"pyarrow {pa.__version__} is too old, at {pa.__file__}; anyudf needs 14 or newer, in {sys.executable}"

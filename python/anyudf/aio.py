@@ -80,13 +80,15 @@ async def call(begin: Callable[..., None], *args: Any) -> Any:
     return await watch.call(begin, *args)
 
 
-async def exchange(session: Session, batches: Any) -> AsyncIterator[pa.RecordBatch]:
+async def exchange(
+    session: Session, batches: Any, told: Callable[[int], None] | None = None
+) -> AsyncIterator[pa.RecordBatch]:
     """What `Results` is in an event loop."""
     given: AsyncIterator[Any]
     if hasattr(batches, "__aiter__"):
-        known, given = None, _flat(batches)
+        known, given = None, _flat(batches, told)
     else:
-        source = Source(() if batches is None else batches)
+        source = Source(() if batches is None else batches, told)
         known, given = source.schema, _stepping(source, is_in_memory(batches))
     first = await anext(given, None)
     if session.input_schema is None:
@@ -124,9 +126,9 @@ async def _feed(session: Session, first: Any, given: AsyncIterator[Any], failure
             session.cancel(f"the input failed: {error}")
 
 
-async def _flat(items: Any) -> AsyncIterator[Any]:
+async def _flat(items: Any, told: Callable[[int], None] | None) -> AsyncIterator[Any]:
     async for item in items:
-        for batch in Source(item):
+        for batch in Source(item, told):
             yield batch
 
 

@@ -18,7 +18,7 @@ import shutil
 import sys
 import sysconfig
 import weakref
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -110,6 +110,8 @@ class Dispatcher:
         named = _named(worker)
         if named == python_worker():
             environment = {"PYTHONPATH": _path(), **(environment or {})}
+            # One interpreter works on one thing at a time.
+            config.setdefault("sessions_per_worker", 1)
         self._native = _native.Dispatcher(named, list((environment or {}).items()), config)
         self._catalog: Catalog | None = None
         _all.add(self)
@@ -386,6 +388,8 @@ class Results:
     def __init__(self, session: Session, batches: Any) -> None:
         self._session = session
         self._given = batches
+        # Is told of rows that go in.
+        self._told: Callable[[int], None] | None = None
         self._source: Source | None = None
         self._exchange: Iterator[pa.RecordBatch] | None = None
 
@@ -416,7 +420,7 @@ class Results:
         return next(self._exchange)
 
     def __aiter__(self) -> AsyncIterator[pa.RecordBatch]:
-        return aio.exchange(self._session, self._given)
+        return aio.exchange(self._session, self._given, self._told)
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         reader = pa.RecordBatchReader.from_batches(self.schema, iter(self))
@@ -424,7 +428,7 @@ class Results:
 
     def _open(self) -> Source:
         if self._source is None:
-            self._source = Source(() if self._given is None else self._given)
+            self._source = Source(() if self._given is None else self._given, self._told)
             if self._session.input_schema is None:
                 self._session._look_up()
                 self._session.open(self._session._schema(self._source.peek(), self._given))

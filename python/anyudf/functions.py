@@ -339,17 +339,22 @@ class Function:
             explicit = _explicit(given, [parameter.name for parameter in parameters], self._variadic)
         fields = []
         for parameter, named in zip(parameters, explicit):
+            has_default = parameter.default is not inspect.Parameter.empty
+            if given is not None and named is None and has_default and parameter.name not in said:
+                # Not named, and not needed: it is no column, and neither is what is behind it.
+                break
             hint = self._hint_of_argument(parameter, named, said)
             metadata: dict[bytes, bytes] = {}
             if self.kind == "scalar" and not _has_timestamps(hint.type):
                 metadata[_TAKES_ALIKE] = b"true"
             if parameter is variadic:
                 metadata[_VARIADIC] = b"true"
-            elif parameter.default is not inspect.Parameter.empty:
+            elif has_default:
                 metadata[_DEFAULT] = _json_of(parameter).encode()
             fields.append(pa.field(parameter.name, hint.type, metadata=metadata or None))
-            self._readers.append(hint.read and hints._unless_none(hint.read) if hint.nullable else hint.read)
-            self._takes_null.append(hint.nullable or self.nulls == "values")
+            takes_null = hint.nullable or self.nulls == "values"
+            self._readers.append(hint.read and hints._unless_none(hint.read) if takes_null else hint.read)
+            self._takes_null.append(takes_null)
         self.arguments = pa.schema(fields)
 
     def _hint_of_argument(self, parameter: Any, named: Any, said: dict[str, Any]) -> hints.Hint:
@@ -464,8 +469,9 @@ def _parameters(function: Any, skip: int) -> tuple[list[Any], Any, list[Any] | N
 def _hints_of(function: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
-        raise TypeError(f"a type hint is not understood: {error}; give arguments= and returns=") from None
+    except NameError:
+        # One that is a text may be the text of a type; one that is needed and is not is told then.
+        return dict(getattr(function, "__annotations__", {}))
     except TypeError:
         # Such as a partial, which has none.
         return {}

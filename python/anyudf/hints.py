@@ -81,8 +81,8 @@ def hint_of(hint: Any) -> Hint:
     >>> hint_of(float | None)
     Hint(type=DataType(double), nullable=True, read=None, write=None)
     """
-    if isinstance(hint, pa.DataType):
-        return Hint(hint)
+    if isinstance(hint, str | pa.DataType):
+        return Hint(type_of(hint))
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return _annotated(arguments[0], arguments[1:])
@@ -272,9 +272,13 @@ class _Text:
             zone = None
             if name == "timestamp" and self.skip(","):
                 self.expect("tz=")
-                zone = self.word()
+                end = self.text.find("]", self.at)
+                zone, self.at = self.text[self.at : end].strip(), end
             self.expect("]")
             return pa.timestamp(unit, zone) if name == "timestamp" else getattr(pa, name)(unit)
+        if name in ("date32", "date64") and self.skip("["):
+            self.word()
+            self.expect("]")
         if name == "timestamp":
             return pa.timestamp("us")
         try:

@@ -8,12 +8,14 @@ from typing import Any, Union
 
 __all__ = ["Progress", "reporter"]
 
-# None: a bar in notebooks, where tqdm is installed. True: a bar. False: none. Or a function that is given rows done and rows in
-# all, of which the latter may be None.
+# None: a bar in notebooks, where tqdm is installed. True: a bar. False: none. Or a function that is given the rows that went in
+# so far, and all there are, where that is known.
 Progress = Union[bool, None, Callable[[int, Union[int, None]], None]]
 
 
 class _Silent:
+    is_seen = False
+
     def update(self, rows: int) -> None:
         pass
 
@@ -24,6 +26,8 @@ class _Silent:
 class _Told(_Silent):
     """Tells a function of the caller's."""
 
+    is_seen = True
+
     def __init__(self, tell: Callable[[int, int | None], None], total: int | None) -> None:
         self._tell, self._total, self._done = tell, total, 0
 
@@ -33,6 +37,8 @@ class _Told(_Silent):
 
 
 class _Bar(_Silent):
+    is_seen = True
+
     def __init__(self, bar: Any) -> None:
         self._bar = bar
 
@@ -44,7 +50,7 @@ class _Bar(_Silent):
 
 
 def reporter(progress: Progress, label: str, total: int | None) -> _Silent:
-    """What is told of rows that are done.
+    """What is told of rows, as they go in.
 
     >>> shown = reporter(lambda done, total: print(done, "of", total), "f", 10)
     >>> shown.update(3); shown.update(4)

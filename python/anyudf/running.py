@@ -6,12 +6,14 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from anyudf.engine import Dispatcher, Session, _named, _path, python_worker
+from anyudf.engine import Dispatcher, Results, Session, _named, _path, python_worker
 from anyudf.errors import MisuseError
+from anyudf.jobs import shared
 from anyudf.progress import Progress, reporter
 from anyudf.sources import Source, rows_of
 
@@ -30,6 +32,7 @@ def run(
     options: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     timezone: str | None = None,
+    jobs: int = 1,
     progress: Progress = None,
 ) -> pa.Table:
     """Calls one function over one table, and gives what comes back as a table.
@@ -39,22 +42,26 @@ def run(
     rows. `args` are the columns that are its arguments; without it, all are. `append` gives the table itself, with the result of
     a scalar function as its last column, under that name.
 
-    `worker` is as for `Dispatcher`, or a dispatcher. The workers behind it are kept, and ended with this process.
+    `worker` is as for `Dispatcher`, or a dispatcher. The workers behind it are kept, and ended with this process. `jobs` is how
+    many sessions work on the rows of a scalar function at once. `progress` shows how far it is: True, a bar; or a function that
+    is called with the rows that went in and the rows there are; without a word, a bar in notebooks, where tqdm is installed.
 
     >>> import anyudf
     >>> places = {"lat1": [40.6], "lon1": [-73.8], "lat2": [34.0], "lon2": [-118.4]}
-    >>> anyudf.run("distance_miles", places)["distance_miles"].to_pylist()
-    [2466.5...]
+    >>> round(anyudf.run("distance_miles", places)["distance_miles"][0].as_py())
+    2467
     >>> anyudf.run("distance_miles", places, append="miles").column_names
     ['lat1', 'lon1', 'lat2', 'lon2', 'miles']
     """
     call = _Call(function, table, args, append, progress)
+    if jobs > 1:
+        with call:
+            begin = partial(call.session, worker, options=options, timeout=timeout, timezone=timezone)
+            return call.result(*shared(begin, call.source(), jobs, _label(function)))
     with call.session(worker, options=options, timeout=timeout, timezone=timezone) as session:
         with call:
-            results = session.process(call.data)
-            for batch in results:
-                call.took(batch, session)
-        return call.result(session)
+            batches = [call.took(batch) for batch in call.processed(session)]
+        return call.result(session.output_schema, batches)
 
 
 async def run_async(
@@ -78,13 +85,12 @@ async def run_async(
     call = _Call(function, table, args, append, progress)
     async with call.session(worker, options=options, timeout=timeout, timezone=timezone) as session:
         with call:
-            async for batch in session.process(call.data):
-                call.took(batch, session)
-        return call.result(session)
+            batches = [call.took(batch) async for batch in call.processed(session)]
+        return call.result(session.output_schema, batches)
 
 
 class _Call:
-    """One call, and what came of it so far."""
+    """One call."""
 
     def __init__(self, function: Any, table: Any, args: Any, append: str | None, progress: Progress) -> None:
         self._function, self._args, self._append = function, args, append
@@ -93,17 +99,29 @@ class _Call:
         if append is not None and append in self.data.column_names:
             raise MisuseError(f"the table has a column {append!r} already", condition="COLUMN_EXISTS")
         self._shown = reporter(progress, _label(function), rows_of(self.data))
-        self._batches: list[pa.RecordBatch] = []
 
     def session(self, worker: Worker, **said: Any) -> Session:
         return _dispatcher(worker, self._function).session(self._function, args=self._args, **said)
 
-    def took(self, batch: pa.RecordBatch, session: Session) -> None:
-        self._batches.append(batch)
-        self._shown.update(batch.num_rows)
+    def processed(self, session: Session) -> Results:
+        results = session.process(self.data)
+        if self._shown.is_seen:
+            results._told = self._shown.update
+        return results
 
-    def result(self, session: Session) -> pa.Table:
-        result = pa.Table.from_batches(self._batches, session.output_schema)
+    def source(self) -> Source:
+        if self.data is None:
+            raise MisuseError("jobs divides the rows of a table, and there is none", condition="NO_TABLE")
+        return Source(self.data, self._shown.update if self._shown.is_seen else None)
+
+    def took(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        # Of functions that make their own rows there is nothing else to tell.
+        if self.data is None:
+            self._shown.update(batch.num_rows)
+        return batch
+
+    def result(self, schema: pa.Schema, batches: list[pa.RecordBatch]) -> pa.Table:
+        result = pa.Table.from_batches(batches, schema)
         if self._append is None:
             return result
         if result.num_columns != 1 or result.num_rows != self.data.num_rows:
@@ -133,7 +151,8 @@ def _table(data: Any) -> pa.Table:
 
 
 def _label(function: Any) -> str:
-    return function if isinstance(function, str) else getattr(function, "name", None) or getattr(function, "__name__", "function")
+    name = function if isinstance(function, str) else getattr(function, "name", None)
+    return str(name or getattr(function, "__name__", "function"))
 
 
 # The dispatchers behind `run`, by what starts their workers.

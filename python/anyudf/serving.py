@@ -21,6 +21,8 @@ import io
 import logging
 import os
 import signal
+import socket
+import stat
 import sys
 import threading
 import types
@@ -71,12 +73,10 @@ def run(
 ) -> NoReturn:
     """The process of a worker, to its end."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    old = _calls.is_old_pyarrow()
-    if old is not None:
-        print(f"error: {old}", file=sys.stderr)
-        _end(2)
     if "--help" not in arguments and "-h" not in arguments:
-        _to_standard_error(_id(arguments))
+        _to_standard_error(_value(arguments, "--id") or "worker")
+        where = _value(arguments, "--connection")
+        os.register_at_fork(after_in_child=lambda: _leave_sockets(where))
     # The core hears both; what Python does at an interrupt is not for a worker.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -85,14 +85,35 @@ def run(
     _end(_native.serve(functions, formats, load, arguments, token))
 
 
-def _id(arguments: Sequence[str]) -> str:
-    found = "worker"
+def _value(arguments: Sequence[str], flag: str) -> str | None:
+    """The value of a flag, as the core reads it: the last one counts."""
+    found = None
     for place, argument in enumerate(arguments):
-        if argument == "--id" and place + 1 < len(arguments):
+        if argument == flag and place + 1 < len(arguments):
             found = arguments[place + 1]
-        elif argument.startswith("--id="):
-            found = argument[5:]
+        elif argument.startswith(f"{flag}="):
+            found = argument[len(flag) + 1 :]
     return found
+
+
+def _leave_sockets(where: str | None) -> None:
+    """Closes the worker's sockets in a child that a function has forked: an engine sees that a worker is gone by their end,
+    whoever still lives. The child has a copy of each, and no business with them."""
+    try:
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
+    except (OSError, ValueError):
+        return
+    for descriptor in descriptors:
+        try:
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(descriptor)) as copy:
+                name = copy.getsockname()
+            here = str(name[1]) if isinstance(name, tuple) and len(name) > 1 else name
+            if here == where:
+                os.close(descriptor)
+        except OSError:
+            pass
 
 
 def _end(code: int) -> NoReturn:

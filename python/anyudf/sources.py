@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -14,10 +15,14 @@ __all__ = ["Source"]
 
 
 class Source:
-    """The batches of a table, a stream, or an iterable of such, and their schema as far as it is known before."""
+    """The batches of a table, a stream, or an iterable of such, and their schema as far as it is known before.
 
-    def __init__(self, data: Any) -> None:
+    `told` is told how many rows each has, when it is asked for.
+    """
+
+    def __init__(self, data: Any, told: Callable[[int], None] | None = None) -> None:
         self.schema: pa.Schema | None
+        self._told = told
         self._ahead: list[Any] = []
         self.schema, self._batches = _open(data)
 
@@ -31,9 +36,13 @@ class Source:
         return self.schema
 
     def __iter__(self) -> Iterator[Any]:
-        while self._ahead:
-            yield self._ahead.pop(0)
-        yield from self._batches
+        batches = chain(self._ahead, self._batches)
+        if self._told is None:
+            yield from batches
+        else:
+            for batch in batches:
+                self._told(batch.num_rows)
+                yield batch
 
 
 def is_in_memory(data: Any) -> bool:
@@ -51,8 +60,8 @@ def rows_of(data: Any) -> int | None:
 def _open(data: Any) -> tuple[pa.Schema | None, Iterator[Any]]:
     if isinstance(data, pa.RecordBatch):
         return data.schema, iter((data,))
-    # Its own iterator raises what its source raised, and not a text of it.
-    if isinstance(data, pa.RecordBatchReader):
+    # An iterator of its own, as pyarrow's reader is and our results are, raises what its source raised, and not a text of it.
+    if hasattr(data, "__next__") and hasattr(data, "__arrow_c_stream__") and isinstance(data.schema, pa.Schema):
         return data.schema, iter(data)
     if _is_pandas(data):
         data = pa.Table.from_pandas(data, preserve_index=False)

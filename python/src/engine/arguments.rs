@@ -60,8 +60,11 @@ impl Arguments {
         let meant = function.and_then(|function| function.signature_for(&given).0);
         let wanted = match meant {
             Some(parameters) => Some(arguments_for(parameters, places.len()).ok_or_else(|| {
-                let list: Vec<_> =
-                    parameters.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+                let list: Vec<_> = parameters
+                    .fields()
+                    .iter()
+                    .map(|field| format!("{}: {}", field.name(), type_name(field.data_type())))
+                    .collect();
                 let list = if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) };
                 let text = format!(
                     "function `{label}` takes {}{list}, and it is given {}: {}; name one column for each, with args",
@@ -107,7 +110,7 @@ impl Arguments {
                 let text = format!(
                     "column `{}` can't become {} for {} in row {}: {error}",
                     field.name(),
-                    field.data_type(),
+                    type_name(field.data_type()),
                     self.parameter(argument),
                     first + row as u64,
                 );
@@ -134,11 +137,12 @@ impl Arguments {
         let column = batch.column(place);
         if column.data_type() != &argument.given && !is_implicit(column.data_type(), to) {
             let text = format!(
-                "column `{}` of a later batch is {}, it was {} in the first one, and {} takes {to}",
+                "column `{}` of a later batch is {}, it was {} in the first one, and {} takes {}",
                 argument.name,
-                column.data_type(),
-                argument.given,
+                type_name(column.data_type()),
+                type_name(&argument.given),
                 self.parameter(argument),
+                type_name(to),
             );
             return Err(Fault::misuse("WRONG_ARGUMENT_TYPE", text));
         }
@@ -180,6 +184,7 @@ fn sent(label: &str, column: &Field, parameter: &Field) -> Result<FieldRef, Faul
     // What the function takes as it is needs no cast.
     let to = if !from.equals_datatype(to) && takes(parameter, from) { from } else { to };
     if !is_implicit(from, to) {
+        let (from, to) = (type_name(from), type_name(to));
         let text = format!(
             "column `{}` is {from}, argument `{}` of function `{label}` is {to}, and {from} does not become {to} by itself; \
              cast it before, or name another column",
@@ -189,6 +194,23 @@ fn sent(label: &str, column: &Field, parameter: &Field) -> Result<FieldRef, Faul
         return Err(Fault::misuse("WRONG_ARGUMENT_TYPE", text));
     }
     Ok(Arc::new(parameter.clone().with_name(column.name()).with_data_type(to.clone())))
+}
+
+/// A type as pyarrow calls it, where that is one word.
+pub(super) fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "bool".into(),
+        DataType::Float16 => "halffloat".into(),
+        DataType::Float32 => "float".into(),
+        DataType::Float64 => "double".into(),
+        DataType::Utf8 => "string".into(),
+        DataType::LargeUtf8 => "large_string".into(),
+        DataType::Utf8View => "string_view".into(),
+        DataType::LargeBinary => "large_binary".into(),
+        DataType::BinaryView => "binary_view".into(),
+        simple if !simple.is_nested() => simple.to_string().to_lowercase(),
+        nested => nested.to_string(),
+    }
 }
 
 fn place(column: &Named, input: &Schema) -> Result<usize, Fault> {

@@ -2,10 +2,12 @@
 
 use std::sync::Mutex;
 
-use arrow::array::{RecordBatch, RecordBatchReader};
+use arrow::array::{Array, RecordBatch, RecordBatchReader, StructArray};
 use arrow::datatypes::SchemaRef;
+use arrow::ffi::FFI_ArrowArray;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3_arrow::{PyRecordBatch, PyRecordBatchReader, PySchema};
 
 use super::error::Fault;
@@ -21,9 +23,14 @@ impl Batch {
         schema_to_python(py, self.0.schema_ref())
     }
 
+    #[getter]
+    fn num_rows(&self) -> usize {
+        self.0.num_rows()
+    }
+
     /// As pyarrow's.
     fn pyarrow<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, self.0.clone())
+        to_python(py, self.0.clone(), &schema_to_python(py, self.0.schema_ref())?)
     }
 }
 
@@ -78,9 +85,20 @@ pub(super) fn from_python(batch: &Bound<'_, PyAny>) -> PyResult<RecordBatch> {
     }
 }
 
-/// A `pyarrow.RecordBatch`.
-pub(super) fn to_python<'py>(py: Python<'py>, batch: RecordBatch) -> PyResult<Bound<'py, PyAny>> {
-    PyRecordBatch::new(batch).into_pyarrow(py)
+/// A `pyarrow.RecordBatch` of this `pyarrow.Schema`, which is the batch's.
+pub(super) fn to_python<'py>(
+    py: Python<'py>,
+    batch: RecordBatch,
+    schema: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    static IMPORT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let import = IMPORT.get_or_try_init(py, || {
+        let class = py.import("pyarrow")?.getattr("RecordBatch")?;
+        class.getattr("_import_from_c").map(Bound::unbind)
+    })?;
+    let mut array = FFI_ArrowArray::new(&StructArray::from(batch).into_data());
+    // What is taken is marked so, and what is not is released here. With its schema it would be read each time.
+    import.bind(py).call1((&raw mut array as usize, schema))
 }
 
 /// A `pyarrow.Schema`.

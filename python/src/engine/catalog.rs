@@ -11,6 +11,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3_arrow::{PyDataType, PySchema};
 
+use super::arguments::type_name;
 use super::batches::schema_to_python;
 
 /// A function as its worker describes it.
@@ -148,7 +149,8 @@ impl FunctionInfo {
 
     fn __repr__(&self) -> String {
         let columns = |schema: &SchemaRef| {
-            let fields = schema.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type()));
+            let fields =
+                schema.fields().iter().map(|field| format!("{}: {}", field.name(), type_name(field.data_type())));
             fields.collect::<Vec<_>>().join(", ")
         };
         let arguments = self.0.arguments.as_ref().map_or_else(|| "*columns".to_owned(), columns);

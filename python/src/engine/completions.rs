@@ -12,16 +12,16 @@ use arrow::array::RecordBatch;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
-use super::batches::to_python;
 use super::catalog::to_python as catalog_to_python;
 use super::error::Fault;
 use super::home::Home;
 use super::local::Local;
+use super::session::Live;
 
 /// What a call gives.
 pub(super) enum Answer {
     Nothing,
-    Batch(Option<RecordBatch>),
+    Batch(Arc<Live>, RecordBatch),
     Catalog(Option<Arc<Catalog>>),
 }
 
@@ -128,7 +128,7 @@ impl Answer {
     fn give(self, py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
         match self {
             Answer::Nothing => Ok(None),
-            Answer::Batch(batch) => batch.map(|batch| to_python(py, batch)).transpose(),
+            Answer::Batch(live, batch) => live.give(py, batch).map(Some),
             Answer::Catalog(catalog) => {
                 let catalog = catalog.map(|catalog| catalog_to_python(&catalog));
                 catalog.map(|catalog| catalog.into_pyobject(py).map(Bound::into_any)).transpose()

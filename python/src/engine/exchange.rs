@@ -13,12 +13,13 @@ use std::time::Duration;
 use anyudf_engine::{BatchInput, BatchOutput, Error, ErrorKind};
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use pyo3::exceptions::PyException;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::sleep;
 
-use super::batches::{busy, from_python, to_python};
+use super::batches::{busy, from_python};
 use super::error::Fault;
 use super::local::Local;
 use super::session::Live;
@@ -79,7 +80,8 @@ impl Exchange {
         let misfed = Arc::new(OnceLock::new());
         live.home.spawn(feeder(input, fed, Arc::clone(&misfed)));
         let room = Arc::new(Semaphore::new(AHEAD));
-        let work = Work { live, source: Some(source), feed: Some(feed), room, permit: None, misfed, output: Some(output) };
+        let work =
+            Work { live, source: Some(source), feed: Some(feed), room, permit: None, misfed, output: Some(output) };
         Ok(Exchange { work: Local::new(Mutex::new(work)) })
     }
 }
@@ -210,7 +212,7 @@ impl Exchange {
         let work = &mut *work;
         loop {
             match py.detach(|| work.step())? {
-                Step::Result(batch) => return to_python(py, batch).map(Some),
+                Step::Result(batch) => return work.live.give(py, batch).map(Some),
                 Step::End => return Ok(None),
                 Step::Pull => work.pull(py)?,
                 Step::Look => {
@@ -221,6 +223,20 @@ impl Exchange {
                     }
                 }
             }
+        }
+    }
+
+    /// What the caller's iterator holds may hold this.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.work.if_here().map(Mutex::try_lock) {
+            Some(Ok(work)) => visit.call(&work.source),
+            _ => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        if let Some(Ok(mut work)) = self.work.if_here().map(Mutex::try_lock) {
+            work.source = None;
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
 
 use super::error::Fault;
+use super::log;
 
 /// How often whoever waits looks whether a signal came.
 const TICK: Duration = Duration::from_millis(100);
@@ -42,6 +43,7 @@ impl Home {
     /// # Errors
     /// Those of [`Dispatcher::with_plan`], and when the system has no thread left.
     pub(super) fn new(plan: WorkerPlan, config: DispatcherConfig) -> Result<Arc<Self>, Fault> {
+        log::show();
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("anyudf-io").enable_all().build();
         let runtime = runtime.map_err(|error| Fault::launch("NO_RUNTIME", format!("can't start a thread: {error}")))?;
         let dispatcher = {

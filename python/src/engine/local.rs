@@ -23,6 +23,11 @@ impl<T> Local<T> {
         self.process == std::process::id()
     }
 
+    /// For who must not raise.
+    pub(super) fn if_here(&self) -> Option<&T> {
+        self.is_here().then_some(&*self.value)
+    }
+
     /// # Errors
     /// In a forked child, one that says what to do instead.
     pub(super) fn here(&self) -> PyResult<&T> {

@@ -21,6 +21,7 @@ mod exchange;
 mod home;
 mod init;
 mod local;
+mod log;
 mod session;
 mod settings;
 

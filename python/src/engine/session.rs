@@ -8,6 +8,7 @@ use anyudf_engine::{BatchInput, BatchOutput, Control, Termination};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 use pyo3_arrow::PySchema;
 use tokio::sync::{Mutex as AsyncMutex, watch};
@@ -27,7 +28,6 @@ use super::local::Local;
 const INTERRUPTED: Duration = Duration::from_millis(2_500);
 
 /// An execution and all that is known of it. Dropping it ends it (E12).
-#[derive(Debug)]
 pub(super) struct Live {
     pub(super) home: Arc<Home>,
     /// What is to be run, until it is opened.
@@ -36,6 +36,8 @@ pub(super) struct Live {
     stopped: watch::Sender<Option<String>>,
     control: OnceLock<Control>,
     schemas: OnceLock<(SchemaRef, SchemaRef)>,
+    /// The latter as pyarrow's.
+    output_schema: PyOnceLock<Py<PyAny>>,
     /// What is sent of each batch; unset, all of it.
     arguments: OnceLock<Arguments>,
     /// Rows that were given so far.
@@ -52,6 +54,7 @@ impl Live {
             stopped: watch::Sender::new(None),
             control: OnceLock::new(),
             schemas: OnceLock::new(),
+            output_schema: PyOnceLock::new(),
             arguments: OnceLock::new(),
             rows: AtomicU64::new(0),
             input: AsyncMutex::new(None),
@@ -132,15 +135,24 @@ impl Live {
     }
 
     async fn close(&self) -> Option<Termination> {
-        self.cancel(String::new());
+        self.stopped.send_replace(Some(String::new()));
         match self.control.get() {
             Some(control) => Some(control.close().await),
             None => None,
         }
     }
 
+    /// What has come back, for Python.
+    pub(super) fn give<'py>(&self, py: Python<'py>, batch: RecordBatch) -> PyResult<Bound<'py, PyAny>> {
+        let schema = self.output_schema.get_or_try_init(py, || match self.schemas.get() {
+            Some((_, output)) => schema_to_python(py, output).map(Bound::unbind),
+            None => Err(self.unready("next").raise()),
+        })?;
+        to_python(py, batch, schema.bind(py))
+    }
+
     pub(super) fn unready(&self, what: &str) -> Fault {
-        match self.control.get() {
+        match self.schemas.get() {
             None => Fault::misuse("NOT_INITIALIZED", format!("{what} needs an open session (E2)")),
             Some(_) => {
                 Fault::misuse("PROCESS_TWICE", format!("{what} comes too late: that end is taken or closed (E2)"))
@@ -148,7 +160,7 @@ impl Live {
         }
     }
 
-    /// Cancels, whatever it is at. An empty reason is none.
+    /// Cancels, whatever it is at.
     pub(super) fn cancel(&self, reason: String) {
         self.stopped.send_replace(Some(reason.clone()));
         if let Some(control) = self.control.get() {
@@ -270,12 +282,15 @@ impl Session {
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let live = self.live.here()?;
         let batch = live.wait_for(py, live.next())?;
-        batch.map(|batch| to_python(py, batch)).transpose()
+        batch.map(|batch| live.give(py, batch)).transpose()
     }
 
     /// The same without waiting.
     fn begin_next(&self, completions: &Completions, token: u64) -> PyResult<()> {
-        self.begin(completions, token, async move |live| live.next().await.map(Answer::Batch))
+        self.begin(completions, token, async move |live| {
+            let batch = live.next().await?;
+            Ok(batch.map_or(Answer::Nothing, |batch| Answer::Batch(live, batch)))
+        })
     }
 
     /// Ends the session if it has not ended (E12).

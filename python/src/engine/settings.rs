@@ -11,6 +11,9 @@ use pyo3::types::PyDict;
 
 use super::error::Fault;
 
+/// The variable that says what workers in Rust log.
+const WORKERS_LOG: &str = "RUST_LOG";
+
 /// What Python names as a worker.
 #[derive(FromPyObject)]
 pub(super) enum Named {
@@ -35,6 +38,10 @@ impl Named {
                 WorkerSpecification::from_json(&json)?.plan(most.unwrap_or(DEFAULT_MAX_TIMEOUT))?
             }
         };
+        // What our own workers say of themselves is not what their callers want to read, unless they ask for it.
+        if std::env::var_os(WORKERS_LOG).is_none() && std::env::var_os(super::log::VARIABLE).is_none() {
+            plan.runner.environment.insert(0, (WORKERS_LOG.into(), "warn".into()));
+        }
         plan.runner.environment.extend(environment.into_iter().map(|(name, value)| (name.into(), value.into())));
         Ok(plan)
     }

@@ -13,7 +13,7 @@ use super::arrays::from_python;
 use super::definition::Told;
 use super::errors::{OrError, calls};
 use super::rows::Called;
-use super::seat::{clean_up, user_code};
+use super::seat::{LastLine, clean_up, user_code};
 
 /// An execution of an aggregate.
 pub(crate) struct Aggregate {
@@ -22,6 +22,7 @@ pub(crate) struct Aggregate {
     update: Py<PyAny>,
     schema: SchemaRef,
     end: End,
+    _printed: LastLine,
 }
 
 /// What is made of the state.
@@ -51,7 +52,7 @@ impl Aggregate {
             };
             begin().or_error(py)
         })?;
-        Ok(Aggregate { told: Arc::clone(told), state, update, schema, end })
+        Ok(Aggregate { told: Arc::clone(told), state, update, schema, end, _printed: LastLine })
     }
 }
 

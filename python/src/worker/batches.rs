@@ -13,17 +13,18 @@ use pyo3_arrow::PySchema;
 use super::arrays::{batch_to_pyarrow, fitted, yielded};
 use super::definition::{Told, result_of};
 use super::errors::{OrError, calls};
-use super::seat::{Cancelled, clean_up, not_in_a_child, told, user_code};
+use super::seat::{Cancelled, LastLine, clean_up, not_in_a_child, told, user_code};
 
 /// A function without input.
 pub(crate) struct Table {
     call: Py<PyAny>,
     schema: SchemaRef,
+    _printed: LastLine,
 }
 
 impl Table {
     pub(crate) fn open(told: &Arc<Told>, call: Py<PyAny>, invocation: &Invocation) -> Result<Self> {
-        Ok(Table { call, schema: result_of(told, invocation)? })
+        Ok(Table { call, schema: result_of(told, invocation)?, _printed: LastLine })
     }
 }
 
@@ -54,11 +55,12 @@ impl Function for Table {
 pub(crate) struct Map {
     call: Py<PyAny>,
     schema: SchemaRef,
+    _printed: LastLine,
 }
 
 impl Map {
     pub(crate) fn open(told: &Arc<Told>, call: Py<PyAny>, invocation: &Invocation) -> Result<Self> {
-        Ok(Map { call, schema: result_of(told, invocation)? })
+        Ok(Map { call, schema: result_of(told, invocation)?, _printed: LastLine })
     }
 }
 

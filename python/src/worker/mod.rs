@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `definition` makes of a Python `Function` what the core serves, and `seat` is how Python code is called and interrupted.
-//! `rows`, `batches` and `aggregate` are the kinds of functions; `arrays` and `read` carry values over; `raw` and `pickled`
+//! `rows`, `batches` and `aggregate` are the kinds of functions; `arrays`, `read` and `write` carry values over; `raw` and `pickled`
 //! are payload formats.
 //!
 //! The GIL is held while user code runs and values become Python's or were, and at no other time. No thread of the core takes
@@ -25,5 +25,6 @@ mod read;
 mod rows;
 mod seat;
 pub(crate) mod serve;
+mod write;
 
 pub(crate) use self::seat::Cancelled;

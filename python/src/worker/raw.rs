@@ -12,14 +12,14 @@ use pyo3::types::{PyBytes, PyDict, PyIterator};
 
 use super::batches::{close, exception, lock};
 use super::errors::OrError;
-use super::seat::{not_in_a_child, user_code, watch};
+use super::seat::{LastLine, not_in_a_child, user_code, watch};
 
 /// Adds a format; `open` makes a function of a payload.
 pub(crate) fn add(worker: Worker, name: String, open: Py<PyAny>) -> Worker {
     worker.with_format(name, move |invocation| {
         watch(&invocation.cancellation());
         let call = user_code(|py| open_in(py, &open, invocation).or_error(py))?;
-        Ok(Opened::pulled(PyRaw { call }))
+        Ok(Opened::pulled(PyRaw { call, _printed: LastLine }))
     })
 }
 
@@ -29,6 +29,7 @@ fn open_in(py: Python<'_>, open: &Py<PyAny>, invocation: &Invocation) -> PyResul
 
 struct PyRaw {
     call: Py<PyAny>,
+    _printed: LastLine,
 }
 
 impl PulledRawFunction for PyRaw {

@@ -19,7 +19,8 @@ use super::arrays::{alike, from_python, to_pyarrow};
 use super::definition::Told;
 use super::errors::{OrError, calls};
 use super::read::list_of;
-use super::seat::user_code;
+use super::seat::{LastLine, user_code};
+use super::write::column_of;
 
 /// What becomes of a row that fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,11 +35,12 @@ pub(crate) struct Rows {
     told: Arc<Told>,
     call: Py<PyAny>,
     schema: SchemaRef,
+    _printed: LastLine,
 }
 
 impl Rows {
     pub(crate) fn open(told: &Arc<Told>, call: Py<PyAny>, _: &Invocation) -> Result<Self> {
-        Ok(Rows { told: Arc::clone(told), call, schema: result(told)? })
+        Ok(Rows { told: Arc::clone(told), call, schema: result(told)?, _printed: LastLine })
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
@@ -59,14 +61,22 @@ impl Rows {
             (OnError::Collect, DataType::Struct(fields)) => fields[0].data_type(),
             _ => result,
         };
-        let value = PyDataType::new(value.clone()).into_pyarrow(py)?;
+        let kind = value;
+        let value = || PyDataType::new(kind.clone()).into_pyarrow(py);
         if self.told.on_error == OnError::Fail {
             let results = calls.call_method1("each", (&self.call, columns, rows))?;
+            if writer.is_none()
+                && let Ok(results) = results.cast::<PyList>()
+                && let Some(column) = column_of(results, kind)
+            {
+                return Ok(column);
+            }
+            let value = value()?;
             return from_python(&calls.call_method1("array", (results, value, writer))?);
         }
         let apart = calls.call_method1("each_apart", (&self.call, columns, rows))?.cast_into::<PyTuple>()?;
         let (values, errors) = (apart.get_item(0)?, apart.get_item(1)?);
-        let values = from_python(&calls.call_method1("apart", (values, &errors, value, writer))?)?;
+        let values = from_python(&calls.call_method1("apart", (values, &errors, value()?, writer))?)?;
         match result {
             DataType::Struct(fields) if self.told.on_error == OnError::Collect => {
                 let text = PyDataType::new(DataType::Utf8).into_pyarrow(py)?;
@@ -182,11 +192,12 @@ pub(crate) struct Batch {
     told: Arc<Told>,
     call: Py<PyAny>,
     schema: SchemaRef,
+    _printed: LastLine,
 }
 
 impl Batch {
     pub(crate) fn open(told: &Arc<Told>, call: Py<PyAny>, _: &Invocation) -> Result<Self> {
-        Ok(Batch { told: Arc::clone(told), call, schema: result(told)? })
+        Ok(Batch { told: Arc::clone(told), call, schema: result(told)?, _printed: LastLine })
     }
 }
 

@@ -5,8 +5,9 @@
 //! own, which waits in its place and has the exception raised in the function, at its next bytecode.
 
 use std::cell::{Cell, OnceCell};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
 use anyudf_worker::{Cancellation, Error, Result};
 use pyo3::exceptions::PyBaseException;
@@ -130,13 +131,39 @@ pub(crate) fn clean_up<T>(call: impl FnOnce(Python<'_>) -> Result<T>) -> Result<
     enter(|py, _| call(py))
 }
 
+/// Threads on which user code runs.
+static BUSY: AtomicUsize = AtomicUsize::new(0);
+
+/// Waits for functions that were told to stop, at most that long.
+pub(crate) fn wait_for_user_code(patience: Duration) {
+    let began = Instant::now();
+    while BUSY.load(Ordering::Acquire) > 0 && began.elapsed() < patience {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn enter<T>(call: impl FnOnce(Python<'_>, &Seat) -> Result<T>) -> Result<T> {
     STATE.with(|state| {
         let state = state.get_or_init(ThreadState::new);
+        BUSY.fetch_add(1, Ordering::AcqRel);
         let result = Python::attach(|py| call(py, &state.seat));
+        BUSY.fetch_sub(1, Ordering::AcqRel);
         only_in(state.process);
         result
     })
+}
+
+/// Part of every open function: when that goes, before the last word of its execution, what it has begun to print is printed.
+pub(crate) struct LastLine;
+
+impl Drop for LastLine {
+    fn drop(&mut self) {
+        // If it can't be printed, nobody is left to be told.
+        let _ = clean_up(|py| {
+            let _ = super::errors::calls(py).and_then(|calls| calls.call_method0("leave"));
+            Ok(())
+        });
+    }
 }
 
 /// User code learns of the cancellation in another way: it is not interrupted as well.

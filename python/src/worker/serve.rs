@@ -11,6 +11,7 @@ use pyo3_arrow::PyTable;
 
 use super::arrays::batches_from_python;
 use super::definition::define;
+use super::seat::wait_for_user_code;
 use super::{pickled, raw};
 
 /// Serves until the worker is told to stop; `True` when it ended in order.
@@ -43,11 +44,16 @@ pub(crate) fn serve(
         } else {
             1
         };
+        // Those that were given up may still clean up.
+        wait_for_user_code(CLEAN_UP);
         end_within(code);
         code
     });
     Ok(code)
 }
+
+/// How long functions that were given up may still take.
+const CLEAN_UP: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// How long what is registered for the end of the process may take, and a function that holds the GIL.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);

@@ -59,14 +59,14 @@ def test_a_schema_of_its_own_is_that_of_the_input(dispatcher):
 @pytest.mark.parametrize(
     ("args", "condition", "words"),
     [
-        (["lat1"], "WRONG_ARGUMENT_COUNT", r"takes 4 arguments \(lat1 .*given 1: `lat1`"),
+        (["lat1"], "WRONG_ARGUMENT_COUNT", r"takes 4 arguments \(lat1: .*given 1: `lat1`"),
         (["lat1", "lon1", "lat2", "lom2"], "NO_SUCH_COLUMN", "no column `lom2`; its columns are `lat1`, "),
         ([0, 1, 2, 9], "NO_SUCH_COLUMN", "no column 9: the input has 5 columns"),
         ([0, 1, 2, -6], "NO_SUCH_COLUMN", "no column -6"),
         (
             ["lat1", "lon1", "lat2", "name"],
             "WRONG_ARGUMENT_TYPE",
-            "column `name` is Utf8, argument `lon2` of function `distance_miles` is Float64",
+            "column `name` is string, argument `lon2` of function `distance_miles` is double",
         ),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_later_batch_may_be_laid_out_otherwise(dispatcher):
 
 @pytest.mark.parametrize(
     ("later", "words"),
-    [({"n": [1]}, "no column `text`"), ({"text": [1]}, "`text` of a later batch is Int64, it was Utf8 in the first one")],
+    [({"n": [1]}, "no column `text`"), ({"text": [1]}, "`text` of a later batch is int64, it was string in the first one")],
 )
 def test_a_later_batch_that_does_not_fit_is_the_callers_fault(dispatcher, later, words):
     with dispatcher.session("explode_words") as session, pytest.raises(anyudf.MisuseError, match=words):
@@ -100,5 +100,5 @@ def test_a_value_that_does_not_fit_names_its_row(python):
         return x
 
     big = pa.array([1, 2**64 - 1], pa.uint64())
-    with pytest.raises(anyudf.MisuseError, match="column `b` can't become Int64 for argument `x` of `bits` in row 3"):
+    with pytest.raises(anyudf.MisuseError, match="column `b` can't become int64 for argument `x` of `bits` in row 3"):
         anyudf.run(bits, [{"b": big[:1]}, {"b": big[:1]}, {"b": big}], worker=python)

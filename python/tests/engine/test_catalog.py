@@ -15,7 +15,7 @@ def test_the_functions_are_found_by_name(dispatcher):
     assert miles.result.types == [pa.float64()]
     assert miles.help and miles.volatility == "immutable" and miles.repeatable
     assert catalog["echo_batches"].arguments is None
-    assert "distance_miles(lat1: Float64" in repr(miles)
+    assert "distance_miles(lat1: double" in repr(miles)
     assert catalog.get("none") is None
 
 

@@ -54,7 +54,7 @@ dispatcher.session = named()
 
 def wait(call):
     def tell():
-        while not pids(dispatcher) or pids(dispatcher)[0] is None or not dispatcher.stats()["sessions"]:
+        while not (session.progress() if session else dispatcher.stats()["sessions"]):
             time.sleep(0.01)
         time.sleep({settle})
         print(pids(dispatcher)[0])
@@ -79,7 +79,7 @@ def test_e13_ctrl_c_ends_who_waits(waits):
 
     # A function that is at work holds the interpreter, and is ended by force.
     worker = "anyudf.python_worker()" if waits == "run" else ""
-    text = SCRIPT.format(worker=worker, settle=0.2, waits=textwrap.dedent(WAITS[waits]))
+    text = SCRIPT.format(worker=worker, settle=0.3, waits=textwrap.dedent(WAITS[waits]))
     with Script(text) as script:
         worker = int(script.line())
         script.process.send_signal(2)
@@ -95,7 +95,11 @@ def test_e13_who_waits_for_a_worker_is_interrupted_too():
         def f(x: int) -> int:
             return x
         first = dispatcher.session(f, input_schema=schema)
-        print("waiting")
+        def tell():
+            while not dispatcher.stats()["waiting"]:
+                time.sleep(0.01)
+            print("waiting")
+        threading.Thread(target=tell).start()
         try:
             dispatcher.session(f, input_schema=schema)
         except KeyboardInterrupt:

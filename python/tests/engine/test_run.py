@@ -102,3 +102,43 @@ def test_modules_that_are_found_here_are_found_there(tmp_path, monkeypatch):
     import found_here_alone
 
     assert anyudf.run(found_here_alone.f, {"x": [1]})["f"].to_pylist() == [2]
+
+
+def test_jobs_divide_rows_and_keep_their_order():
+    def doubled(x: int) -> int:
+        import time
+
+        time.sleep(0.001 * (x % 3))
+        return 2 * x
+
+    batches = [pa.record_batch({"x": list(range(row, row + 7))}) for row in range(0, 350, 7)]
+    result = anyudf.run(doubled, iter(batches), jobs=3)
+    assert result["doubled"].to_pylist() == list(range(0, 700, 2))
+    table = pa.table({"x": range(200_000), "y": [0] * 200_000})
+    miles = anyudf.run("distance_miles", table, args=[0, 1, 1, 1], jobs=2, append="miles")
+    assert miles.equals(anyudf.run("distance_miles", table, args=[0, 1, 1, 1], append="miles"))
+
+
+def test_jobs_fail_together():
+    def picky(x: int) -> int:
+        if x == 300:
+            raise ValueError("not that one")
+        return x
+
+    batches = [{"x": [row]} for row in range(100_000)]
+    with pytest.raises(anyudf.UserError, match="not that one"):
+        anyudf.run(picky, iter(batches), jobs=2)
+
+    def failing():
+        yield {"x": [1]}
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        anyudf.run(picky, failing(), jobs=2)
+
+
+def test_jobs_are_for_scalar_functions():
+    with pytest.raises(anyudf.MisuseError, match="of kind map"):
+        anyudf.run("explode_words", {"text": ["a"]}, jobs=2)
+    with pytest.raises(anyudf.MisuseError, match="there is none"):
+        anyudf.run("generate_series", jobs=2)
