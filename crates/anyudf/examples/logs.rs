@@ -28,26 +28,26 @@ struct Access<'a> {
 #[udf(volatility = "immutable")]
 fn parse_access(line: &str) -> Option<Access<'_>> {
     // 10.0.0.7 - ada [15/Jan/2001:08:12:31 +0000] "GET /index.html HTTP/1.1" 200 2326
-    let (head, rest) = line.split_once(" [")?;
-    let (at, rest) = rest.split_once("] \"")?;
-    let (request, rest) = rest.split_once("\" ")?;
+    let (head, rest) = line.split_once('[')?;
+    let (at, rest) = rest.split_once(']')?;
+    let (request, rest) = rest.strip_prefix(" \"")?.split_once('"')?;
     let (host, _) = head.split_once(' ')?;
     let (method, target) = request.split_once(' ')?;
-    let path = target.split(' ').next()?;
-    let mut counts = rest.split(' ');
-    let status = counts.next()?.parse().ok()?;
-    let bytes = match counts.next()? {
+    let (path, _) = target.split_once(' ').unwrap_or((target, ""));
+    let (status, rest) = rest.strip_prefix(' ')?.split_once(' ')?;
+    let bytes = match rest.split_once(' ').unwrap_or((rest, "")).0 {
         "-" => None,
         bytes => Some(bytes.parse().ok()?),
     };
-    Some(Access { host, at: instant(at)?, method, path, status, bytes })
+    Some(Access { host, at: instant(at)?, method, path, status: status.parse().ok()?, bytes })
 }
 
 /// `15/Jan/2001:08:12:31 +0000`.
 fn instant(text: &str) -> Option<DateTime<Utc>> {
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<u32>().ok();
-    let month = MONTHS.find(text.get(3..6)?).filter(|place| place % 3 == 0)? as u32 / 3 + 1;
+    let name = text.get(3..6)?;
+    let month = MONTHS.iter().position(|month| *month == name)? as u32 + 1;
     let date = NaiveDate::from_ymd_opt(number(7, 11)? as i32, month, number(0, 2)?)?;
     let local = date.and_hms_opt(number(12, 14)?, number(15, 17)?, number(18, 20)?)?;
     let east = (number(22, 24)? * 3600 + number(24, 26)? * 60) as i32;
