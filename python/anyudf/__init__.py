@@ -1,4 +1,15 @@
-"""anyudf."""
+"""Functions in processes of their own: written here for any engine, and called from here in any language.
+
+>>> import anyudf
+>>> @anyudf.udf
+... def fahrenheit(celsius: float) -> float:
+...     return celsius * 1.8 + 32.0
+>>> anyudf.run(fahrenheit, {"celsius": [100.0, None]})["fahrenheit"].to_pylist()
+[212.0, None]
+
+`udf` makes functions, `serve` makes a module a worker, `run` calls a function over a table, and `Dispatcher` is the engine.
+`anyudf.spark` is for PySpark. The guide is docs/python.md.
+"""
 
 from anyudf import _pyarrow  # noqa: F401, I001  a pyarrow that is too old is told of first
 from anyudf._native import VERSION as __version__
@@ -14,11 +25,12 @@ from anyudf.errors import (
     ViolationError,
     WorkerError,
 )
-from anyudf.functions import Function, invocation, udf
+from anyudf.functions import Cancelled, Function, invocation, udf
 from anyudf.running import run, run_async
 from anyudf.serving import serve
 
 __all__ = [
+    "Cancelled",
     "CancelledError",
     "Catalog",
     "Dispatcher",

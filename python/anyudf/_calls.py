@@ -1,5 +1,6 @@
 """What the native half calls for Python functions: loops, conversions, and what is told of an exception."""
 
+import datetime
 import functools
 import itertools
 import json
@@ -9,7 +10,6 @@ import threading
 import time
 import traceback
 import types
-from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice, repeat, starmap
 from typing import Any
@@ -64,27 +64,24 @@ def leave() -> None:
 def each(function: Callable[..., Any], columns: list[list[Any]], rows: int) -> list[Any]:
     """Calls the function for each row. An exception is told which row it was."""
     iterators = [iter(column) for column in columns]
-    results: list[Any]
     # The loop is the interpreter's own, in C: nothing runs between two calls.
     calls = map(function, *iterators) if iterators else starmap(function, repeat((), rows))
     try:
-        return list(calls)
+        return _all_of(calls, rows)
     except BaseException as error:
-        if iterators:
+        if iterators and not hasattr(error, "anyudf_row"):
             _at_row(error, rows - operator.length_hint(iterators[0]) - 1)
         raise
 
 
-def update(function: Callable[..., Any], columns: list[list[Any]], rows: int) -> None:
-    """The same for what returns nothing."""
-    iterators = [iter(column) for column in columns]
-    calls = map(function, *iterators) if iterators else starmap(function, repeat((), rows))
-    try:
-        deque(calls, maxlen=0)
-    except BaseException as error:
-        if iterators:
-            _at_row(error, rows - operator.length_hint(iterators[0]) - 1)
-        raise
+def _all_of(calls: Iterator[Any], rows: int) -> list[Any]:
+    results = list(calls)
+    # To such a loop the exception is its end; where it came from is not to be known any more.
+    if len(results) != rows:
+        error = WrongResult("it raised StopIteration: give `next` a default, or catch it", "StopIteration")
+        _at_row(error, len(results))
+        raise error
+    return results
 
 
 def _at_row(error: BaseException, row: int) -> None:
@@ -112,7 +109,7 @@ def each_apart(
 
 def converted(convert: Callable[[Any], Any], values: list[Any]) -> list[Any]:
     """All values, converted."""
-    return list(map(convert, values))
+    return _all_of(map(convert, values), len(values))
 
 
 def array(values: Any, kind: pa.DataType, write: Callable[[Any], Any] | None = None) -> pa.Array:
@@ -132,11 +129,63 @@ def array(values: Any, kind: pa.DataType, write: Callable[[Any], Any] | None = N
 
 def _array(values: list[Any], kind: pa.DataType, write: Callable[[Any], Any] | None) -> pa.Array:
     if write is not None:
-        values = list(map(write, values))
-    if pa.types.is_integer(kind):
-        # pyarrow makes 2 of 2.5.
-        values = [value if value is None else operator.index(value) for value in values]
+        values = converted(write, values)
+    check = _check(kind)
+    if check is not None:
+        for value in values:
+            if value is not None:
+                check(value)
     return pa.array(values, type=kind)
+
+
+@functools.lru_cache(maxsize=256)
+def _check(kind: pa.DataType) -> Callable[[Any], Any] | None:
+    """What refuses values that pyarrow makes others of: 2 of 2.5, and another time of one with or without a zone."""
+    types = pa.types
+    if types.is_integer(kind):
+        return operator.index
+    if types.is_timestamp(kind):
+        return functools.partial(_check_zone, kind.tz)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        item = _check(kind.value_type)
+        return item and functools.partial(_check_items, item)
+    if types.is_map(kind):
+        return functools.partial(_check_pairs, _check(kind.key_type), _check(kind.item_type))
+    if types.is_struct(kind):
+        fields = {field.name: _check(field.type) for field in kind}
+        return functools.partial(_check_fields, fields)
+    return None
+
+
+def _check_zone(zone: str | None, value: Any) -> None:
+    if isinstance(value, datetime.datetime) and (value.tzinfo is None) != (zone is None):
+        has, wants = ("no time zone", f"that of {zone}") if zone else ("a time zone", "none")
+        raise TypeError(f"{value!r} has {has}, and the type has {wants}")
+
+
+def _check_items(item: Callable[[Any], Any], values: Any) -> None:
+    for value in values:
+        if value is not None:
+            item(value)
+
+
+def _check_pairs(key: Callable[[Any], Any] | None, item: Callable[[Any], Any] | None, pairs: Any) -> None:
+    for one, other in pairs:
+        if key is not None and one is not None:
+            key(one)
+        if item is not None and other is not None:
+            item(other)
+
+
+def _check_fields(fields: dict[str, Callable[[Any], Any] | None], value: Any) -> None:
+    if not isinstance(value, dict):
+        return
+    unknown = value.keys() - fields.keys()
+    if unknown:
+        raise TypeError(f"there is no field `{min(unknown)}`; there are {', '.join(fields)}")
+    for name, check in fields.items():
+        if check is not None and value.get(name) is not None:
+            check(value[name])
 
 
 def apart(
@@ -173,7 +222,10 @@ def whole(result: Any, kind: pa.DataType) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:
+        text = "something"
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__qualname__})"
 
 
@@ -285,11 +337,15 @@ def _state_of(make: Callable[..., Any], told: Any) -> Any:
 def state(aggregate: Any) -> bytes:
     """What is left of a state, as JSON."""
     told = aggregate.state() if hasattr(aggregate, "state") else vars(aggregate)
+    instead = "Give it `state(self)` and a class method `from_state(cls, state)`"
     try:
-        return json.dumps(told).encode()
-    except TypeError as error:
-        text = f"the state is no JSON: {error}. Give it `state(self)` and a class method `from_state(cls, state)`"
-        raise WrongResult(text, "AGGREGATE_STATE") from None
+        text = json.dumps(told, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise WrongResult(f"the state is no JSON: {error}. {instead}", "AGGREGATE_STATE") from None
+    # Keys that are numbers become texts, and tuples lists.
+    if json.loads(text) != told:
+        raise WrongResult(f"the state is another one when it comes back from JSON. {instead}", "AGGREGATE_STATE")
+    return text.encode()
 
 
 # ---- exceptions
@@ -301,7 +357,7 @@ def describe(error: BaseException) -> tuple[str, str, str, str, int | None]:
     condition = getattr(error, "anyudf_condition", None)
     kind = getattr(error, "anyudf_kind", "user")
     if condition is not None:
-        return kind, condition, str(error), "", row
+        return kind, condition, _utf8(str(error)), "", row
     cls = type(error)
     module = cls.__module__
     name = cls.__qualname__ if module in ("builtins", "__main__") else f"{module}.{cls.__qualname__}"
@@ -309,7 +365,7 @@ def describe(error: BaseException) -> tuple[str, str, str, str, int | None]:
     while where is not None and where.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         where = where.tb_next
     text = "".join(traceback.format_exception(cls, error, where))
-    return kind, name, _words(error), text, row
+    return kind, name, _words(error), _utf8(text), row
 
 
 def _words(error: BaseException) -> str:
@@ -319,7 +375,12 @@ def _words(error: BaseException) -> str:
         text = str(error)
     except Exception as wrong:
         text = f"(its text can't be told: {type(wrong).__qualname__})"
-    return text or type(error).__qualname__
+    return _utf8(text) or type(error).__qualname__
+
+
+def _utf8(text: str) -> str:
+    """A text that can be sent: names of files may have what is no character."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 # ---- tests

@@ -4,7 +4,7 @@ import sys
 
 import pyarrow
 
-_NEEDED = 14
+_NEEDED = 16
 
 _major = pyarrow.__version__.split(".")[0]
 if _major.isdigit() and int(_major) < _NEEDED:

@@ -165,13 +165,15 @@ class Function:
     ):
         if isinstance(function, Function):
             raise TypeError(f"`{function.name}` is a Function already")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"`{_name_of(function)}` is async; a worker calls functions, and awaits nothing")
         if not callable(function):
             raise TypeError(f"udf makes a function for a worker of a function or a class, not of {function!r}")
         _one_of("kind", kind, _KINDS)
         _one_of("nulls", nulls, ("null", "values"))
         _one_of("on_error", on_error, _ON_ERROR)
         _one_of("volatility", volatility, _VOLATILITIES)
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self._function = function
         self.kind, self.nulls, self.on_error = kind, nulls, on_error
         self.name = name if name is not None else _name_of(function)
@@ -271,7 +273,7 @@ class Function:
     def _bound(self, options: Mapping[str, Any] | None) -> Callable[..., Any]:
         """What is called, when the call has these options."""
         if options is not None and not isinstance(options, Mapping):
-            raise BadOptions(f"the options of `{self.name}` are {options!r}, they must be an object")
+            raise BadOptions(f"the options of `{self.name}` are a {type(options).__name__}, they must be an object")
         options = {**self.options, **(options or {})}
         if self.kind == "aggregate":
             # These two are every aggregate's, and the worker's affair.
@@ -473,8 +475,11 @@ def _hints_of(function: Any) -> dict[str, Any]:
         # One that is a text may be the text of a type; one that is needed and is not is told then.
         return dict(getattr(function, "__annotations__", {}))
     except TypeError:
-        # Such as a partial, which has none.
-        return {}
+        # Such as a partial, which has those of what it calls, and an object that can be called.
+        if isinstance(function, functools.partial):
+            return _hints_of(function.func)
+        called = getattr(type(function), "__call__", None)
+        return _hints_of(called) if inspect.isfunction(called) else {}
 
 
 def _is_optional(hint: Any) -> bool:

@@ -91,8 +91,7 @@ def hint_of(hint: Any) -> Hint:
     if origin is list:
         return _list(hint_of(arguments[0]))
     if origin is dict:
-        key, value = hint_of(arguments[0]), hint_of(arguments[1])
-        return Hint(pa.map_(key.type, value.type), read=dict, write=lambda value: list(value.items()))
+        return _map(hint_of(arguments[0]), hint_of(arguments[1]))
     if hint in _SIMPLE:
         return Hint(_SIMPLE[hint])
     if hint in _ARRAYS:
@@ -114,12 +113,16 @@ def _text(hint: Any) -> str:
 
 
 def _annotated(hint: Any, said: tuple[Any, ...]) -> Hint:
-    for what in said:
-        if isinstance(what, str | pa.DataType):
-            # Whether null is a value is still the hint's to say.
-            arguments = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else ()
-            return Hint(type_of(what), nullable=type(None) in arguments)
-    return hint_of(hint)
+    named = next((what for what in said if isinstance(what, str | pa.DataType)), None)
+    if named is None:
+        return hint_of(hint)
+    try:
+        # Whether null is a value, and what values become, is still the hint's to say.
+        return dataclasses.replace(hint_of(hint), type=type_of(named))
+    except TypeError:
+        # What is annotated may be no type that Arrow has: that is why another is named.
+        arguments = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else ()
+        return Hint(type_of(named), nullable=type(None) in arguments)
 
 
 def _union(hint: Any, arguments: tuple[Any, ...]) -> Hint:
@@ -142,6 +145,17 @@ def _list(item: Hint) -> Hint:
     )
 
 
+def _map(key: Hint, value: Hint) -> Hint:
+    def both(one: Callable[[Any], Any] | None, other: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+        one, other = one or (lambda value: value), _unless_none(other) if other else (lambda value: value)
+        return lambda pairs: [(one(key), other(value)) for key, value in pairs]
+
+    read, write = both(key.read, value.read), both(key.write, value.write)
+    return Hint(
+        pa.map_(key.type, value.type), read=lambda pairs: dict(read(pairs)), write=lambda value: write(value.items())
+    )
+
+
 def _struct(cls: type) -> Hint:
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = {field.name: hint_of(hints[field.name]) for field in dataclasses.fields(cls)}
@@ -155,11 +169,9 @@ def _struct(cls: type) -> Hint:
         return cls(**value)
 
     def write(value: Any) -> Any:
-        if isinstance(value, dict):
-            return value
-        row = {name: getattr(value, name) for name in names}
+        row = dict(value) if isinstance(value, dict) else {name: getattr(value, name) for name in names}
         for name, convert in writes.items():
-            row[name] = convert(row[name])
+            row[name] = convert(row.get(name))
         return row
 
     return Hint(pa.struct([pa.field(name, field.type) for name, field in fields.items()]), read=read, write=write)

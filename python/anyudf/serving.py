@@ -61,6 +61,12 @@ def serve(*functions: Any, arguments: Sequence[str] | None = None) -> NoReturn:
                 served += _functions_in(vars(function).values())
             else:
                 served.append(function if isinstance(function, Function) else udf(function))
+    names: set[str] = set()
+    for function in served:
+        for name in (function.name, *function.aliases):
+            if name in names:
+                raise TypeError(f"there are two functions called `{name}` to serve; give one of them another name=")
+            names.add(name)
     run(served, [], None, arguments)
 
 
@@ -74,9 +80,9 @@ def run(
     """The process of a worker, to its end."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if "--help" not in arguments and "-h" not in arguments:
-        _to_standard_error(_value(arguments, "--id") or "worker")
-        where = _value(arguments, "--connection")
-        os.register_at_fork(after_in_child=lambda: _leave_sockets(where))
+        _to_standard_error(option(arguments, "--id") or "worker")
+        where = option(arguments, "--connection")
+        os.register_at_fork(after_in_child=lambda: _in_child(where))
     # The core hears both; what Python does at an interrupt is not for a worker.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -85,7 +91,7 @@ def run(
     _end(_native.serve(functions, formats, load, arguments, token))
 
 
-def _value(arguments: Sequence[str], flag: str) -> str | None:
+def option(arguments: Sequence[str], flag: str) -> str | None:
     """The value of a flag, as the core reads it: the last one counts."""
     found = None
     for place, argument in enumerate(arguments):
@@ -94,6 +100,13 @@ def _value(arguments: Sequence[str], flag: str) -> str | None:
         elif argument.startswith(f"{flag}="):
             found = argument[len(flag) + 1 :]
     return found
+
+
+def _in_child(where: str | None) -> None:
+    """A child that a function has forked is no worker: it ends when it is told to, as any process does."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _leave_sockets(where)
 
 
 def _leave_sockets(where: str | None) -> None:

@@ -4,6 +4,7 @@ Functions come to it in payloads of the format `python/cloudpickle`; `Function.p
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 from anyudf._calls import Refused
 from anyudf.functions import Function
-from anyudf.serving import run
+from anyudf.serving import option, run
 
 __all__ = ["load", "main"]
 
@@ -42,6 +43,14 @@ def load(payload: bytes) -> Function:
 
     try:
         function = cloudpickle.loads(pickled)
+    except AttributeError as error:
+        if "__main__" not in str(error) and "anyudf.worker" not in str(error):
+            raise
+        text = (
+            f"the function uses something of the program that sent it which does not come with it: {error}. Functions come "
+            "with what they use, but not what a decorator like lru_cache wraps: put that in a module, or inside the function"
+        )
+        raise Refused("user", "NOT_SENT", text) from error
     except ModuleNotFoundError as error:
         text = f"the function needs the module `{error.name}`, which is not there for {sys.executable}; install it there"
         raise Refused("user", "MODULE_NOT_FOUND", text) from error
@@ -51,7 +60,17 @@ def load(payload: bytes) -> Function:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Serves until told to stop, and ends the process."""
+    """Serves until told to stop, and ends the process.
+
+    Whoever may call runs what they like. So on a TCP port, which is open to everybody on the machine, ANYUDF_TOKEN must say
+    who may, unless `--without-token` does not mind.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    where = option(arguments, "--connection") or ""
+    if where.isdigit() and not os.environ.get("ANYUDF_TOKEN") and "--without-token" not in arguments:
+        text = "this worker runs whatever it is sent, and a TCP port is open to everybody on this machine"
+        print(f"error: {text}: set ANYUDF_TOKEN, listen on a socket's path, or add --without-token", file=sys.stderr)
+        sys.exit(2)
     run([], list(FORMATS.items()), load, arguments)
 
 

@@ -65,7 +65,7 @@ impl Function for Aggregate {
         let called = Called::of(&self.told, &batch)?;
         user_code(|py| {
             let columns = called.columns(py, &self.told)?;
-            let update = || calls(py)?.call_method1("update", (&self.update, columns, called.rows));
+            let update = || calls(py)?.call_method1("each", (&self.update, columns, called.rows));
             update().map(drop).map_err(|exception| called.place(py, exception))
         })
     }

@@ -1,5 +1,6 @@
 //! Arrays from and to Python, by Arrow's C interface: none is copied.
 
+use std::collections::HashSet;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use arrow::alloc::Allocation;
 use arrow::array::{Array, ArrayData, ArrayRef, RecordBatch, RecordBatchOptions, make_array};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Fields, SchemaRef};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3_arrow::{PyArray, PyRecordBatch, PyTable};
@@ -109,7 +110,7 @@ pub(crate) fn alike(array: ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
     }
 }
 
-/// The batch with the columns of `schema`: those of its names where it has them all, else by place.
+/// The batch with the columns of `schema`: by name, where its names are those, and by place where none of them is.
 ///
 /// # Errors
 /// `WRONG_RESULT_TYPE`.
@@ -119,8 +120,7 @@ pub(crate) fn fitted(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBa
         let text = format!("the function yielded a batch of {gives} columns, and its result has {wants}");
         return Err(Error::user(text).with_class("WRONG_RESULT_TYPE"));
     }
-    let by_name: Option<Vec<_>> = schema.fields().iter().map(|field| batch.column_by_name(field.name())).collect();
-    let columns = by_name.unwrap_or_else(|| batch.columns().iter().collect());
+    let columns = in_order(batch, schema)?;
     let fitted = columns.into_iter().zip(schema.fields()).map(|(column, field)| {
         alike(Arc::clone(column), field.data_type()).map_err(|error| {
             let text = format!("column `{}`: {error}", field.name());
@@ -130,6 +130,26 @@ pub(crate) fn fitted(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBa
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     let columns = fitted.collect::<Result<Vec<_>>>()?;
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+fn in_order<'a>(batch: &'a RecordBatch, schema: &SchemaRef) -> Result<Vec<&'a ArrayRef>> {
+    let by_place = || batch.columns().iter().collect();
+    let given = batch.schema_ref().fields();
+    let names = |fields: &Fields| fields.iter().map(|field| field.name().clone()).collect::<HashSet<_>>();
+    let (has, wants) = (names(given), names(schema.fields()));
+    let same = given.iter().zip(schema.fields()).all(|(given, wanted)| given.name() == wanted.name());
+    // Names that repeat say nothing.
+    if same || has.len() < given.len() || wants.len() < schema.fields().len() || has.is_disjoint(&wants) {
+        return Ok(by_place());
+    }
+    let columns = schema.fields().iter().map(|field| {
+        batch.column_by_name(field.name()).ok_or_else(|| {
+            let there: Vec<_> = given.iter().map(|field| field.name().as_str()).collect();
+            let text = format!("the function yielded the columns {}, and no `{}`", there.join(", "), field.name());
+            Error::user(text).with_class("WRONG_RESULT_TYPE")
+        })
+    });
+    columns.collect()
 }
 
 /// As [`batches_from_python`], in the words of the worker.

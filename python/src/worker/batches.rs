@@ -82,8 +82,8 @@ impl PulledFunction for Map {
             call().or_error(py)
         });
         let ran = ran.and_then(|items| emit_all(&items, out));
-        // What Python was told as an exception is the error, unless the function went on without it.
-        ran.map_err(|error| lock(&failed).take().unwrap_or(error))
+        // Input that failed is the error, whatever the function has made of the exception: a batch is missing (C10).
+        lock(&failed).take().map_or(ran, Err)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Exceptions as errors of the worker.
 
 use anyudf_worker::Error;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -16,6 +17,10 @@ pub(crate) fn calls<'py>(py: Python<'py>) -> PyResult<&'py Bound<'py, PyModule>>
 pub(crate) fn error(py: Python<'_>, exception: PyErr) -> Error {
     if exception.is_instance_of::<Cancelled>(py) {
         return Error::cancelled();
+    }
+    // In the stable interface it is kept beside the exception, which is all that Python sees.
+    if let Some(traceback) = exception.traceback(py) {
+        let _ = exception.value(py).setattr(intern!(py, "__traceback__"), traceback);
     }
     type Described = (String, String, String, String, Option<u64>);
     let described = calls(py)

@@ -45,9 +45,10 @@ impl PulledRawFunction for PyRaw {
             call().or_error(py)
         })?;
         let ran = send_each(&items, out);
-        if let Err(error) = ran {
+        let ran = lock(&failed).take().map_or(ran, Err);
+        if ran.is_err() {
             close(&items);
-            return Err(lock(&failed).take().unwrap_or(error));
+            return ran;
         }
         let (data, metrics) = user_code(|py| read(last.bind(py)).or_error(py))?;
         metrics.into_iter().for_each(|(name, value)| out.metric(name, value));

@@ -96,11 +96,13 @@ pub(crate) fn watch(cancellation: &Cancellation) {
     STATE.with(|state| {
         let state = state.get_or_init(ThreadState::new);
         if !state.watched.replace(true) {
-            errands();
+            // The thread is there before it is needed on the one that does all I/O.
+            interrupts();
             let seat = Arc::clone(&state.seat);
             cancellation.on_cancel(move || {
                 seat.wanted.store(true, Ordering::Release);
-                run_errand(Errand::Interrupt(Arc::clone(&seat)));
+                // The thread goes with the process alone.
+                let _ = interrupts().send(Arc::clone(&seat));
             });
         }
     });
@@ -195,36 +197,23 @@ fn only_in(process: u32) {
 
 // ---- errands
 
-/// What waits for the GIL, or may do so, and is not waited for.
-enum Errand {
-    Interrupt(Arc<Seat>),
-    Drop(Box<dyn Send>),
-}
-
-/// Drops something whose destructor may wait for the GIL, on a thread where nobody waits for that.
+/// Drops something whose destructor may wait for the GIL, and may be the user's code, on a thread where nobody waits for that.
 pub(crate) fn drop_elsewhere(what: Box<dyn Send>) {
-    run_errand(Errand::Drop(what));
-}
-
-fn run_errand(errand: Errand) {
+    static ERRANDS: OnceLock<mpsc::Sender<Box<dyn Send>>> = OnceLock::new();
     // The thread goes with the process alone.
-    let _ = errands().send(errand);
+    let _ = ERRANDS.get_or_init(|| thread_for("anyudf drops", drop)).send(what);
 }
 
-fn errands() -> &'static mpsc::Sender<Errand> {
-    static ERRANDS: OnceLock<mpsc::Sender<Errand>> = OnceLock::new();
-    ERRANDS.get_or_init(|| {
-        let (send, errands) = mpsc::channel();
-        let run = move || {
-            for errand in errands {
-                match errand {
-                    Errand::Interrupt(seat) => Python::attach(|py| seat.interrupt(py)),
-                    Errand::Drop(what) => drop(what),
-                }
-            }
-        };
-        let started = std::thread::Builder::new().name("anyudf errands".into()).spawn(run);
-        started.map(drop).unwrap_or_else(|error| eprintln!("anyudf: no thread to interrupt functions: {error}"));
-        send
-    })
+/// Where interrupts wait for the GIL: behind nothing but each other.
+fn interrupts() -> &'static mpsc::Sender<Arc<Seat>> {
+    static INTERRUPTS: OnceLock<mpsc::Sender<Arc<Seat>>> = OnceLock::new();
+    INTERRUPTS.get_or_init(|| thread_for("anyudf interrupts", |seat: Arc<Seat>| Python::attach(|py| seat.interrupt(py))))
+}
+
+/// A thread that does what it is sent, one after the other.
+fn thread_for<T: Send + 'static>(name: &str, act: impl Fn(T) + Send + 'static) -> mpsc::Sender<T> {
+    let (send, errands) = mpsc::channel();
+    let started = std::thread::Builder::new().name(name.into()).spawn(move || errands.into_iter().for_each(act));
+    started.map(drop).unwrap_or_else(|error| eprintln!("{name}: there is no thread for it: {error}"));
+    send
 }

@@ -14,7 +14,7 @@ use super::definition::define;
 use super::seat::wait_for_user_code;
 use super::{pickled, raw};
 
-/// Serves until the worker is told to stop; `True` when it ended in order.
+/// Serves until the worker is told to stop, and returns its exit code.
 #[pyfunction]
 #[pyo3(signature = (functions, formats, load, arguments, token))]
 pub(crate) fn serve(
