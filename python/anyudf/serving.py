@@ -76,7 +76,7 @@ def run(
     if "--help" not in arguments and "-h" not in arguments:
         _to_standard_error(_value(arguments, "--id") or "worker")
         where = _value(arguments, "--connection")
-        os.register_at_fork(after_in_child=lambda: _leave_sockets(where))
+        os.register_at_fork(after_in_child=lambda: _be_no_worker(where))
     # The core hears both; what Python does at an interrupt is not for a worker.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -94,6 +94,17 @@ def _value(arguments: Sequence[str], flag: str) -> str | None:
         elif argument.startswith(f"{flag}="):
             found = argument[len(flag) + 1 :]
     return found
+
+
+def _be_no_worker(where: str | None) -> None:
+    """Makes an ordinary process of a child that a function has forked."""
+    try:
+        # The core's handlers are there and nobody acts on them: a pool could not end its children.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    except ValueError:
+        pass
+    _leave_sockets(where)
 
 
 def _leave_sockets(where: str | None) -> None:
