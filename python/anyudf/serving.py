@@ -82,7 +82,7 @@ def run(
     if "--help" not in arguments and "-h" not in arguments:
         _to_standard_error(option(arguments, "--id") or "worker")
         where = option(arguments, "--connection")
-        os.register_at_fork(after_in_child=lambda: _in_child(where))
+        os.register_at_fork(after_in_child=lambda: _be_no_worker(where))
     # The core hears both; what Python does at an interrupt is not for a worker.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -102,10 +102,14 @@ def option(arguments: Sequence[str], flag: str) -> str | None:
     return found
 
 
-def _in_child(where: str | None) -> None:
-    """A child that a function has forked is no worker: it ends when it is told to, as any process does."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _be_no_worker(where: str | None) -> None:
+    """Makes an ordinary process of a child that a function has forked."""
+    try:
+        # The core's handlers are there and nobody acts on them: a pool could not end its children.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    except ValueError:
+        pass
     _leave_sockets(where)
 
 

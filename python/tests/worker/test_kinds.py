@@ -88,8 +88,8 @@ class Row:
         [[1, "a"], [2, "b"]],
         [{"n": 1, "text": "a"}, {"text": "b", "n": 2}],
         [Row(1, "a"), Row(2, "b")],
-        [pa.record_batch({"n": [1, 2], "text": ["a", "b"]})],
-        [pa.table({"text": ["a"], "n": [1]}), pa.record_batch({"n": [2], "text": ["b"]})],
+        [pa.RecordBatch.from_pydict({"n": [1, 2], "text": ["a", "b"]})],
+        [pa.table({"text": ["a"], "n": [1]}), pa.RecordBatch.from_pydict({"n": [2], "text": ["b"]})],
         [pl.DataFrame({"n": [1, 2], "text": ["a", "b"]})],
         pa.table({"n": [1, 2], "text": ["a", "b"]}),
     ],
@@ -118,8 +118,8 @@ def test_tables_have_options():
         ([{"n": 1, "txt": "a"}], "a row has the column `txt`, and there are n, text"),
         ([("a", "b")], "it returned 'a' (str), and its result is int64"),
         (7, "a table function yields rows or batches; it returned 7 (int)"),
-        ([pa.record_batch({"n": ["a"], "text": ["a"]})], "column `n`: the function declares Int64 and returned Utf8"),
-        ([pa.record_batch({"n": [1]})], "yielded a batch of 1 columns, and its result has 2"),
+        ([pa.RecordBatch.from_pydict({"n": ["a"], "text": ["a"]})], "column `n`: the function declares Int64 and returned Utf8"),
+        ([pa.RecordBatch.from_pydict({"n": [1]})], "yielded a batch of 1 columns, and its result has 2"),
     ],
 )
 def test_wrong_rows_of_tables(rows, words):
@@ -153,7 +153,7 @@ def test_maps_may_look_ahead_stop_early_and_go_on():
         first = next(batches)
         yield first.slice(0, 1)
         rest = list(batches)
-        yield pa.record_batch({"n": [sum(batch.num_rows for batch in rest)]})
+        yield pa.RecordBatch.from_pydict({"n": [sum(batch.num_rows for batch in rest)]})
 
     table = pa.table({"n": list(range(10))}).to_batches(max_chunksize=3)
     assert udf(counts, kind="map", returns={"n": "int64"}).test(*table)["n"].to_pylist() == [0, 7]
@@ -162,7 +162,7 @@ def test_maps_may_look_ahead_stop_early_and_go_on():
 
 
 def test_wrong_maps():
-    batch = pa.record_batch({"n": [1]})
+    batch = pa.RecordBatch.from_pydict({"n": [1]})
 
     def make(result):
         return udf(lambda batches: result, kind="map", returns={"n": "int64"}, name="m")
