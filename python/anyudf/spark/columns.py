@@ -1,9 +1,9 @@
 """Functions of workers as functions of columns."""
 
-from typing import Iterator, Tuple
+from typing import Any, Iterator, Mapping, Tuple
 
 import pyarrow as pa
-from pyspark.sql import functions
+from pyspark.sql import SparkSession, functions
 
 from . import running
 from .planning import active, described, planned
@@ -12,17 +12,17 @@ __all__ = ["function"]
 
 
 def function(
-    worker,
-    name=None,
+    worker: Any,
+    name: Any = None,
     *,
-    returns=None,
-    volatility=None,
-    options=None,
-    timeout=None,
-    session_conf=None,
-    spark=None,
-    **config,
-):
+    returns: Any = None,
+    volatility: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    session_conf: Mapping[str, str] | None = None,
+    spark: SparkSession | None = None,
+    **config: Any,
+) -> Any:
     """A function of columns, which runs in a worker: for `select`, `withColumn` and, registered, for SQL.
 
         distance_miles = anyudf.spark.function(None, "distance_miles")
@@ -54,12 +54,11 @@ def function(
     if not hasattr(functions, "arrow_udf"):
         raise NotImplementedError("functions of columns need Spark 4.1: take map_in_arrow with append= instead")
     session = spark or active()
-    worker, sent, known = described(worker, name, config, returns, "scalar")
+    worker, sent, known = described(worker, name, config, returns, "scalar", options)
     if known.kind != "scalar":
         raise TypeError(f"`{known.name}` is a function of kind {known.kind}: only scalar ones return a value for each row")
-    plan = planned(
-        worker, config, sent, known, session, options=options, timeout=timeout, session_conf=session_conf
-    )
+    told = {"timeout": timeout, "session_conf": session_conf}
+    plan = planned(worker, config, sent, known, session, options, **told)
 
     # Spark tells by the hints which form of UDF this is.
     def run(columns: Iterator[Tuple[pa.Array, ...]]) -> Iterator[pa.Array]:

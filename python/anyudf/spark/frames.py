@@ -1,7 +1,9 @@
 """Functions over the rows of a DataFrame."""
 
 from dataclasses import replace
+from typing import Any, Mapping, Sequence
 
+from pyspark.sql import DataFrame
 from pyspark.sql import types as spark
 
 from . import running, types
@@ -13,18 +15,18 @@ __all__ = ["map_in_arrow"]
 
 
 def map_in_arrow(
-    df,
-    function,
+    df: DataFrame,
+    function: Any,
     *,
-    worker=None,
-    schema=None,
-    args=None,
-    append=None,
-    options=None,
-    timeout=None,
-    session_conf=None,
-    **config,
-):
+    worker: Any = None,
+    schema: Any = None,
+    args: Sequence[str] | None = None,
+    append: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    session_conf: Mapping[str, str] | None = None,
+    **config: Any,
+) -> DataFrame:
     """A DataFrame of what a function returns for the rows of `df`, partition by partition.
 
     As `DataFrame.mapInArrow`, with the function in a process of its own: it is called in one session for each partition,
@@ -54,16 +56,15 @@ def map_in_arrow(
     names = list(df.columns) if args is None else list(args)
     places = [_place(df, name) for name in names]
     given = types.schema_to_arrow(spark.StructType([df.schema[place] for place in places]))
-    worker, sent, known = described(worker, function, config, schema, "map", given)
+    worker, sent, known = described(worker, function, config, schema, "map", options, given)
     if known.kind == "table":
         raise TypeError(f"`{known.name}` is a table function, which takes no rows")
     if known.arguments is not None and known.arguments != ASK:
         refuse_misfits(known.name, given, fields_for(known.name, known.arguments, len(given)))
     if append is not None:
         known = replace(known, result=_renamed(df, known, append))
-    plan = planned(
-        worker, config, sent, known, df.sparkSession, options=options, timeout=timeout, session_conf=session_conf
-    )
+    told = {"timeout": timeout, "session_conf": session_conf}
+    plan = planned(worker, config, sent, known, df.sparkSession, options, **told)
     if append is None:
         return df.mapInArrow(lambda rows: running.batches(plan, places, rows, given), known.result)
     beside = spark.StructType([*df.schema.fields, *known.result.fields])

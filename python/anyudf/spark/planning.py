@@ -1,5 +1,6 @@
 """On the driver: what a function takes and returns, known before anything runs."""
 
+import json
 import os
 from dataclasses import dataclass
 
@@ -35,31 +36,37 @@ def active():
     return session
 
 
-def described(worker, function, config, returns, kind, given=None):
+def described(worker, function, config, returns, kind, options, given=None):
     """The function as it can travel, its worker, and what is known of it. `kind` is what a mere callable is made, `given` the
-    schema of the columns it is called with, where that is known.
+    schema of the columns it is called with, where that is known. But for a name, the options travel with the function.
 
     For a name the worker is asked, unless the caller has said what the function returns: there may be no such worker here.
 
     Raises `LookupError` for a name that the worker does not know, and `TypeError` for what can't be called, can't travel, does
     not take these columns, or returns what nobody can tell.
     """
+    if hasattr(worker, "to_json"):
+        worker = json.loads(worker.to_json())
     if isinstance(worker, anyudf.Dispatcher):
         raise TypeError("a Dispatcher belongs to this process: give what it was made of, for the executors to make their own")
     if isinstance(function, str):
         if returns is not None:
             result = _schema(returns, function)
             return worker, function, Known(function, "scalar", ASK, result, "volatile")
-        return worker, function, _asked(worker, function, config, given)
+        return worker, function, _asked(worker, function, config, options, given)
     if isinstance(function, anyudf.Payload):
         if returns is None:
             raise TypeError(f"`{function.name}` is a payload, of which nothing is known: say what it returns")
+        if options:
+            raise TypeError(f"`{function.name}` is a payload, which has its options in it")
         return worker, function, Known(function.name, "scalar", None, _schema(returns, function.name), "volatile")
     if not callable(function):
         raise TypeError(f"a function is a name or a callable, and not {function!r}")
     if not isinstance(function, anyudf.Function):
         # As Spark takes its own Python functions.
         function = anyudf.udf(function, kind=kind, returns=_arrow(returns, kind), volatility="immutable")
+    if options:
+        function = function.with_options(**options)
     worker = PYTHON if worker is None else worker
     payload = anyudf.Payload("python/cloudpickle", function.payload(), function.name)
     kind = "scalar" if function.kind == "batch" else function.kind
@@ -67,16 +74,18 @@ def described(worker, function, config, returns, kind, given=None):
     if returns is not None:
         result = _schema(returns, function.name)
     elif result is None:
-        result = types.schema_to_spark(_opened(worker, payload, config, given))
+        result = types.schema_to_spark(_opened(worker, payload, config, None, given))
     else:
         result = types.schema_to_spark(result)
     return worker, payload, Known(function.name, kind, function.arguments, result, function.volatility)
 
 
-def planned(worker, config, function, known, session, **said):
+def planned(worker, config, function, known, session, options, **said):
     """The plan for a query. `said` has the other arguments of `Dispatcher.session`."""
+    if isinstance(function, str):
+        said["options"] = options
     return Plan(
-        worker=worker.to_json() if hasattr(worker, "to_json") else worker,
+        worker=worker,
         config=config,
         function=function,
         name=known.name,
@@ -92,7 +101,7 @@ def _dispatcher(worker, config):
     return made(worker, config, **({} if "RUST_LOG" in os.environ else {"RUST_LOG": "warn"}))
 
 
-def _asked(worker, name, config, given):
+def _asked(worker, name, config, options, given):
     with _dispatcher(worker, config) as dispatcher:
         catalog = dispatcher.catalog()
         if catalog is None:
@@ -102,7 +111,7 @@ def _asked(worker, name, config, given):
             raise LookupError(f"the worker has no function `{name}`; it has {', '.join(catalog)}")
         arguments, result = _signature(entry, given)
         if result is None:
-            result = _opened(worker, name, config, given)
+            result = _opened(worker, name, config, options, given)
     return Known(entry.name, entry.kind, arguments, types.schema_to_spark(result), entry.volatility)
 
 
@@ -117,12 +126,13 @@ def _signature(entry, given):
     return signatures[0]
 
 
-def _opened(worker, function, config, given):
+def _opened(worker, function, config, options, given):
     """What a function says that it returns for these columns."""
     if given is None:
         raise TypeError("what the function returns depends on its input: say it with returns=")
-    with _dispatcher(worker, config) as dispatcher, dispatcher.session(function, input_schema=given) as session:
-        return session.output_schema
+    with _dispatcher(worker, config) as dispatcher:
+        with dispatcher.session(function, input_schema=given, options=options) as session:
+            return session.output_schema
 
 
 def _schema(given, name):

@@ -17,7 +17,7 @@ class Shipped(str):
         return Shipped, (str(self),)
 
 
-def shipped(path):
+def shipped(path: str) -> Shipped:
     """A file that Spark ships: by `spark.archives` or `--archives`, `SparkContext.addFile`, or `SparkSession.addArtifact`.
 
     It may stand for the worker's specification, or for words of its command:

@@ -85,9 +85,8 @@ def test_all_of_sparks_types_go_there_and_back(spark):
         " l timestamp_ntz, m interval day to second, n array<int>, o map<string, double>, p struct<q: int, r: string>"
     )
     rows = spark.createDataFrame([row, (None,) * 16], schema)
-    for name in rows.columns:
-        same = anyudf.spark.map_in_arrow(rows.select(name), "echo_batches", schema=rows.select(name).schema)
-        assert same.collect() == rows.select(name).collect(), name
+    same = anyudf.spark.map_in_arrow(rows, "echo_batches")
+    assert same.schema == rows.schema and same.collect() == rows.collect()
 
 
 @pytest.mark.parametrize(
@@ -131,3 +130,15 @@ def test_python_functions_are_called_with_rows_arrays_or_batches(spark):
         anyudf.spark.function(fahrenheit)(F.col("id").cast("int")), anyudf.spark.function(shout)(F.lit("hey"))
     )
     assert found.collect() == [(32.0, "HEY!"), (33.8, "HEY!"), (35.6, "HEY!")]
+
+
+def test_options_travel_with_a_python_function(spark):
+    @anyudf.udf
+    def power(x: int, *, exponent: int = 1) -> int:
+        return x**exponent
+
+    assert spark.range(4).select(anyudf.spark.function(power, options={"exponent": 2})("id")).collect() == [
+        (0,), (1,), (4,), (9,)
+    ]
+    with pytest.raises(Exception, match="no option `exponents`"):
+        anyudf.spark.function(power, options={"exponents": 2})
