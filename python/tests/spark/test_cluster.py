@@ -1,9 +1,9 @@
 """Executors in JVMs of their own, as on a cluster. `cluster.py` does the same with more rows and more victims."""
 
 import pytest
-from conftest import DATA, eventually, gone, processes, session, workers
+from .conftest import DATA, eventually, gone, processes, session, workers
 from pyspark.sql import functions as F
-from test_faults import Gate, asked, held_query
+from .test_faults import Gate, asked, held_query
 
 import anyudf.spark
 

@@ -4,7 +4,7 @@ import datetime
 
 import pyarrow as pa
 import pytest
-from conftest import workers
+from .conftest import workers
 from pyspark.sql import functions as F
 
 import anyudf

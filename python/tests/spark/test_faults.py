@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import eventually, gone, processes, pythons, workers
+from .conftest import eventually, gone, processes, pythons, workers
 from pyspark.sql import functions as F
 
 import anyudf

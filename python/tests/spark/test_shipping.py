@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from conftest import workers
+from .conftest import workers
 from pyspark.sql import functions as F
 
 import anyudf.spark

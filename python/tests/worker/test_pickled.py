@@ -8,7 +8,7 @@ import sys
 
 import cloudpickle
 import pytest
-from conftest import PATIENCE, program
+from .conftest import PATIENCE, program
 
 import anyudf
 from anyudf._calls import Refused

@@ -7,7 +7,7 @@ import sys
 
 import pyarrow as pa
 import pytest
-from conftest import PATIENCE, eventually, interrupted, program
+from .conftest import PATIENCE, eventually, interrupted, program
 
 NUMBERS = {"x": [1, 2, None, 4]}
 
