@@ -130,6 +130,11 @@ def array(values: Any, kind: pa.DataType, write: Callable[[Any], Any] | None = N
         raise
 
 
+def texts(values: list[str | None]) -> pa.Array:
+    """The errors of rows."""
+    return pa.array(values, type=pa.string())
+
+
 def _array(values: list[Any], kind: pa.DataType, write: Callable[[Any], Any] | None) -> pa.Array:
     if write is not None:
         values = list(map(write, values))

@@ -405,11 +405,12 @@ def test_the_state_of_a_thread_lasts_as_long_as_its_execution(module):
 def test_the_kit_finds_nothing(tmp_path):
     """A part of the kit, which takes a minute as a whole: what has to do with how functions end."""
     command = [program(), "conformance", "--offer", "all", "--start-timeout", "30s"]
-    for pattern in ("execute/cancel/*", "execute/errors/*", "process/shutdown/*", "timeouts/*"):
+    for pattern in ("execute/cancel/*", "execute/errors/*", "shutdown/*", "timeouts/*"):
         done = subprocess.run(
             [*command, "--run", pattern, "--", sys.executable, "-m", "anyudf.worker"],
             capture_output=True,
             text=True,
             timeout=4 * PATIENCE,
         )
-        assert done.returncode == 0 or "no case" in done.stderr, done.stdout + done.stderr
+        told = "\n".join(line for line in done.stdout.splitlines() if not line.startswith(("pass", "choice", "skip")))
+        assert done.returncode == 0, told + done.stderr
