@@ -127,6 +127,11 @@ def array(values: Any, kind: pa.DataType, write: Callable[[Any], Any] | None = N
         raise
 
 
+def texts(values: list[str | None]) -> pa.Array:
+    """The errors of rows."""
+    return pa.array(values, type=pa.string())
+
+
 def _array(values: list[Any], kind: pa.DataType, write: Callable[[Any], Any] | None) -> pa.Array:
     if write is not None:
         values = converted(write, values)
@@ -211,6 +216,8 @@ def whole(result: Any, kind: pa.DataType) -> Any:
         return result.combine_chunks() if result.num_chunks != 1 else result.chunk(0)
     if hasattr(result, "__arrow_c_array__"):
         return result
+    if hasattr(result, "to_arrow"):
+        return whole(result.to_arrow(), kind)
     if hasattr(result, "__arrow_c_stream__"):
         return pa.chunked_array(result).combine_chunks()
     if isinstance(result, pa.Scalar) or result is None or isinstance(result, str | bytes | int | float):

@@ -317,6 +317,7 @@ class Function:
         self._takes_null: list[bool] = []
         self._variadic = variadic is not None
         self._writer = None
+        self._value_type: pa.DataType | None = None
         if self.kind == "map":
             if len(positional) != 1:
                 raise TypeError("a map function takes one argument, an iterator of batches")
@@ -383,7 +384,7 @@ class Function:
         except TypeError as error:
             raise TypeError(f"the result: {error}") from None
         self._writer = hint.write and hints._unless_none(hint.write)
-        kind = hint.type
+        kind = self._value_type = hint.type
         if self.on_error == "collect":
             kind = pa.struct([pa.field("value", kind), pa.field("error", pa.string())])
         self.result = pa.schema([pa.field(self.name, kind)])

@@ -7,7 +7,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
-use pyo3_arrow::PyDataType;
 
 use super::arrays::from_python;
 use super::definition::Told;
@@ -85,9 +84,8 @@ impl Function for Aggregate {
         let value = user_code(|py| {
             let finish = || {
                 let value = self.state.bind(py).call_method0("finish")?;
-                let kind = PyDataType::new(self.told.result_type().clone()).into_pyarrow(py)?;
                 let values = PyList::new(py, [value])?;
-                from_python(&calls(py)?.call_method1("array", (values, kind, &self.told.writer))?)
+                from_python(&calls(py)?.call_method1("array", (values, &self.told.value_type, &self.told.writer))?)
             };
             finish().or_error(py)
         })?;

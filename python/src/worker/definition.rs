@@ -29,6 +29,8 @@ pub(crate) struct Told {
     pub(crate) on_error: OnError,
     pub(crate) nulls_are_values: bool,
     pub(crate) result: Option<SchemaRef>,
+    /// The type of a value that the function returns, as `pyarrow` has it; None where it yields batches.
+    pub(crate) value_type: Py<PyAny>,
 }
 
 impl Told {
@@ -45,6 +47,7 @@ impl Told {
             },
             nulls_are_values: function.getattr("nulls")?.extract::<String>()? == "values",
             result: entry.result.clone(),
+            value_type: function.getattr("_value_type")?.unbind(),
             function: function.clone().unbind(),
         })
     }

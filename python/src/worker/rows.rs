@@ -13,7 +13,6 @@ use arrow::compute::{filter, take};
 use arrow::datatypes::{DataType, SchemaRef};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
-use pyo3_arrow::PyDataType;
 
 use super::arrays::{alike, from_python, to_pyarrow};
 use super::definition::Told;
@@ -56,31 +55,28 @@ impl Rows {
     fn call(&self, py: Python<'_>, columns: &Bound<'_, PyList>, rows: usize) -> PyResult<ArrayRef> {
         let calls = calls(py)?;
         let writer = self.told.writer.as_ref().map(|writer| writer.bind(py));
+        let kind = self.told.value_type.bind(py);
         let result = self.told.result_type();
         let value = match (self.told.on_error, result) {
             (OnError::Collect, DataType::Struct(fields)) => fields[0].data_type(),
             _ => result,
         };
-        let kind = value;
-        let value = || PyDataType::new(kind.clone()).into_pyarrow(py);
         if self.told.on_error == OnError::Fail {
             let results = calls.call_method1("each", (&self.call, columns, rows))?;
             if writer.is_none()
                 && let Ok(results) = results.cast::<PyList>()
-                && let Some(column) = column_of(results, kind)
+                && let Some(column) = column_of(results, value)
             {
                 return Ok(column);
             }
-            let value = value()?;
-            return from_python(&calls.call_method1("array", (results, value, writer))?);
+            return from_python(&calls.call_method1("array", (results, kind, writer))?);
         }
         let apart = calls.call_method1("each_apart", (&self.call, columns, rows))?.cast_into::<PyTuple>()?;
         let (values, errors) = (apart.get_item(0)?, apart.get_item(1)?);
-        let values = from_python(&calls.call_method1("apart", (values, &errors, value()?, writer))?)?;
+        let values = from_python(&calls.call_method1("apart", (values, &errors, kind, writer))?)?;
         match result {
             DataType::Struct(fields) if self.told.on_error == OnError::Collect => {
-                let text = PyDataType::new(DataType::Utf8).into_pyarrow(py)?;
-                let errors = from_python(&calls.call_method1("array", (errors, text))?)?;
+                let errors = from_python(&calls.call_method1("texts", (errors,))?)?;
                 let both = StructArray::try_new(fields.clone(), vec![values, errors], None);
                 Ok(Arc::new(both.map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?))
             }
@@ -213,8 +209,7 @@ impl Function for Batch {
                 let arrays = batch.columns().iter().map(|column| to_pyarrow(py, column));
                 let arrays = PyTuple::new(py, arrays.collect::<PyResult<Vec<_>>>()?)?;
                 let result = self.call.bind(py).call1(arrays)?;
-                let wanted = PyDataType::new(wanted.clone()).into_pyarrow(py)?;
-                from_python(&calls(py)?.call_method1("whole", (result, wanted))?)
+                from_python(&calls(py)?.call_method1("whole", (result, &self.told.value_type))?)
             };
             call().or_error(py)
         })?;

@@ -1,6 +1,7 @@
 """Functions in processes of their own, called by the program `anyudf`: what they give, and everything that goes wrong."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -150,7 +151,8 @@ def test_prints_of_megabytes_and_logs_go_to_standard_error_with_who_says_it(modu
     assert outcome.code == 0 and "megabytes" not in outcome.output, outcome.output
     for words in ("an unfinished line", "WARNING mine: a warning", "an earlier logger", "no end"):
         line = next(line for line in outcome.errors.splitlines() if words in line)
-        assert "/1 prints] " + words in line, line
+        # Whichever of its sessions has the row.
+        assert re.search(rf"\[\w+/\d+ prints\] {words}", line), line
     assert "from the depths" in outcome.errors and "bytes" in outcome.errors
     assert outcome.errors.count("megabytes of words") == 50_000
 
@@ -245,15 +247,6 @@ def maps(batches):
         for_ever()
         yield batch
 
-@anyudf.udf(kind="map")
-def waits(batches):
-    try:
-        for batch in batches:
-            yield batch
-            note("begun")
-    finally:
-        note("cleaned up")
-
 @anyudf.udf(kind="table", returns={"n": "int64"})
 def table():
     for_ever()
@@ -283,7 +276,6 @@ def test_r12_cancel_interrupts_a_loop(module, function):
     given = [] if function in ("table", "endless") else made.input(NUMBERS)
     given += ["--args", "x"] if function in ("rows", "caught", "batch", "aggregate") else []
     given += ["--output", os.devnull, "--output-format", "csv"] if function == "endless" else []
-    made.env["PWD"] = str(made.directory)
     process = subprocess.Popen(
         made.command("run", "--function", function, *given),
         stdout=subprocess.PIPE,
@@ -295,7 +287,6 @@ def test_r12_cancel_interrupts_a_loop(module, function):
     assert eventually(notes.exists), process.communicate(timeout=1)
     outcome = interrupted(process)
     assert outcome.code == 130, outcome
-    # The engine has left when the function had ended, or else the notes would be without its end.
     last = "cleaned up"
     assert eventually(lambda: notes.read_text().split("\n")[-2] == last), notes.read_text()
     if function != "endless":
@@ -405,11 +396,12 @@ def test_the_state_of_a_thread_lasts_as_long_as_its_execution(module):
 def test_the_kit_finds_nothing(tmp_path):
     """A part of the kit, which takes a minute as a whole: what has to do with how functions end."""
     command = [program(), "conformance", "--offer", "all", "--start-timeout", "30s"]
-    for pattern in ("execute/cancel/*", "execute/errors/*", "process/shutdown/*", "timeouts/*"):
+    for pattern in ("execute/cancel/*", "execute/errors/*", "shutdown/*", "timeouts/*"):
         done = subprocess.run(
             [*command, "--run", pattern, "--", sys.executable, "-m", "anyudf.worker"],
             capture_output=True,
             text=True,
             timeout=4 * PATIENCE,
         )
-        assert done.returncode == 0 or "no case" in done.stderr, done.stdout + done.stderr
+        told = "\n".join(line for line in done.stdout.splitlines() if not line.startswith(("pass", "choice", "skip")))
+        assert done.returncode == 0, told + done.stderr

@@ -36,7 +36,6 @@ VALUES = [
     (Annotated[int, "int16"], [-(2**15), None]),
     (Annotated[int, "uint64"], [2**64 - 1, None]),
     (Annotated[float, "float"], [1.5, None]),
-    (Annotated[float, "halffloat"], [1.5, None]),
     (Annotated[str, "large_string"], ["a", None]),
     (Annotated[bytes, "binary[2]"], [b"ab", None]),
     (Annotated[str, "dictionary<int32, string>"], ["a", "b", "a", None]),
@@ -105,7 +104,8 @@ def test_no_arguments():
 
 def test_columns_of_alike_types_are_taken():
     length = udf(lambda text: len(text), arguments=[str], returns=int, name="length")
-    for kind in (pa.string(), pa.large_string(), pa.string_view()):
+    views = [pa.string_view()] if hasattr(pa, "string_view") else []
+    for kind in (pa.string(), pa.large_string(), *views):
         assert length.test(pa.array(["abc", None], type=kind)).to_pylist() == [3, None]
 
 
