@@ -119,11 +119,13 @@ async def _feed(session: Session, first: Any, given: AsyncIterator[Any], failure
             async for batch in given:
                 await session.send_async(batch)
         await session.finish_async()
-    except Exception as error:
+    except BaseException as error:
         # How the execution ended is what the output says.
         if session.ended is None:
             failure.append(error)
             session.cancel(f"the input failed: {error}")
+        if not isinstance(error, Exception):
+            raise
 
 
 async def _flat(items: Any, told: Callable[[int], None] | None) -> AsyncIterator[Any]:

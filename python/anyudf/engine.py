@@ -140,6 +140,10 @@ class Dispatcher:
         `timeout` is how many seconds each call into the function may take. A worker serves one `scope` in its life.
         `task_context` and `session_conf` reach the function.
         """
+        if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < 1e9):
+            raise MisuseError(f"timeout is {timeout!r}, it must be a number of seconds", condition="INVALID_TIMEOUT")
+        if isinstance(args, str):
+            raise MisuseError(f"args is a text, {args!r}; write [{args!r}] for one column", condition="INVALID_ARGS")
         called = _called(function, options)
         said = {
             "format": called.format,

@@ -1,6 +1,7 @@
 //! The native half of the Python package `anyudf`.
 
 mod engine;
+mod foreign;
 mod worker;
 
 use pyo3::prelude::*;

@@ -11,6 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3_arrow::{PyRecordBatch, PyRecordBatchReader, PySchema};
 
 use super::error::Fault;
+use crate::foreign::guarded_batch;
 
 /// A batch on its way to a worker, which Python never looks into.
 #[pyclass(frozen, module = "anyudf._native")]
@@ -65,7 +66,8 @@ impl Reader {
             Ok::<_, Fault>(reader.next())
         });
         let batch = next.map_err(|fault| fault.raise())?.transpose();
-        Ok(batch.map_err(|error| PyValueError::new_err(format!("the stream failed: {error}")))?.map(Batch))
+        let batch = batch.map_err(|error| PyValueError::new_err(format!("the stream failed: {error}")))?;
+        batch.map(|batch| guarded_batch(&batch).map(Batch)).transpose()
     }
 }
 
@@ -81,7 +83,7 @@ pub(super) fn busy(what: &str) -> Fault {
 pub(super) fn from_python(batch: &Bound<'_, PyAny>) -> PyResult<RecordBatch> {
     match batch.cast::<Batch>() {
         Ok(batch) => Ok(batch.get().0.clone()),
-        Err(_) => Ok(batch.extract::<PyRecordBatch>()?.into_inner()),
+        Err(_) => guarded_batch(&batch.extract::<PyRecordBatch>()?.into_inner()),
     }
 }
 

@@ -141,6 +141,14 @@ impl Work {
         }
     }
 
+    /// What a signal's handler raises interrupts the execution (E13).
+    fn heed_signals(&mut self, py: Python<'_>) -> PyResult<()> {
+        py.check_signals().inspect_err(|_| {
+            self.live.interrupt(py);
+            self.end();
+        })
+    }
+
     fn end(&mut self) {
         self.feed = None;
         self.output = None;
@@ -210,18 +218,14 @@ impl Exchange {
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let mut work = self.work.here()?.try_lock().map_err(|_| busy("the iterator"))?;
         let work = &mut *work;
+        // While batches come all the time nobody else looks.
+        work.heed_signals(py)?;
         loop {
             match py.detach(|| work.step())? {
                 Step::Result(batch) => return work.live.give(py, batch).map(Some),
                 Step::End => return Ok(None),
                 Step::Pull => work.pull(py)?,
-                Step::Look => {
-                    if let Err(raised) = py.check_signals() {
-                        work.live.interrupt(py);
-                        work.end();
-                        return Err(raised);
-                    }
-                }
+                Step::Look => work.heed_signals(py)?,
             }
         }
     }

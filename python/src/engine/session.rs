@@ -112,7 +112,10 @@ impl Live {
         let first = self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         match self.arguments.get() {
             Some(arguments) => arguments.of(&batch, first),
-            None => Ok(batch),
+            None => match self.schemas.get() {
+                Some((opened, _)) => as_opened(batch, opened),
+                None => Ok(batch),
+            },
         }
     }
 
@@ -193,6 +196,21 @@ impl Live {
     pub(super) fn termination(&self) -> Option<Termination> {
         self.control.get()?.termination()
     }
+}
+
+/// A batch as it is, for a function that takes any columns: they are those that the session was opened for, in order.
+fn as_opened(batch: RecordBatch, opened: &SchemaRef) -> Result<RecordBatch, Fault> {
+    fn names(schema: &SchemaRef) -> impl Iterator<Item = &str> {
+        schema.fields().iter().map(|field| field.name().as_str())
+    }
+    if Arc::ptr_eq(batch.schema_ref(), opened) || names(batch.schema_ref()).eq(names(opened)) {
+        return Ok(batch);
+    }
+    let list = |schema| names(schema).collect::<Vec<_>>().join(", ");
+    let (given, wanted) = (list(batch.schema_ref()), list(opened));
+    let text =
+        format!("a batch has the columns {given}, and the session is for {wanted}; all batches have the same columns");
+    Err(Fault::misuse("OTHER_COLUMNS", text))
 }
 
 /// One execution.

@@ -1,13 +1,10 @@
 //! Arrays from and to Python, by Arrow's C interface: none is copied.
 
 use std::collections::HashSet;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 use anyudf_worker::{Error, Result};
-use arrow::alloc::Allocation;
-use arrow::array::{Array, ArrayData, ArrayRef, RecordBatch, RecordBatchOptions, make_array};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 use pyo3::intern;
@@ -15,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3_arrow::{PyArray, PyRecordBatch, PyTable};
 
 use super::errors::OrError;
-use super::seat::drop_elsewhere;
+use crate::foreign::{guarded, guarded_batch};
 
 /// An array that Python made. Its memory is given back where nobody waits for the GIL that this may need.
 pub(crate) fn from_python(array: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
@@ -31,52 +28,6 @@ pub(crate) fn batches_from_python(batches: &Bound<'_, PyAny>) -> PyResult<Vec<Re
         batches.extract::<PyTable>()?.into_inner().0
     };
     batches.into_iter().map(|batch| guarded_batch(&batch)).collect()
-}
-
-fn guarded_batch(batch: &RecordBatch) -> PyResult<RecordBatch> {
-    let columns = batch.columns().iter().map(guarded).collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let again = RecordBatch::try_new_with_options(batch.schema(), columns, &options);
-    again.map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
-}
-
-/// Memory that Python gives back.
-struct Foreign(Option<ArrayData>);
-
-impl Drop for Foreign {
-    fn drop(&mut self) {
-        if let Some(data) = self.0.take() {
-            drop_elsewhere(Box::new(data));
-        }
-    }
-}
-
-/// The same array. Whoever lets it go last, which may be the thread that does all I/O, does not wait for the GIL.
-fn guarded(array: &ArrayRef) -> ArrayRef {
-    let data = array.to_data();
-    let owner: Arc<dyn Allocation> = Arc::new(Foreign(Some(data.clone())));
-    make_array(owned_by(&data, &owner))
-}
-
-fn owned_by(data: &ArrayData, owner: &Arc<dyn Allocation>) -> ArrayData {
-    let buffer = |buffer: &Buffer| {
-        let bytes = NonNull::from(buffer.as_slice()).cast();
-        // SAFETY: the owner holds the array, and so these bytes.
-        unsafe { Buffer::from_custom_allocation(bytes, buffer.len(), Arc::clone(owner)) }
-    };
-    let nulls = data.nulls().map(|nulls| {
-        let bits = BooleanBuffer::new(buffer(nulls.buffer()), nulls.offset(), nulls.len());
-        // SAFETY: it is the count of these very bits.
-        unsafe { NullBuffer::new_unchecked(bits, nulls.null_count()) }
-    });
-    let builder = ArrayData::builder(data.data_type().clone())
-        .len(data.len())
-        .offset(data.offset())
-        .buffers(data.buffers().iter().map(buffer).collect())
-        .nulls(nulls)
-        .child_data(data.child_data().iter().map(|child| owned_by(child, owner)).collect());
-    // SAFETY: it is what it was, in all but who owns its buffers.
-    unsafe { builder.build_unchecked() }
 }
 
 /// A `pyarrow.Array` of this.

@@ -14,6 +14,8 @@ use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::{create_exception, ffi};
 
+use crate::foreign::thread_for;
+
 create_exception!(
     anyudf,
     Cancelled,
@@ -195,25 +197,9 @@ fn only_in(process: u32) {
     }
 }
 
-// ---- errands
-
-/// Drops something whose destructor may wait for the GIL, and may be the user's code, on a thread where nobody waits for that.
-pub(crate) fn drop_elsewhere(what: Box<dyn Send>) {
-    static ERRANDS: OnceLock<mpsc::Sender<Box<dyn Send>>> = OnceLock::new();
-    // The thread goes with the process alone.
-    let _ = ERRANDS.get_or_init(|| thread_for("anyudf drops", drop)).send(what);
-}
-
 /// Where interrupts wait for the GIL: behind nothing but each other.
 fn interrupts() -> &'static mpsc::Sender<Arc<Seat>> {
     static INTERRUPTS: OnceLock<mpsc::Sender<Arc<Seat>>> = OnceLock::new();
-    INTERRUPTS.get_or_init(|| thread_for("anyudf interrupts", |seat: Arc<Seat>| Python::attach(|py| seat.interrupt(py))))
-}
-
-/// A thread that does what it is sent, one after the other.
-fn thread_for<T: Send + 'static>(name: &str, act: impl Fn(T) + Send + 'static) -> mpsc::Sender<T> {
-    let (send, errands) = mpsc::channel();
-    let started = std::thread::Builder::new().name(name.into()).spawn(move || errands.into_iter().for_each(act));
-    started.map(drop).unwrap_or_else(|error| eprintln!("{name}: there is no thread for it: {error}"));
-    send
+    INTERRUPTS
+        .get_or_init(|| thread_for("anyudf interrupts", |seat: Arc<Seat>| Python::attach(|py| seat.interrupt(py))))
 }

@@ -145,6 +145,15 @@ def test_d10_who_waits_too_long_is_told_so():
             assert raised.value.condition == "POOL_TIMEOUT"
 
 
+def another():
+    """A function that goes with the payload: a worker does not find the modules of tests."""
+
+    def same(x: int) -> int:
+        return x
+
+    return same
+
+
 def test_c11_a_call_has_its_time(python):
     def slow(x: int) -> int:
         while True:
@@ -153,11 +162,7 @@ def test_c11_a_call_has_its_time(python):
     with pytest.raises(anyudf.UserError) as raised:
         one_row(python, slow, timeout=0.2)
     assert raised.value.condition == "CALL_TIMEOUT"
-    assert one_row(python, lambda_free).num_rows == 1, "others go on"
-
-
-def lambda_free(x: int) -> int:
-    return x
+    assert one_row(python, another()).num_rows == 1, "others go on"
 
 
 def test_a_worker_that_dies_takes_its_sessions_with_it(python):
@@ -172,7 +177,7 @@ def test_a_worker_that_dies_takes_its_sessions_with_it(python):
         one_row(python, dies)
     assert raised.value.condition == "WORKER_DIED"
     assert "signal: 9" in str(raised.value)
-    assert one_row(python, lambda_free).num_rows == 1, "another is started"
+    assert one_row(python, another()).num_rows == 1, "another is started"
 
 
 def test_a_worker_that_is_killed_between_two_batches(dispatcher):
