@@ -13,6 +13,9 @@ from anyudf.errors import MisuseError
 
 __all__ = ["Source"]
 
+# A batch of a query, where we are asked.
+_ROWS = 65_536
+
 
 class Source:
     """The batches of a table, a stream, or an iterable of such, and their schema as far as it is known before.
@@ -67,6 +70,10 @@ def _open(data: Any) -> tuple[pa.Schema | None, Iterator[Any]]:
         data = pa.Table.from_pandas(data, preserve_index=False)
     elif isinstance(data, Mapping):
         data = pa.table(dict(data))
+    if type(data).__name__ == "DuckDBPyRelation" and not hasattr(data, "to_arrow_reader"):
+        # An older DuckDB, which runs a query to its end before it gives a stream of its own.
+        reader = data.fetch_arrow_reader(_ROWS)
+        return reader.schema, iter(reader)
     if hasattr(data, "__arrow_c_stream__"):
         reader = Reader(data)
         return reader.schema, reader

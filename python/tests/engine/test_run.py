@@ -89,6 +89,7 @@ def test_a_bar_is_shown_where_it_is_asked_for(capsys):
 
 
 def test_notebooks_have_one_if_tqdm_is_there(monkeypatch):
+    pytest.importorskip("tqdm")
     shell = type("ZMQInteractiveShell", (), {})()
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     assert isinstance(progress.reporter(None, "f", 1), progress._Bar)
