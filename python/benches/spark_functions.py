@@ -9,6 +9,7 @@ import pyarrow as pa
 import anyudf
 
 LINE = re.compile(r'(\S+) \S+ \S+ \[([^\]]+)\] "(\S+) (\S+)[^"]*" (\d+) (\d+|-)')
+TIME = re.compile(r"\[([^\]]+)\]")
 ACCESS = pa.struct(
     {
         "host": pa.string(),
@@ -56,6 +57,19 @@ def access(line):
         "status": int(status),
         "bytes": None if size == "-" else int(size),
     }
+
+
+def written(line):
+    """When a line of a log was written; None for what is none."""
+    found = TIME.search(line)
+    return found and datetime.strptime(found[1], "%d/%b/%Y:%H:%M:%S %z").astimezone(timezone.utc)
+
+
+def times(batches):
+    """For mapInArrow: when the lines were written."""
+    for batch in batches:
+        lines = batch.column(0).to_pylist()
+        yield pa.record_batch({"at": pa.array([line and written(line) for line in lines], ACCESS.field("at").type)})
 
 
 def accesses(batches):
