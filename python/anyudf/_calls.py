@@ -249,7 +249,8 @@ def batches(result: Any, schema: pa.Schema) -> Iterator[Any]:
         raise WrongResult(f"a map function yields batches; it returned {_short(result)}") from None
 
 
-#: A batch of rows is sent when it has so many of them, or when the first has waited for so long.
+#: A batch of rows is sent when it has so many of them, or when the first has waited for so long. That is looked at between two
+#: takes, each of which is as many rows as came in a few milliseconds before.
 _ROWS, _SECONDS = 8192, 0.05
 
 
@@ -281,7 +282,6 @@ def table(result: Any, schema: pa.Schema) -> Iterator[Any]:
             until = until or began + _SECONDS
             rows += taken
             now = clock()
-            # As many as come in a few milliseconds; slow rows are not waited for.
             take = min(take * 2 if now - began < 0.005 else max(take // 2, 1), _ROWS)
             if len(rows) >= _ROWS or now >= until:
                 yield batch_of(rows, schema)
@@ -305,7 +305,9 @@ def batch_of(rows: list[Any], schema: pa.Schema) -> pa.RecordBatch:
                 raise WrongResult(f"a row has the column `{sorted(unknown)[0]}`, and there are {', '.join(names)}")
         elif hasattr(first, "__dataclass_fields__"):
             columns = [list(map(operator.attrgetter(name), rows)) for name in names]
-        elif isinstance(first, tuple | list) and not (len(names) == 1 and len(first) != 1):
+        elif isinstance(first, tuple if len(names) == 1 and schema.field(0).type.num_fields else tuple | list) and (
+            len(names) > 1 or len(first) == 1
+        ):
             if any(len(row) != len(names) for row in rows):
                 raise WrongResult(f"a row has {len(first)} values, and there are {len(names)} columns")
             columns = [list(column) for column in zip(*rows)]

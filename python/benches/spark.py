@@ -57,13 +57,11 @@ def main():
         flights, log = made(spark, arguments, place)
         print(f"Spark {spark.version}, local[{CORES}], Python {sys.version.split()[0]}, pyarrow {pa.__version__}")
         miles = compared("distance between airports", distances(spark, flights), flights, arguments.rounds)
-        times = compared("when lines of a log were written", timed(spark, log, [arguments.logs]), log, arguments.rounds)
         lines = compared("lines of a log taken apart", parsed(spark, log, [arguments.logs]), log, arguments.rounds)
     spark.stop()
     print()
     for what, ratio, goal in [
         ("distance: worker in Rust / mapInArrow", miles[RUST] / miles[PYSPARK], 0.9),
-        ("times in lines: worker in Rust / mapInArrow", times[RUST] / times[PYSPARK], 10),
         ("lines: worker in Rust / mapInArrow", lines[RUST] / lines[PYSPARK], 10),
         ("distance: engine alone, worker in Python / mapInArrow", miles[ALONE] / miles[PYSPARK], 2),
     ]:
@@ -172,21 +170,6 @@ def parsed(spark, path, logs):
         RUST: batches,
         "anyudf.spark, worker in Rust, as a column": column(rust),
         PYTHON: column(python),
-    }
-
-
-def timed(spark, path, logs):
-    """The runs over the log that look for the time alone, each of which returns the first and the last."""
-    rows = lambda: spark.read.parquet(path)
-    some = F.min("at"), F.max("at"), F.count("at")
-
-    def batches():
-        times = anyudf.spark.map_in_arrow(rows(), "access_time", worker=logs)
-        return times.toDF("at").agg(*some).collect()[0]
-
-    return {
-        PYSPARK: lambda: rows().mapInArrow(ours.times, "at timestamp").agg(*some).collect()[0],
-        RUST: batches,
     }
 
 

@@ -65,13 +65,6 @@ def written(line):
     return found and datetime.strptime(found[1], "%d/%b/%Y:%H:%M:%S %z").astimezone(timezone.utc)
 
 
-def times(batches):
-    """For mapInArrow: when the lines were written."""
-    for batch in batches:
-        lines = batch.column(0).to_pylist()
-        yield pa.record_batch({"at": pa.array([line and written(line) for line in lines], ACCESS.field("at").type)})
-
-
 def accesses(batches):
     """For mapInArrow: the lines taken apart."""
     for batch in batches:

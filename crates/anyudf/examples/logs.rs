@@ -42,14 +42,6 @@ fn parse_access(line: &str) -> Option<Access<'_>> {
     Some(Access { host, at: instant(at)?, method, path, status: status.parse().ok()?, bytes })
 }
 
-/// When a line of an access log was written.
-#[udf(volatility = "immutable")]
-fn access_time(line: &str) -> Option<DateTime<Utc>> {
-    let (_, rest) = line.split_once('[')?;
-    let (at, _) = rest.split_once(']')?;
-    instant(at)
-}
-
 /// `15/Jan/2001:08:12:31 +0000`.
 fn instant(text: &str) -> Option<DateTime<Utc>> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -68,7 +60,7 @@ fn instant(text: &str) -> Option<DateTime<Utc>> {
 }
 
 fn main() -> ExitCode {
-    Worker::new().with(parse_access).with(access_time).run()
+    Worker::new().with(parse_access).run()
 }
 
 #[cfg(test)]
@@ -84,7 +76,6 @@ mod tests {
             Access { host: "10.0.0.7", at, method: "GET", path: "/index.html", status: 200, bytes: Some(2326) };
         assert_eq!(parse_access(line), Some(access));
         let cached = r#"10.0.0.7 - - [15/Jan/2001:07:12:31 +0000] "GET / HTTP/1.1" 304 -"#;
-        assert_eq!(access_time(cached), Some(at));
         assert_eq!(parse_access(cached).map(|access| (access.at, access.bytes)), Some((at, None)));
         for none in ["", "-", "a b [15/Jan/2001:07:12:31 +0000] \"\" 200 1", &line.replace("Jan", "nFe"), &line[..40]] {
             assert_eq!(parse_access(none), None, "{none}");

@@ -123,7 +123,10 @@ def takes(given, wanted):
         return names and all(takes(one.type, other.type) for one, other in zip(given, wanted))
     if both(types.is_map):
         return takes(given.key_type, wanted.key_type) and takes(given.item_type, wanted.item_type)
-    families = (types.is_floating, types.is_time, types.is_duration, _TEXT.__contains__, _is_bytes)
+    if both(types.is_floating):
+        # A narrower one can't be told what does not fit.
+        return given.bit_width <= wanted.bit_width
+    families = (types.is_time, types.is_duration, _TEXT.__contains__, _is_bytes)
     return any(both(test) for test in families)
 
 

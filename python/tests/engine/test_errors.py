@@ -232,3 +232,46 @@ def test_a_program_that_is_nowhere(monkeypatch, tmp_path):
     with pytest.raises(anyudf.MisuseError, match="`anyudf`.*neither.*nor on PATH") as raised:
         anyudf.Dispatcher()
     assert raised.value.condition == "PROGRAM_NOT_FOUND"
+
+
+def test_d10_a_leak_ends_with_its_worker():
+    def leaks(x: int) -> int:
+        import time
+
+        hoard = []
+        while True:
+            hoard.append(bytearray(4 << 20))
+            time.sleep(0.01)
+
+    worker = anyudf.python_worker()
+    with anyudf.Dispatcher(worker, memory_limit=600 << 20, heartbeat_interval=0.1) as dispatcher:
+        with pytest.raises(anyudf.WorkerError) as raised:
+            one_row(dispatcher, leaks)
+        assert raised.value.condition == "WORKER_MEMORY_LIMIT"
+        assert "leaks" in str(raised.value)
+        assert one_row(dispatcher, another()).num_rows == 1, "another is started"
+
+
+def test_batches_of_other_columns_are_refused(dispatcher):
+    batches = [pa.record_batch({"a": [1], "b": [20]}), pa.record_batch({"b": [40], "a": [3]})]
+    with pytest.raises(anyudf.MisuseError) as raised:
+        anyudf.run("echo_batches", batches, worker=dispatcher)
+    assert raised.value.condition == "OTHER_COLUMNS"
+
+
+@pytest.mark.parametrize("said", [{"timeout": -1}, {"timeout": float("nan")}, {"args": "x"}])
+def test_what_makes_no_sense_is_refused(dispatcher, said):
+    with pytest.raises(anyudf.MisuseError):
+        anyudf.run("echo_batches", {"x": [1]}, worker=dispatcher, **said)
+
+
+def test_a_map_tells_its_own_frames(python):
+    @anyudf.udf(kind="map")
+    def broken(batches):
+        raise ValueError("here")
+        yield
+
+    with pytest.raises(anyudf.UserError) as raised:
+        anyudf.run(broken, {"x": [1]}, worker=python)
+    assert raised.value.condition == "ValueError"
+    assert 'raise ValueError("here")' in raised.value.remote_traceback or "in broken" in raised.value.remote_traceback
