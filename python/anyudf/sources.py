@@ -69,20 +69,41 @@ def _open(data: Any) -> tuple[pa.Schema | None, Iterator[Any]]:
     if _is_pandas(data):
         data = pa.Table.from_pandas(data, preserve_index=False)
     elif isinstance(data, Mapping):
-        data = pa.table(dict(data))
+        data = _columns(data)
     if type(data).__name__ == "DuckDBPyRelation" and not hasattr(data, "to_arrow_reader"):
         # An older DuckDB, which runs a query to its end before it gives a stream of its own.
         reader = data.fetch_arrow_reader(_ROWS)
         return reader.schema, iter(reader)
     if hasattr(data, "__arrow_c_stream__"):
-        reader = Reader(data)
+        try:
+            reader = Reader(data)
+        except ValueError as error:
+            raise _no_table(data, _ALONE) from error
         return reader.schema, reader
     if hasattr(data, "__arrow_c_array__"):
-        batch = pa.record_batch(data)
+        try:
+            batch = pa.record_batch(data)
+        except pa.ArrowInvalid as error:
+            raise _no_table(data, _ALONE) from error
         return batch.schema, iter((batch,))
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
         return None, _flat(data)
     raise _no_table(data)
+
+
+def _columns(columns: Mapping[str, Any]) -> pa.Table:
+    try:
+        return pa.table(dict(columns))
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise MisuseError(
+            f"a mapping is taken for columns, each a list or an array of values: {error}; of rows make a table with "
+            "pyarrow.Table.from_pylist",
+            condition="NO_TABLE",
+        ) from error
+
+
+# Of an array, a series.
+_ALONE = "; a column alone is none, a mapping of its name to it is"
 
 
 def _flat(items: Iterable[Any]) -> Iterator[Any]:
@@ -109,8 +130,9 @@ def _is_pandas(data: Any) -> bool:
     return kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] == "pandas"
 
 
-def _no_table(data: Any) -> MisuseError:
-    hint = "; call its collect() first" if type(data).__name__ == "LazyFrame" else ""
+def _no_table(data: Any, hint: str = "") -> MisuseError:
+    if type(data).__name__ == "LazyFrame":
+        hint = "; call its collect() first"
     return MisuseError(
         f"a {type(data).__name__} is no table, batch, stream, or iterable of such{hint}; anything will do that speaks Arrow, "
         "such as tables of pyarrow, polars, pandas and DuckDB",

@@ -275,3 +275,19 @@ def test_a_map_tells_its_own_frames(python):
         anyudf.run(broken, {"x": [1]}, worker=python)
     assert raised.value.condition == "ValueError"
     assert 'raise ValueError("here")' in raised.value.remote_traceback or "in broken" in raised.value.remote_traceback
+
+
+@pytest.mark.parametrize(
+    "data, word",
+    [
+        ([{"x": 1}], "from_pylist"),
+        ({"x": 1}, "from_pylist"),
+        (pa.array([1]), "a column alone"),
+        (pa.chunked_array([[1]]), "a column alone"),
+        (1, "int is no table"),
+    ],
+)
+def test_what_is_no_table_is_told(dispatcher, data, word):
+    with pytest.raises(anyudf.MisuseError, match=word) as raised:
+        anyudf.run("echo_batches", data, worker=dispatcher)
+    assert raised.value.condition == "NO_TABLE"
