@@ -15,7 +15,7 @@ use super::home::{Home, endings, forget_endings};
 use super::init::Said;
 use super::local::Local;
 use super::session::{Live, Session};
-use super::settings::{Named, configure};
+use super::settings::{Worker, configure};
 
 /// Gives sessions in workers of one kind. Any number of threads may use it.
 #[pyclass(frozen, module = "anyudf._native")]
@@ -28,7 +28,7 @@ impl Dispatcher {
     #[new]
     fn new(
         py: Python<'_>,
-        worker: Named,
+        worker: Worker,
         environment: Vec<(String, String)>,
         keywords: &Bound<'_, PyDict>,
     ) -> PyResult<Self> {

@@ -8,7 +8,6 @@
 //! The caller's iterator is called on the thread that asks for the next result, and on no other.
 
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 use anyudf_engine::{BatchInput, BatchOutput, Error, ErrorKind};
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -21,11 +20,9 @@ use tokio::time::sleep;
 
 use super::batches::{busy, from_python};
 use super::error::Fault;
+use super::home::TICK;
 use super::local::Local;
 use super::session::Live;
-
-/// How often whoever waits looks whether a signal came.
-const TICK: Duration = Duration::from_millis(100);
 
 /// What may have been pulled and not be in the session's queue yet: so many batches, or as few as make so many portions.
 /// Fewer would have the two threads wait for each other at every small batch.

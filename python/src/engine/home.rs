@@ -19,7 +19,7 @@ use super::error::Fault;
 use super::log;
 
 /// How often whoever waits looks whether a signal came.
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// How long it takes at most to drop what a runtime carried.
 const KILL: Duration = Duration::from_secs(1);

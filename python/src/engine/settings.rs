@@ -16,25 +16,25 @@ const WORKERS_LOG: &str = "RUST_LOG";
 
 /// What Python names as a worker.
 #[derive(FromPyObject)]
-pub(super) enum Named {
+pub(super) enum Worker {
     /// The program and its arguments.
     Command(Vec<String>),
     /// A specification, as JSON.
     Specification(String),
 }
 
-impl Named {
+impl Worker {
     /// # Errors
     /// Those of [`WorkerSpecification::plan`].
     pub(super) fn plan(self, environment: Vec<(String, String)>, most: Option<Duration>) -> Result<WorkerPlan, Fault> {
         let mut plan = match self {
-            Named::Command(words) => {
+            Worker::Command(words) => {
                 let (program, arguments) = words
                     .split_first()
                     .ok_or_else(|| Fault::misuse("INVALID_WORKER_COMMAND", "the worker's command is empty"))?;
                 WorkerPlan::from(WorkerCommand::new(program, arguments))
             }
-            Named::Specification(json) => {
+            Worker::Specification(json) => {
                 WorkerSpecification::from_json(&json)?.plan(most.unwrap_or(DEFAULT_MAX_TIMEOUT))?
             }
         };

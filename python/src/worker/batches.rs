@@ -88,7 +88,7 @@ impl PulledFunction for Map {
 }
 
 /// What input failed with.
-type Failed = Arc<Mutex<Option<Error>>>;
+pub(super) type Failed = Arc<Mutex<Option<Error>>>;
 
 /// The batches of an execution's input, an iterator.
 #[pyclass(frozen)]

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use anyudf_worker::{Error, Invocation, Opened, PulledRawFunction, RawInput, RawOutput, Result, Worker};
+use anyudf_worker::{Invocation, Opened, PulledRawFunction, RawInput, RawOutput, Result, Worker};
 use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyIterator};
 
-use super::batches::{close, exception, lock};
+use super::batches::{Failed, close, exception, lock};
 use super::errors::OrError;
 use super::seat::{LastLine, not_in_a_child, user_code, watch};
 
@@ -34,7 +34,7 @@ struct PyRaw {
 
 impl PulledRawFunction for PyRaw {
     fn run(self: Box<Self>, input: RawInput, out: &mut RawOutput<'_>) -> Result<()> {
-        let failed = Arc::default();
+        let failed = Failed::default();
         let (items, last) = user_code(|py| {
             let call = || {
                 let data = Bound::new(py, Data { input: Mutex::new(input), failed: Arc::clone(&failed) })?;
@@ -89,7 +89,7 @@ fn send_each(items: &Py<PyIterator>, out: &mut RawOutput<'_>) -> Result<()> {
 #[pyclass(frozen)]
 struct Data {
     input: Mutex<RawInput>,
-    failed: Arc<Mutex<Option<Error>>>,
+    failed: Failed,
 }
 
 #[pymethods]
