@@ -327,8 +327,8 @@ pub(crate) fn shown(exit: ExitStatus) -> String {
     }
 }
 
-/// A port that is free on both loopback addresses, or on the first where there is no IPv6.
-pub(crate) fn free_port() -> io::Result<u16> {
+/// Listens on one port of both loopback addresses, or of the first where there is no IPv6 (P2).
+pub(crate) fn loopback() -> io::Result<(u16, TcpListener, Option<TcpListener>)> {
     let mut attempts = 32;
     loop {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -336,7 +336,12 @@ pub(crate) fn free_port() -> io::Result<u16> {
         match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts > 0 => attempts -= 1,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
-            _ => return Ok(port),
+            other => return Ok((port, first, other.ok())),
         }
     }
+}
+
+/// A port that nobody listens on. Another process may take it before it is used.
+fn free_port() -> io::Result<u16> {
+    loopback().map(|(port, ..)| port)
 }

@@ -16,11 +16,11 @@ use super::grammar::{Answered, Said};
 use super::report::{self, Event};
 use super::request::{self, Heard};
 use super::script::{Act, Dialogue, Step};
-use super::server::{Server, Stream};
+use super::server::{Listener, Server, Stream};
 use crate::expect::{Alternative, Came, Matching, Mismatch};
 use crate::message::Shape;
 use crate::play::{Failure, Played};
-use crate::process::{Subject, free_port, resident};
+use crate::process::{Subject, resident};
 use crate::transcript::Transcript;
 use crate::value::{Value, show};
 use crate::wire::{Dial, Place};
@@ -285,22 +285,19 @@ impl<'a> Scene<'a> {
         if self.driver.is_some() {
             return Ok(());
         }
-        let place = match self.tcp {
-            true => free_port().map(Place::Tcp),
-            false => tempfile::Builder::new().prefix("anyudf-kit-").tempdir().map(|dir| {
-                let place = Place::Unix(dir.path().join("w.sock"));
+        let listening = match self.tcp {
+            true => Listener::tcp().map(|(listener, port)| (listener, Place::Tcp(port))),
+            false => tempfile::Builder::new().prefix("anyudf-kit-").tempdir().and_then(|dir| {
+                let path = dir.path().join("w.sock");
                 self._dir = Some(dir);
-                place
+                Listener::unix(&path).map(|listener| (listener, Place::Unix(path)))
             }),
         };
-        let listening = match place {
-            Ok(place) => Server::listen(&place, self.dial.clone()).await.map(|server| (server, place)),
-            Err(error) => Err(error),
-        };
-        let (server, place) = match listening {
+        let (listener, place) = match listening {
             Ok(listening) => listening,
             Err(error) => return self.fail(format!("the kit cannot listen: {error}")),
         };
+        let server = Server::new(listener, self.dial.clone());
         {
             let mut manage = server.shared.manage();
             manage.metrics = self.announced.clone();

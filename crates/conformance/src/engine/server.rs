@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,8 @@ use crate::answer::Status;
 use crate::budget::{Budget, Said, Teller};
 use crate::frames::{Frames, Outgoing};
 use crate::message::Shape;
-use crate::wire::{Dial, EXECUTE, MANAGE, Place};
+use crate::process::loopback;
+use crate::wire::{Dial, EXECUTE, MANAGE};
 
 /// So much of that is kept.
 const MOST_SEEN: usize = 100;
@@ -134,13 +135,29 @@ trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-enum Listener {
+/// Where an engine connects to.
+pub(crate) enum Listener {
     Unix(UnixListener),
     /// On the loopback addresses, of which there may be one (P2).
     Tcp(TcpListener, Option<TcpListener>),
 }
 
 impl Listener {
+    /// Listens on a socket of this path.
+    pub(crate) fn unix(path: &Path) -> io::Result<Self> {
+        UnixListener::bind(path).map(Listener::Unix)
+    }
+
+    /// Listens on a port that was free, which is told.
+    pub(crate) fn tcp() -> io::Result<(Self, u16)> {
+        let listening = |listener: std::net::TcpListener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        let (port, first, other) = loopback()?;
+        Ok((Listener::Tcp(listening(first)?, other.map(listening).transpose()?), port))
+    }
+
     async fn accept(&self) -> io::Result<Box<dyn Io>> {
         Ok(match self {
             Listener::Unix(listener) => Box::new(listener.accept().await?.0),
@@ -161,15 +178,8 @@ impl Listener {
 }
 
 impl Server {
-    /// Begins to listen; windows and frames are as `dial` has them.
-    pub(crate) async fn listen(place: &Place, dial: Dial) -> io::Result<Self> {
-        let listener = match place {
-            Place::Unix(path) => Listener::Unix(UnixListener::bind(path)?),
-            Place::Tcp(port) => {
-                let first = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).await?;
-                Listener::Tcp(first, TcpListener::bind((Ipv6Addr::LOCALHOST, *port)).await.ok())
-            }
-        };
+    /// Serves who connects; windows and frames are as `dial` has them.
+    pub(crate) fn new(listener: Listener, dial: Dial) -> Self {
         let shared = Arc::new(Shared::default());
         let (accepted, streams) = mpsc::unbounded_channel();
         let accepting = tokio::spawn({
@@ -190,7 +200,7 @@ impl Server {
                 }
             }
         });
-        Ok(Server { streams, shared, accepting })
+        Server { streams, shared, accepting }
     }
 }
 
@@ -455,14 +465,15 @@ async fn listen(mut body: RecvStream, teller: Teller<Event>, mut reads: watch::R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Call, Link};
+    use crate::wire::{Call, Link, Place};
 
     /// P8: gRPC's C core has the path of a Unix socket there, unless it is told otherwise; h2 alone refuses it.
     #[tokio::test]
     async fn p8_any_authority_is_taken() {
         let dir = tempfile::tempdir().expect("a directory");
-        let place = Place::Unix(dir.path().join("w.sock"));
-        let server = Server::listen(&place, Dial::default()).await.expect("it listens");
+        let path = dir.path().join("w.sock");
+        let server = Server::new(Listener::unix(&path).expect("it listens"), Dial::default());
+        let place = Place::Unix(path);
         let authority = Some("tmp%2Fkit%2Fw.sock".to_owned());
         let link = Link::dial(&place, &Dial { authority, ..Dial::default() }).await.expect("it connects");
         let heartbeat = Bytes::from_static(b"\x0a\x00");
