@@ -9,12 +9,12 @@ use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 
 use crate::clock::{Call, Phase};
-use crate::definition::{Body, Definition, Kind};
+use crate::definition::{Definition, Kind};
 use crate::error::{Error, ErrorKind, Result, undecodable, unencodable};
 use crate::function::{AnyFunction, Output};
 use crate::invocation::Invocation;
 use crate::link::Reason;
-use crate::pulled::{AnyPulled, Input, PulledRawFunction, RawInput};
+use crate::pulled::{AnyPulled, Body, Input, PulledRawFunction, RawInput};
 use crate::raw::{Opened, RawFunction, RawOutput};
 
 /// Batches are split into messages of about this many bytes: under gRPC's usual limit of 4 MiB, which an engine that says

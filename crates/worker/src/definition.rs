@@ -11,20 +11,15 @@ use crate::adapter::adapt;
 use crate::error::{Error, Result};
 use crate::function::{AnyFunction, Function};
 use crate::invocation::Invocation;
-use crate::pulled::{AnyPulled, PulledFunction};
+use crate::pulled::{AnyPulled, Body, PulledFunction};
 use crate::raw::Opened;
 
 pub use anyudf_arrow::catalog::{Kind, Volatility};
 
-type Open = dyn Fn(&Invocation) -> Result<Body> + Send + Sync;
+/// A function over batches that is open.
+type Batches = Body<dyn AnyFunction, dyn AnyPulled>;
 
-/// A function that is open, and how it comes to its input.
-pub(crate) enum Body {
-    /// It is called with it.
-    Pushed(Box<dyn AnyFunction>),
-    /// It asks for it.
-    Pulled(Box<dyn AnyPulled>),
-}
+type Open = dyn Fn(&Invocation) -> Result<Batches> + Send + Sync;
 
 /// A function under its name: what the catalog shows of it, and how an execution is opened.
 ///
@@ -45,7 +40,7 @@ impl Definition {
         kind: Kind,
         open: impl Fn(&Invocation) -> Result<F> + Send + Sync + 'static,
     ) -> Self {
-        let open = move |invocation: &Invocation| Ok(Body::Pushed(Box::new(open(invocation)?)));
+        let open = move |invocation: &Invocation| -> Result<Batches> { Ok(Body::Pushed(Box::new(open(invocation)?))) };
         Definition { entry: Entry::new(name, kind), open: Arc::new(open) }
     }
 
@@ -55,7 +50,7 @@ impl Definition {
         kind: Kind,
         open: impl Fn(&Invocation) -> Result<F> + Send + Sync + 'static,
     ) -> Self {
-        let open = move |invocation: &Invocation| Ok(Body::Pulled(Box::new(open(invocation)?)));
+        let open = move |invocation: &Invocation| -> Result<Batches> { Ok(Body::Pulled(Box::new(open(invocation)?))) };
         Definition { entry: Entry::new(name, kind), open: Arc::new(open) }
     }
 
@@ -197,7 +192,7 @@ impl Definition {
     }
 
     /// Opens the function itself. Its arguments are the caller's to check.
-    pub(crate) fn body(&self, invocation: &Invocation) -> Result<Body> {
+    pub(crate) fn body(&self, invocation: &Invocation) -> Result<Batches> {
         (self.open)(invocation)
     }
 

@@ -17,6 +17,14 @@ use crate::function::Output;
 use crate::inbox::Inbox;
 use crate::raw::RawOutput;
 
+/// A function that is open, by how it comes to its input: over batches or over bytes.
+pub(crate) enum Body<Pushed: ?Sized, Pulled: ?Sized> {
+    /// It is called with it.
+    Pushed(Box<Pushed>),
+    /// It asks for it.
+    Pulled(Box<Pulled>),
+}
+
 /// One execution of a function over Arrow record batches that takes its input when it likes.
 ///
 /// ```

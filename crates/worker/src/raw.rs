@@ -14,7 +14,7 @@ use crate::clock::Call;
 use crate::error::Result;
 use crate::invocation::Invocation;
 use crate::link::{Ends, Reason};
-use crate::pulled::PulledRawFunction;
+use crate::pulled::{Body, PulledRawFunction};
 use crate::thread::Desk;
 
 /// A payload format: how the bytes of `UdfPayload` become a function (R18). See
@@ -23,17 +23,9 @@ pub(crate) type PayloadFormat = dyn Fn(&mut Invocation) -> Result<Opened> + Send
 
 /// A function that is open, and what InitResponse carries.
 pub struct Opened {
-    pub(crate) function: Body,
+    pub(crate) function: Body<dyn RawFunction, dyn PulledRawFunction>,
     pub(crate) data: Option<Bytes>,
     pub(crate) timeout: Option<Duration>,
-}
-
-/// How a function comes to its input.
-pub(crate) enum Body {
-    /// It is called with it.
-    Pushed(Box<dyn RawFunction>),
-    /// It asks for it.
-    Pulled(Box<dyn PulledRawFunction>),
 }
 
 impl Opened {

@@ -17,8 +17,9 @@ use crate::inbox::End;
 use crate::invocation::{Invocation, TRACEPARENT_KEY};
 use crate::link::{Conclusion, Ends, FromUser, Outcome, Reason, ToUser};
 use crate::panics::{self, Caught};
+use crate::pulled::Body;
 use crate::pulled::{PulledRawFunction, RawInput};
-use crate::raw::{Body, Opened, PayloadFormat, RawFunction, RawOutput};
+use crate::raw::{Opened, PayloadFormat, RawFunction, RawOutput};
 
 /// Runs one execution to its end.
 pub(crate) fn run(mut ends: Ends, format: &PayloadFormat, mut invocation: Invocation) {

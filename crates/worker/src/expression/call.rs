@@ -10,13 +10,13 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use super::kept::Kept;
-use crate::definition::Body;
 use crate::definition::Kind;
 use crate::error::{Error, ErrorKind, Result, unencodable};
 use crate::function::{AnyFunction, Output};
 use crate::invocation::Invocation;
 use crate::link::Reason;
 use crate::panics;
+use crate::pulled::Body;
 use crate::worker::{Functions, find};
 
 /// A function that is open, and where its arguments come from.
