@@ -42,13 +42,11 @@ func decode(schema []byte, runs ...[]byte) (decoded []arrow.RecordBatch, failed 
 		runs = runs[1:]
 		return run, nil
 	}
-	for batch, err := range batches(next, schema) {
-		if err != nil {
-			return decoded, err
-		}
+	failed = eachBatch(next, schema, func(batch arrow.RecordBatch) error {
 		decoded = append(decoded, batch)
-	}
-	return decoded, nil
+		return nil
+	})
+	return decoded, failed
 }
 
 func TestBatchesComeBack(t *testing.T) {
@@ -82,6 +80,119 @@ func TestBatchesComeBack(t *testing.T) {
 			if !array.RecordEqual(batch, got) {
 				t.Fatalf("%s: got %v", name, got)
 			}
+		}
+	}
+}
+
+// Columns of every type, with rows and without, are neither refused nor changed (C9).
+func TestEveryTypeComesBack(t *testing.T) {
+	two := []arrow.Field{column("a", arrow.PrimitiveTypes.Int16), column("b", arrow.BinaryTypes.String)}
+	codes := []arrow.UnionTypeCode{0, 1}
+	for _, kind := range []arrow.DataType{
+		arrow.Null, arrow.FixedWidthTypes.Boolean, arrow.PrimitiveTypes.Int8, arrow.FixedWidthTypes.Float16,
+		arrow.BinaryTypes.String, arrow.BinaryTypes.LargeString, arrow.BinaryTypes.StringView, arrow.BinaryTypes.BinaryView,
+		&arrow.FixedSizeBinaryType{ByteWidth: 3}, &arrow.Decimal128Type{Precision: 10, Scale: 2},
+		arrow.FixedWidthTypes.Timestamp_us, arrow.FixedWidthTypes.MonthDayNanoInterval,
+		arrow.ListOf(arrow.Null), arrow.ListViewOf(arrow.PrimitiveTypes.Int16), arrow.LargeListOf(arrow.BinaryTypes.String),
+		arrow.FixedSizeListOf(2, arrow.PrimitiveTypes.Int16), arrow.MapOf(arrow.BinaryTypes.String, arrow.PrimitiveTypes.Int16),
+		arrow.StructOf(two...), arrow.StructOf(column("n", arrow.Null)), arrow.StructOf(),
+		arrow.RunEndEncodedOf(arrow.PrimitiveTypes.Int32, arrow.BinaryTypes.String),
+		arrow.SparseUnionOf(two, codes), arrow.DenseUnionOf(two, codes),
+		&arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String},
+		&arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.Null},
+	} {
+		for rows := range 3 {
+			builder := array.NewBuilder(memory.DefaultAllocator, kind)
+			if rows > 0 {
+				builder.AppendEmptyValue()
+				builder.AppendNulls(rows - 1)
+			}
+			batch := array.NewRecordBatch(schema(column("c", kind)), []arrow.Array{builder.NewArray()}, int64(rows))
+			run, err := encodeBatch(batch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if decoded, err := decode(encodeSchema(batch.Schema()), run); err != nil || !array.RecordEqual(batch, decoded[0]) {
+				t.Errorf("%v, %d rows: %v, %v", kind, rows, decoded, err)
+			}
+		}
+	}
+}
+
+// A small message that would become a large one is refused before it does (C10).
+func TestInflationHasALimit(t *testing.T) {
+	zeros := array.NewData(arrow.PrimitiveTypes.Int64, leastBudget/8+1, []*memory.Buffer{nil, memory.NewBufferBytes(make([]byte, leastBudget+8))}, nil, 0, 0)
+	batch := array.NewRecordBatch(schema(column("zero", zeros.DataType())), []arrow.Array{array.MakeFromData(zeros)}, int64(zeros.Len()))
+	var small run
+	writer := ipc.NewWriterWithPayloadWriter(&small, ipc.WithSchema(batch.Schema()), ipc.WithZstd())
+	if err := writer.Write(batch); err != nil || small.Len() > leastBudget/mostInflation {
+		t.Fatal(small.Len(), err)
+	}
+	if _, err := decode(encodeSchema(batch.Schema()), small.Bytes()); err == nil || !strings.Contains(err.Error(), "limit") {
+		t.Error(err)
+	}
+}
+
+// A dictionary lasts until it is replaced or a Schema begins anew, and may grow (C9).
+func TestDictionariesLast(t *testing.T) {
+	words := &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}
+	schema := schema(column("word", words))
+	batch := func(dictionary string, keys string) arrow.RecordBatch {
+		text := func(kind arrow.DataType, json string) arrow.Array {
+			array, _, err := array.FromJSON(memory.DefaultAllocator, kind, strings.NewReader(json))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return array
+		}
+		column := array.NewDictionaryArray(words, text(words.IndexType, keys), text(words.ValueType, dictionary))
+		return array.NewRecordBatch(schema, []arrow.Array{column}, int64(column.Len()))
+	}
+	var stream run // what a stream of Arrow's is: a dictionary comes where it is new
+	writer := ipc.NewWriterWithPayloadWriter(&stream, ipc.WithSchema(schema), ipc.WithDictionaryDeltas(true))
+	part := func(batch arrow.RecordBatch) []byte {
+		stream.Reset()
+		if err := writer.Write(batch); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Clone(stream.Bytes())
+	}
+	first := part(batch(`["a", "b"]`, `[1, 0]`))
+	same := part(batch(`["a", "b"]`, `[0, 0]`))
+	more := part(batch(`["a", "b", "c"]`, `[2, 0]`))
+	other := part(batch(`["x"]`, `[0, null]`))
+	if len(same) >= len(first) {
+		t.Fatal("it has its dictionary with it")
+	}
+	decoded, err := decode(encodeSchema(schema), first, same, more, other, same)
+	var got []string
+	for _, batch := range decoded {
+		for row := range int(batch.NumRows()) {
+			got = append(got, batch.Column(0).ValueStr(row))
+		}
+	}
+	if want := "b a a a c a x (null) x x"; err != nil || strings.Join(got, " ") != want {
+		t.Errorf("%v, and %v", got, err)
+	}
+	if decoded, err := decode(encodeSchema(schema), first, slices.Concat(encodeSchema(schema), same)); len(decoded) != 1 || err == nil {
+		t.Errorf("%v, and %v", decoded, err)
+	}
+}
+
+// What is kept of dictionaries has a limit, and one that is replaced does not count (C9, E5).
+func TestDictionariesHaveALimit(t *testing.T) {
+	source := source{begun: true, kept: map[int64]int{7: mostDictionary - 12}}
+	for _, step := range []struct{ delta, over bool }{{false, false}, {false, false}, {true, true}} {
+		over := func() (over bool) {
+			defer func() { over = recover() != nil }()
+			message := message{kind: ipc.MessageDictionaryBatch, delta: step.delta, body: make([]byte, 8)}
+			message.meta = encodeSchema(schema())[8:] // nobody looks at it here
+			source.messages = append(source.messages, message)
+			source.Message()
+			return
+		}()
+		if over != step.over {
+			t.Errorf("%+v", step)
 		}
 	}
 }

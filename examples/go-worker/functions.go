@@ -126,17 +126,11 @@ func openRows(request *Request, invocation *invocation, run rowFunction) (opened
 }
 
 func (r *rows) read(each func(arrow.RecordBatch) error) error {
-	for batch, err := range batches(r.in.Next, r.schema) {
-		if err != nil {
-			return err
-		}
+	return eachBatch(r.in.Next, r.schema, func(batch arrow.RecordBatch) error {
 		r.call.rowsIn += batch.NumRows()
 		r.call.totals.rowsIn.Add(batch.NumRows())
-		if err := each(batch); err != nil {
-			return err
-		}
-	}
-	return nil
+		return each(batch)
+	})
 }
 
 func (r *rows) write(batch arrow.RecordBatch) error {
