@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -26,23 +28,22 @@ func openCatalog(request *Request) (opened, error) {
 		text("volatility"),
 	}, &metadata)
 	return openRows(request, &invocation{output: schema}, func(rows *rows) error {
-		table := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+		var table []map[string]any
 		for _, function := range functions {
-			for i, value := range []string{0: function.name, 1: function.kind, 4: function.help, 5: "0.1.0", 7: "immutable"} {
-				if builder, is := table.Field(i).(*array.StringBuilder); is {
-					builder.Append(value)
-				}
-			}
-			for i, schema := range map[int]*arrow.Schema{2: function.arguments, 3: function.result} {
-				builder := table.Field(i).(*array.BinaryBuilder)
-				if schema == nil {
-					builder.AppendNull()
-				} else {
-					builder.Append(encodeSchema(schema))
-				}
-			}
-			table.Field(6).(*array.ListBuilder).Append(true) // no aliases
+			table = append(table, map[string]any{
+				"name": function.name, "kind": function.kind, "help": function.help,
+				"arguments": encodeSchema(function.arguments), "result": encodeSchema(function.result),
+				"version": "0.1.0", "aliases": []string{}, "volatility": "immutable",
+			})
 		}
-		return rows.write(table.NewRecordBatch())
+		text, err := json.Marshal(table)
+		if err != nil {
+			return err
+		}
+		batch, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, bytes.NewReader(text))
+		if err != nil {
+			return err
+		}
+		return rows.write(batch)
 	})
 }

@@ -40,9 +40,7 @@ func violation(format string, values ...any) *failure {
 	return protocolError("PROTOCOL_VIOLATION", format, values...)
 }
 
-func (f *failure) Error() string { return f.text() }
-
-func (f *failure) text() string {
+func (f *failure) Error() string {
 	if f.condition == "" || f.blame == blameUser { // a user error has a field for it
 		return f.message
 	}
@@ -52,7 +50,7 @@ func (f *failure) text() string {
 // The failure as a message, in an engine's limit for one.
 func (f *failure) onWire(limit int) *udf.ExecutionError {
 	limit = min(64<<10, limit/8) // P7
-	message := cut(f.text(), limit)
+	message := cut(f.Error(), limit)
 	var traceback *string
 	if f.traceback != "" {
 		text := cut(f.traceback, limit)

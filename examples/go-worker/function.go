@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -56,8 +55,8 @@ type call struct {
 	clock   clock
 	overdue sync.Once
 
-	countsRows      bool // the rest is for functions that know of rows
-	rowsIn, rowsOut int64
+	countsRows      atomic.Bool // the rest is for functions that know of rows
+	rowsIn, rowsOut atomic.Int64
 	totals          *totals
 }
 
@@ -106,15 +105,6 @@ func (c *call) send(batch []byte) error {
 	}
 }
 
-func (c *call) returned() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
-}
-
 // Input is what an engine sends, batch by batch.
 type Input struct{ call *call }
 
@@ -138,16 +128,25 @@ func (in *Input) Next() ([]byte, error) {
 	}
 }
 
-// Batches are all of them, up to Finish. An error comes last, and stands for the end that is none.
-func (in *Input) Batches() iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		for {
-			batch, err := in.Next()
-			if err == io.EOF || !yield(batch, err) || err != nil {
-				return
-			}
+// Each gives every batch to a function, up to Finish, or to the first error.
+func (in *Input) Each(take func([]byte) error) error {
+	for {
+		batch, err := in.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = take(batch)
+		}
+		if err != nil {
+			return err
 		}
 	}
+}
+
+// What a function that takes no input does with some: to drop it would pass for having looked at it.
+func refuse([]byte) error {
+	return userError("UNEXPECTED_INPUT", "the function takes no input, and got some")
 }
 
 // Where in the function a call is: a batch has its number, from 1.

@@ -118,16 +118,18 @@ func openRows(request *Request, invocation *invocation, run rowFunction) (opened
 		return opened{}, userError("OUTPUT_SCHEMA_MISMATCH", "the function gives %v, not what Init.output_schema says", types(invocation.output))
 	}
 	return opened{data: data, run: func(in *Input, out Output) ([]byte, error) {
-		in.call.countsRows = true
-		rows := &rows{invocation: invocation, call: in.call, in: in, schema: request.InputSchema, out: out}
-		err := run(rows)
+		in.call.countsRows.Store(true)
+		err := run(&rows{invocation: invocation, call: in.call, in: in, schema: request.InputSchema, out: out})
+		if err == nil && invocation.input == nil {
+			err = in.Each(refuse)
+		}
 		return nil, err
 	}}, nil
 }
 
 func (r *rows) read(each func(arrow.RecordBatch) error) error {
 	return eachBatch(r.in.Next, r.schema, func(batch arrow.RecordBatch) error {
-		r.call.rowsIn += batch.NumRows()
+		r.call.rowsIn.Add(batch.NumRows())
 		r.call.totals.rowsIn.Add(batch.NumRows())
 		return each(batch)
 	})
@@ -138,7 +140,7 @@ func (r *rows) write(batch arrow.RecordBatch) error {
 	if err != nil {
 		return err
 	}
-	r.call.rowsOut += batch.NumRows()
+	r.call.rowsOut.Add(batch.NumRows())
 	r.call.totals.rowsOut.Add(batch.NumRows())
 	return r.out(bytes)
 }

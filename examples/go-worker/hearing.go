@@ -2,7 +2,9 @@ package main
 
 import (
 	"hash/crc32"
+	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.org/anyudf/go-worker/udf"
@@ -43,17 +45,15 @@ func (s *session) hearInit(init *udf.Init) {
 	if init.GetIsChunkingPayload() {
 		s.asked = askedPayload
 	}
-	if wrong := s.checkInit(init); wrong != nil {
+	wrong := s.checkInit(init)
+	if wrong == nil {
+		wrong = s.checkPayload()
+	}
+	if wrong != nil {
 		s.fail(wrong)
 		return
 	}
-	if s.asked == askedOpen {
-		if wrong := s.checkPayload(); wrong != nil {
-			s.fail(wrong)
-			return
-		}
-	}
-	s.place = s.worker.places.ask()
+	s.askForPlace()
 }
 
 func (s *session) hearChunk(chunk *udf.PayloadChunk) {
@@ -69,18 +69,14 @@ func (s *session) hearChunk(chunk *udf.PayloadChunk) {
 		return
 	}
 	s.request.Payload = append(s.request.Payload, chunk.GetData()...) // grows with what came, not with what is claimed (R3)
-	if wrong := s.checkGrowth(); wrong != nil {
+	if chunk.GetLast() {
+		s.asked = askedOpen
+	}
+	if wrong := s.checkPayload(); wrong != nil {
 		s.fail(wrong)
 		return
 	}
-	if chunk.GetLast() {
-		s.asked = askedOpen
-		if wrong := s.checkPayload(); wrong != nil {
-			s.fail(wrong)
-			return
-		}
-		s.open()
-	}
+	s.open()
 }
 
 func (s *session) hearData(data []byte) {
@@ -159,42 +155,52 @@ func (s *session) checkInit(init *udf.Init) *failure {
 	if s.worker.formats[init.GetUdf().GetFormat()] == nil {
 		return protocolError("UNKNOWN_PAYLOAD_FORMAT", "the payload format %q is not known (C2)", init.GetUdf().GetFormat())
 	}
-	if text, set := init.GetSessionConf()["anyudf.call_timeout_ms"]; set { // C11
-		milliseconds, err := strconv.ParseInt(text, 10, 32)
-		if err != nil || milliseconds <= 0 {
-			return protocolError("INVALID_SESSION_CONF", "anyudf.call_timeout_ms is no positive number of milliseconds (C11)")
-		}
-		s.callLimit = time.Duration(milliseconds) * time.Millisecond
+	milliseconds, wrong := number(init, "anyudf.call_timeout_ms", 1, "C11")
+	if wrong != nil {
+		return wrong
 	}
-	if text, set := init.GetSessionConf()["anyudf.max_message_bytes"]; set { // M6
-		limit, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || limit < leastMessageLimit {
-			return protocolError("INVALID_SESSION_CONF", "anyudf.max_message_bytes is no number of bytes from %d on (P7)", leastMessageLimit)
-		}
-		s.limit = int(min(limit, int64(s.limit)))
+	s.callLimit = time.Duration(min(milliseconds, mostMilliseconds)) * time.Millisecond
+	limit, wrong := number(init, "anyudf.max_message_bytes", leastMessageLimit, "P7")
+	if limit > 0 {
+		s.limit = int(min(limit, uint64(s.limit)))
 	}
-	return s.checkGrowth()
+	return wrong
 }
 
-// A payload that is longer than it claims never becomes right, whatever else comes (R3).
-func (s *session) checkGrowth() *failure {
-	payload := s.request.GetUdf()
-	if length := int64(len(s.request.Payload)); payload.PayloadSize != nil && length > payload.GetPayloadSize() {
-		return protocolError("PAYLOAD_SIZE_MISMATCH", "the payload has %d bytes or more, and %d were claimed (R3)", length, payload.GetPayloadSize())
+// The most that a time.Duration holds: 292 years.
+const mostMilliseconds = uint64(math.MaxInt64 / time.Millisecond)
+
+// A number of session_conf, or 0 if it is not there.
+func number(init *udf.Init, key string, least uint64, rule string) (uint64, *failure) {
+	text, set := init.GetSessionConf()[key]
+	if !set {
+		return 0, nil
 	}
-	if max(int64(len(s.request.Payload)), payload.GetPayloadSize()) > payloadLimit {
-		return protocolError("PAYLOAD_TOO_LARGE", "the payload has more than %d bytes", payloadLimit)
+	value, err := strconv.ParseUint(strings.TrimSpace(text), 10, 64)
+	if err != nil || value < least {
+		return 0, protocolError("INVALID_SESSION_CONF", "session_conf %s is no whole number from %d on, of 64 bits at most (%s)", key, least, rule)
 	}
-	return nil
+	return value, nil
 }
 
-// The whole payload must be what it claims to be, if it claims anything (R3).
+// What has come of the payload must be what it claims to be, if it claims anything. One that is too long never becomes
+// right, whatever else comes (R3).
 func (s *session) checkPayload() *failure {
-	payload := s.request.GetUdf()
-	if length := int64(len(s.request.Payload)); payload.PayloadSize != nil && length != payload.GetPayloadSize() {
-		return protocolError("PAYLOAD_SIZE_MISMATCH", "the payload has %d bytes, and %d were claimed (R3)", length, payload.GetPayloadSize())
+	payload, length, whole := s.request.GetUdf(), int64(len(s.request.Payload)), s.asked == askedOpen
+	claimed := length
+	if payload.PayloadSize != nil {
+		claimed = payload.GetPayloadSize()
 	}
-	if sum := crc32.ChecksumIEEE(s.request.Payload); payload.PayloadCrc32 != nil && sum != payload.GetPayloadCrc32() {
+	if max(length, claimed) > payloadLimit {
+		return protocolError("PAYLOAD_TOO_LARGE", "the payload has more than %d bytes (R3)", payloadLimit)
+	}
+	if length > claimed || whole && length < claimed {
+		return protocolError("PAYLOAD_SIZE_MISMATCH", "the payload has %d bytes so far, and %d were claimed (R3)", length, claimed)
+	}
+	if payload.PayloadCrc32 == nil || !whole {
+		return nil
+	}
+	if sum := crc32.ChecksumIEEE(s.request.Payload); sum != payload.GetPayloadCrc32() {
 		return protocolError("PAYLOAD_CHECKSUM_MISMATCH", "the payload has the checksum %08x, and %08x was claimed (R3)", sum, payload.GetPayloadCrc32())
 	}
 	return nil

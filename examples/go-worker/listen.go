@@ -40,9 +40,13 @@ func listenUnix(path string) (net.Listener, error) {
 		if info.Mode().Type() != os.ModeSocket {
 			return nil, fmt.Errorf("%s is there, and is no socket", path)
 		}
-		if peer, err := net.Dial("unix", path); err == nil {
+		peer, err := net.Dial("unix", path)
+		if err == nil {
 			peer.Close()
 			return nil, fmt.Errorf("somebody answers on the socket %s: it is in use", path)
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) { // nobody listens; anything else does not say so
+			return nil, err
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, err

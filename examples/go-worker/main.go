@@ -36,6 +36,7 @@ type settings struct {
 }
 
 func main() {
+	parent := os.Getppid() // before anything else: it may soon be gone (P4)
 	log.SetFlags(0)
 	settings, err := parse(os.Args[1:])
 	if err != nil {
@@ -43,7 +44,6 @@ func main() {
 		os.Exit(2)
 	}
 	log.SetPrefix("go-worker " + settings.id + ": ")
-	parent := os.Getppid()         // before anything takes time (P4)
 	debug.SetGCPercent(50)         // a worker shares its machine with others, and batches are large
 	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more is no reason to end (P5)
 	signals := make(chan os.Signal, 8)
@@ -59,10 +59,10 @@ func main() {
 		go server.Serve(listener)
 	}
 	if !settings.standalone {
-		go watchParent(parent, worker, listeners)
+		go watchParent(parent, worker, settings.grace, listeners)
 	}
 	go obey(signals, worker, settings.grace, listeners)
-	go endStalled(worker, listeners)
+	go endStalled(worker)
 	<-worker.empty
 	end(server)
 }

@@ -12,9 +12,10 @@ import (
 
 const (
 	parentInterval = 200 * time.Millisecond
+	orphanGrace    = 3 * time.Second // with the rest, less than the 5 s of P4
 	hurryPatience  = time.Second
 	endPatience    = time.Second
-	stallPatience  = 5 * time.Second
+	stallPatience  = 2 * time.Second
 )
 
 // SIGTERM: sessions may end by themselves for a while, and are then ended (P3).
@@ -22,46 +23,43 @@ func obey(signals <-chan os.Signal, worker *Worker, grace time.Duration, listene
 	<-signals
 	first := time.Now()
 	log.Printf("told to stop; sessions have %v", grace)
-	worker.shutdown(false)
-	over := time.After(grace)
-	for {
-		select {
-		case <-over:
-			hurry(worker, listeners)
-		case <-signals:
-			if time.Since(first) < time.Second {
-				continue // launchers forward what they got themselves
-			}
+	drain(worker, grace, listeners)
+	for range signals {
+		if time.Since(first) >= time.Second { // launchers forward what they got themselves
 			exit(listeners, 128+int(syscall.SIGTERM))
 		}
 	}
 }
 
-// A worker whose launcher is gone ends (P4). Who lost its parent gets another one.
-func watchParent(parent int, worker *Worker, listeners []net.Listener) {
+// The same for a worker whose launcher is gone (P4), as it is known by: who loses its parent gets another one. Where
+// process 1 is the launcher, as in a container, nothing outlives it.
+func watchParent(parent int, worker *Worker, grace time.Duration, listeners []net.Listener) {
 	for os.Getppid() == parent {
 		time.Sleep(parentInterval)
 	}
 	log.Print("who started this worker is gone")
-	hurry(worker, listeners)
+	drain(worker, min(grace, orphanGrace), listeners)
 }
 
-// Ends what is left (C7). Nobody waits here for an engine that does not read: whoever wants this worker to end has a
-// limit of a few seconds.
-func hurry(worker *Worker, listeners []net.Listener) {
-	worker.shutdown(true)
-	time.AfterFunc(hurryPatience, func() { exit(listeners, 0) })
+// Nobody waits behind the grace for an engine that does not read: whoever wants this worker to end has a limit of a few
+// seconds.
+func drain(worker *Worker, grace time.Duration, listeners []net.Listener) {
+	worker.shutdown(false)
+	time.AfterFunc(grace, func() {
+		worker.shutdown(true)
+		time.AfterFunc(hurryPatience, func() { exit(listeners, 0) })
+	})
 }
 
-// Sessions that were ended have their terminator as soon as somebody reads it (M4). Where nobody has read anything for a
-// while, nobody will.
-func endStalled(worker *Worker, listeners []net.Listener) {
+// Sessions that were ended have their terminator as soon as somebody reads it. Where nobody has read anything for a
+// while, nobody will (M4).
+func endStalled(worker *Worker) {
 	<-worker.hurry
 	for taken := int64(-1); taken != bytesTaken.Load(); {
 		taken = bytesTaken.Load()
 		time.Sleep(stallPatience)
 	}
-	exit(listeners, 0)
+	worker.settle()
 }
 
 func exit(listeners []net.Listener, status int) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"time"
@@ -30,13 +31,15 @@ type session struct {
 	limit     int           // of a message that the engine takes (P7)
 	callLimit time.Duration // of a call into the function (C11), or 0
 
-	place *place   // among those who want to run (P10)
-	call  *call    // once there is a place, and the payload is whole
-	quiet bool     // the function has returned
-	fed   bool     // the function was told that no more input comes
-	queue [][]byte // input that it has not taken
-	bytes int      // of the queue
-	shut  bool     // so many that the stream gets no credit
+	life    context.Context // over when the session is
+	granted chan struct{}   // closed when there is a place among those who run (P10)
+	placed  bool            // it was
+	call    *call           // once there is a place, and the payload is whole
+	quiet   bool            // the function has returned
+	fed     bool            // the function was told that no more input comes
+	queue   [][]byte        // input that it has not taken
+	bytes   int             // of the queue
+	shut    bool            // so many that the stream gets no credit
 
 	patience *time.Timer // for Cancel (C2), or for the function (R12)
 	waiting  <-chan time.Time
@@ -82,19 +85,19 @@ type heard struct {
 }
 
 func (s *session) run() error {
-	context := s.stream.Context()
-	over := make(chan struct{})
-	defer close(over)
+	var over context.CancelFunc
+	s.life, over = context.WithCancel(s.stream.Context())
+	defer over()
 	defer s.leave()
-	listen := s.listen(over)
-	mouth, sent := s.speak(over)
+	listen := s.listen()
+	mouth, sent := s.speak()
 
 	for {
 		// Where we stand says what we are ready for: a channel that is nil is one that we do not look at.
 		var (
 			speak   chan<- *udf.UdfResponse
 			next    *udf.UdfResponse
-			granted <-chan struct{}
+			granted chan struct{}
 			opened  <-chan []byte
 			input   chan<- []byte
 			batch   []byte
@@ -110,8 +113,8 @@ func (s *session) run() error {
 			hurry = s.worker.hurry
 		}
 		switch working := s.call != nil && !s.quiet && s.told < toldFailed; {
-		case s.place != nil && s.call == nil && s.told == toldNothing && s.asked != askedPayload:
-			granted = s.place.granted
+		case !s.placed && s.told == toldNothing:
+			granted = s.granted
 		case working && s.asked == askedCancelled:
 			done = s.call.done
 		case working && s.told == toldNothing:
@@ -130,8 +133,8 @@ func (s *session) run() error {
 		}
 
 		select {
-		case <-context.Done(): // to us a broken stream is a Cancel, but nobody is told (R14)
-			return status.FromContextError(context.Err()).Err()
+		case <-s.life.Done(): // to us a broken stream is a Cancel, but nobody is told (R14)
+			return status.FromContextError(s.life.Err()).Err()
 		case it := <-listen:
 			switch {
 			case it.err == nil:
@@ -145,6 +148,7 @@ func (s *session) run() error {
 				return it.err
 			}
 		case <-granted:
+			s.placed = true
 			s.open()
 		case data := <-opened:
 			s.sayOpened(data)
@@ -170,14 +174,14 @@ func (s *session) run() error {
 }
 
 // Listening goes on whatever else does (R6).
-func (s *session) listen(over <-chan struct{}) <-chan heard {
+func (s *session) listen() <-chan heard {
 	ear := make(chan heard)
 	go func() {
 		for {
 			message, err := s.stream.Recv()
 			select {
 			case ear <- heard{message, err}:
-			case <-over:
+			case <-s.life.Done():
 				return
 			}
 			if err != nil {
@@ -189,7 +193,7 @@ func (s *session) listen(over <-chan struct{}) <-chan heard {
 }
 
 // Sending waits for the engine, and nobody waits for it. It says when the terminator is sent.
-func (s *session) speak(over <-chan struct{}) (chan<- *udf.UdfResponse, <-chan error) {
+func (s *session) speak() (chan<- *udf.UdfResponse, <-chan error) {
 	mouth, sent := make(chan *udf.UdfResponse), make(chan error, 1)
 	go func() {
 		for {
@@ -200,7 +204,7 @@ func (s *session) speak(over <-chan struct{}) (chan<- *udf.UdfResponse, <-chan e
 					sent <- err
 					return
 				}
-			case <-over:
+			case <-s.life.Done():
 				return
 			}
 		}
@@ -208,9 +212,21 @@ func (s *session) speak(over <-chan struct{}) (chan<- *udf.UdfResponse, <-chan e
 	return mouth, sent
 }
 
+// Places are given in the order in which they are asked for (P10).
+func (s *session) askForPlace() {
+	s.granted = make(chan struct{})
+	go func() {
+		if s.worker.places.Acquire(s.life, 1) == nil {
+			close(s.granted)
+			<-s.life.Done()
+			s.worker.places.Release(1)
+		}
+	}()
+}
+
 // Opens the function as soon as there is a place and the payload is whole.
 func (s *session) open() {
-	if s.call != nil || s.asked == askedPayload || !s.place.isGranted() {
+	if !s.placed || s.asked == askedPayload {
 		return
 	}
 	s.counters.began = time.Now()
@@ -297,13 +313,16 @@ func (s *session) waitedEnough() {
 	s.end(s.cancelResponse(workerError("CANCEL_TIMEOUT", "the function did not return within %v of Cancel (R12)", cancelPatience)))
 }
 
+// Whether an execution that is over has failed (M2): an error was told, or the stream broke before its end, and that was
+// not what its engine wanted.
+func (s *session) hasFailed(broken error) bool {
+	return s.counters.failed || broken != nil && s.told != toldEnd && s.asked != askedCancelled
+}
+
 // However it ended: the function hears of it, and nobody waits for it any more.
 func (s *session) leave() {
 	if s.patience != nil {
 		s.patience.Stop()
-	}
-	if s.place != nil {
-		s.worker.places.leave(s.place)
 	}
 	if s.call != nil {
 		s.call.stop()

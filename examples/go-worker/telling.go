@@ -12,8 +12,8 @@ import (
 func (s *session) sayOpened(data []byte) {
 	s.counters.opened = time.Now()
 	response := initResponse(&udf.InitResponse{Data: data})
-	if size := proto.Size(response); size > s.limit {
-		s.fail(userError("MESSAGE_TOO_LARGE", "an InitResponse of %d bytes is over the engine's limit of %d (P7)", size, s.limit))
+	if wrong := s.tooLarge(response); wrong != nil {
+		s.fail(wrong)
 		return
 	}
 	s.told = toldOpened
@@ -22,14 +22,22 @@ func (s *session) sayOpened(data []byte) {
 
 func (s *session) sayData(batch []byte) {
 	response := &udf.UdfResponse{Response: &udf.UdfResponse_Data{Data: &udf.DataResponse{Data: batch}}}
-	if size := proto.Size(response); size > s.limit {
-		s.fail(userError("MESSAGE_TOO_LARGE", "an output of %d bytes is over the engine's limit of %d (P7)", len(batch), s.limit))
+	if wrong := s.tooLarge(response); wrong != nil {
+		s.fail(wrong)
 		return
 	}
 	s.counters.batchesOut++
 	s.counters.bytesOut += int64(len(batch))
 	s.worker.totals.bytesOut.Add(int64(len(batch)))
 	s.outbox = append(s.outbox, response)
+}
+
+// What a message is replaced by that the engine would not take (P7).
+func (s *session) tooLarge(response *udf.UdfResponse) *failure {
+	if size := proto.Size(response); size > s.limit {
+		return userError("MESSAGE_TOO_LARGE", "a message of %d bytes is over the engine's limit of %d (P7)", size, s.limit)
+	}
+	return nil
 }
 
 // Bad contents of Init, or an error of the function or of ours. The engine answers with Cancel (R8), and we wait for it,
@@ -135,12 +143,12 @@ func (s *session) metrics() map[string]string {
 		count("init_wall_nanos", s.counters.opened.Sub(s.counters.began).Nanoseconds())
 		count("processing_wall_nanos", time.Since(s.counters.opened).Nanoseconds())
 	}
-	if s.quiet { // nobody else touches these any more
+	if s.call != nil && s.call.countsRows.Load() {
+		count("rows_in", s.call.rowsIn.Load())
+		count("rows_out", s.call.rowsOut.Load())
+	}
+	if s.quiet { // nobody else touches its clock any more
 		count("work_wall_nanos", s.call.clock.work.Nanoseconds())
-		if s.call.countsRows {
-			count("rows_in", s.call.rowsIn)
-			count("rows_out", s.call.rowsOut)
-		}
 	}
 	return metrics
 }
@@ -150,9 +158,8 @@ func (s *session) finishResponse(result []byte) *udf.UdfResponse {
 	metrics["status"] = "ok" // S3
 	finish := &udf.FinishResponse{Metrics: metrics, Data: result}
 	response := control(&udf.UdfControlResponse{Control: &udf.UdfControlResponse_Finish{Finish: finish}})
-	if size := proto.Size(response); size > s.limit { // P7
-		finish.Data = nil
-		finish.Error = userError("MESSAGE_TOO_LARGE", "a FinishResponse of %d bytes is over the engine's limit of %d (P7)", size, s.limit).onWire(s.limit)
+	if wrong := s.tooLarge(response); wrong != nil {
+		finish.Data, finish.Error = nil, wrong.onWire(s.limit)
 		s.counters.failed = true
 	}
 	return response

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"strconv"
 	"time"
 )
@@ -39,18 +38,12 @@ func openEcho(request *Request) (opened, error) {
 }
 
 func echo(in *Input, out Output) ([]byte, error) {
-	for batch, err := range in.Batches() {
-		if err != nil {
-			return nil, err
-		}
+	return nil, in.Each(func(batch []byte) error {
 		if string(batch) == "ERROR" { // S2
-			return nil, userError("SimulatedError", "simulated user-code error")
+			return userError("SimulatedError", "simulated user-code error")
 		}
-		if err := out(batch); err != nil {
-			return nil, err
-		}
-	}
-	return nil, nil
+		return out(batch)
+	})
 }
 
 // S4: all its output comes before it looks at any input.
@@ -61,49 +54,31 @@ func generate(number int64) Function {
 				return nil, err
 			}
 		}
-		for _, err := range in.Batches() {
-			if err != nil {
-				return nil, err
-			}
-		}
-		return nil, nil
+		return nil, in.Each(refuse)
 	}
 }
 
 // S5
 func sink(in *Input, _ Output) ([]byte, error) {
 	var batches int64
-	for _, err := range in.Batches() {
-		if err != nil {
-			return nil, err
-		}
+	err := in.Each(func([]byte) error {
 		batches++
-	}
-	return strconv.AppendInt(nil, batches, 10), nil
+		return nil
+	})
+	return strconv.AppendInt(nil, batches, 10), err
 }
 
 // S6: it looks for cancellation only between batches.
 func slow(milliseconds int64) Function {
 	return func(in *Input, out Output) ([]byte, error) {
-		for batch, err := range in.Batches() {
-			if err != nil {
-				return nil, err
-			}
+		return nil, in.Each(func(batch []byte) error {
 			time.Sleep(time.Duration(milliseconds) * time.Millisecond)
-			if err := out(batch); err != nil {
-				return nil, err
-			}
-		}
-		return nil, nil
+			return out(batch)
+		})
 	}
 }
 
 // S6: it never looks.
 func hang(in *Input, _ Output) ([]byte, error) {
-	if _, err := in.Next(); err != nil && err != io.EOF {
-		return nil, err
-	} else if err == nil {
-		select {}
-	}
-	return nil, nil
+	return nil, in.Each(func([]byte) error { select {} })
 }

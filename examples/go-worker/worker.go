@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -27,19 +28,19 @@ import (
 type Worker struct {
 	udf.UnimplementedUdfWorkerServer
 	formats      map[string]Open
-	places       places
+	places       *semaphore.Weighted // for sessions that run at the same time (P10)
+	most         int                 // of those
 	health       *health.Server
 	token        string // that callers must show (P9); none if empty
 	messageLimit int
 	began        time.Time
 	totals       totals
 
-	hurry chan struct{} // closed when sessions are to end now (C7)
-	empty chan struct{} // closed when a worker that is shutting down has no session any more (M3)
+	hurry, empty   chan struct{} // closed by these:
+	endAll, settle func()        // sessions are to end now (C7); there is none any more (M3), or none is waited for (M4)
 
-	lock     sync.Mutex // held for a moment, by those who begin, end and shut down
-	closing  bool
-	hurrying bool
+	lock    sync.Mutex // held for a moment, by those who begin, end and shut down
+	closing bool
 }
 
 // Counters of all sessions together. A heartbeat reads them without a lock (M2).
@@ -61,7 +62,8 @@ const (
 func newWorker(settings settings) *Worker {
 	w := &Worker{
 		formats:      payloadFormats(),
-		places:       places{all: settings.places, free: settings.places},
+		places:       semaphore.NewWeighted(int64(settings.places)),
+		most:         settings.places,
 		health:       health.NewServer(),
 		token:        os.Getenv("ANYUDF_TOKEN"),
 		messageLimit: settings.messageLimit,
@@ -69,6 +71,8 @@ func newWorker(settings settings) *Worker {
 		hurry:        make(chan struct{}),
 		empty:        make(chan struct{}),
 	}
+	w.endAll = sync.OnceFunc(func() { close(w.hurry) })
+	w.settle = sync.OnceFunc(func() { close(w.empty) })
 	w.health.SetServingStatus(udf.UdfWorker_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	return w
 }
@@ -101,12 +105,11 @@ func (w *Worker) Execute(stream stream) error {
 	lane := laneOf(stream.Context())
 	session := &session{worker: w, stream: stream, lane: lane, limit: w.messageLimit}
 	defer lane.whenEnded(w.leave) // which is when its terminator is out, or nobody is there any more
-	defer func() {
-		if session.counters.failed {
-			w.totals.failed.Add(1)
-		}
-	}()
-	return session.run()
+	err := session.run()
+	if session.hasFailed(err) {
+		w.totals.failed.Add(1)
+	}
+	return err
 }
 
 func (w *Worker) enter() bool {
@@ -134,7 +137,7 @@ func (w *Worker) leave() {
 	w.lock.Lock()
 	defer w.lock.Unlock()
 	if w.totals.active.Add(-1) == 0 && w.closing {
-		close(w.empty)
+		w.settle()
 	}
 }
 
@@ -143,16 +146,13 @@ func (w *Worker) shutdown(hurry bool) (settled bool) {
 	w.lock.Lock()
 	defer w.lock.Unlock()
 	settled = w.totals.active.Load() == 0
-	if !w.closing {
-		w.closing = true
-		w.health.Shutdown()
-		if settled {
-			close(w.empty)
-		}
+	w.closing = true
+	w.health.Shutdown()
+	if settled {
+		w.settle()
 	}
-	if hurry && !w.hurrying {
-		w.hurrying = true
-		close(w.hurry)
+	if hurry {
+		w.endAll()
 	}
 	return settled
 }
@@ -195,7 +195,7 @@ func (w *Worker) metrics() map[string]string {
 	count("rows_out", w.totals.rowsOut.Load())
 	count("memory_rss_bytes", residentBytes())
 	count("uptime_ms", time.Since(w.began).Milliseconds())
-	count("max_sessions", int64(w.places.all))
+	count("max_sessions", int64(w.most))
 	count("max_message_bytes", int64(w.messageLimit))
 	return metrics
 }
@@ -233,54 +233,4 @@ func (w *Worker) watch(call *call) {
 	case <-patience.C:
 		w.overdue(call)
 	}
-}
-
-// Places are for sessions that run at the same time. They are given in the order of arrival (P10).
-type places struct {
-	lock    sync.Mutex
-	all     int
-	free    int
-	waiting []*place
-}
-
-type place struct{ granted chan struct{} }
-
-func (p *places) ask() *place {
-	p.lock.Lock()
-	defer p.lock.Unlock()
-	asked := &place{make(chan struct{})}
-	p.waiting = append(p.waiting, asked)
-	p.grant()
-	return asked
-}
-
-func (p *places) grant() {
-	for p.free > 0 && len(p.waiting) > 0 {
-		p.free--
-		close(p.waiting[0].granted)
-		p.waiting = p.waiting[1:]
-	}
-}
-
-func (p *place) isGranted() bool {
-	select {
-	case <-p.granted:
-		return true
-	default:
-		return false
-	}
-}
-
-// Gives a place back, or stops waiting for one.
-func (p *places) leave(left *place) {
-	p.lock.Lock()
-	defer p.lock.Unlock()
-	for i, waiting := range p.waiting {
-		if waiting == left {
-			p.waiting = append(p.waiting[:i:i], p.waiting[i+1:]...)
-			return
-		}
-	}
-	p.free++
-	p.grant()
 }
