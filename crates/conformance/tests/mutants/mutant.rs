@@ -170,6 +170,7 @@ mutations! {
         OverLimitIsAWorkerError = "c11-over-limit-is-a-worker-error",
         BatchIsNotNamed = "c11-batch-is-not-named",
         CallOverLimitIsNotOverdue = "c11-call-over-limit-is-not-overdue",
+        LimitHas32Bits = "c11-limit-has-32-bits",
     }
     C12 {
         NoCondition = "c12-no-condition",
@@ -185,6 +186,7 @@ mutations! {
         MetricIsMissing = "m2-metric-is-missing",
         SessionsStayActive = "m2-sessions-stay-active",
         FailuresAreNotCounted = "m2-failures-are-not-counted",
+        BrokenStreamsAreNoFailures = "m2-broken-streams-are-no-failures",
         UptimeInSeconds = "m2-uptime-in-seconds",
         MemoryInPages = "m2-memory-in-pages",
         BytesCountAtTheEnd = "m2-bytes-count-at-the-end",
@@ -202,6 +204,7 @@ mutations! {
         CancelSessionsIsIgnored = "m4-cancel-sessions-is-ignored",
         AnswerBeforeTheTerminators = "m4-answer-before-the-terminators",
         NeverExits = "m4-never-exits",
+        ReadersAreWaitedForWithoutEnd = "m4-readers-are-waited-for-without-end",
     }
     M5 {
         HealthAlwaysServes = "m5-health-always-serves",
@@ -232,6 +235,7 @@ mutations! {
     P4 {
         OutlivesItsParent = "p4-outlives-its-parent",
         StandaloneIsIgnored = "p4-standalone-is-ignored",
+        NoGraceForOrphans = "p4-no-grace",
     }
     P5 {
         DataIsPrinted = "p5-data-is-printed",

@@ -215,6 +215,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>, mutant: Mutant) -> i3
     }
 }
 
+/// What sessions have when the launcher is gone: the worker ends within 5 s (P4).
+const ORPHAN_GRACE: Duration = Duration::from_secs(3);
+
 async fn live(shared: &Arc<Shared>) -> io::Result<i32> {
     let parent = getppid();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -257,7 +260,9 @@ async fn live(shared: &Arc<Shared>) -> io::Result<i32> {
             }
             () = &mut orphaned, if watches => {
                 watches = false;
-                shared.begin_to_end(Ending::Cancelling);
+                let patience = if shared.is(M::NoGraceForOrphans) { Duration::ZERO } else { shared.options.grace };
+                grace = Some(Instant::now() + patience.min(ORPHAN_GRACE));
+                shared.begin_to_end(Ending::Draining);
             }
         }
     }

@@ -42,6 +42,9 @@ enum Stage {
 /// How long a function may take to notice a Cancel (R12).
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long an engine may read nothing while the worker ends (M4).
+const STALL: Duration = Duration::from_secs(2);
+
 enum Step {
     Arrived(Arrival),
     Sent(bool),
@@ -157,6 +160,8 @@ impl Session {
                 Step::ShutDown => self.shut_down().await,
             }
         };
+        let over = matches!(self.stage, Stage::Over | Stage::Lingering | Stage::Cancelling);
+        self.failed |= broken && !over && !self.is(M::BrokenStreamsAreNoFailures);
         self.shared.counts.failed.fetch_add(u64::from(self.failed && !self.is(M::FailuresAreNotCounted)), Relaxed);
         if self.is(M::BytesCountAtTheEnd) {
             self.shared.counts.bytes_in.fetch_add(self.counts.bytes_in, Relaxed);
@@ -213,6 +218,8 @@ impl Session {
         let listens = !self.input.over && !deaf;
         let cut = self.is(M::StreamsAreCut);
         let returns = self.call.as_ref().and_then(|(at, _)| *at);
+        let unread = self.told && self.stage == Stage::Over && !self.is(M::ReadersAreWaitedForWithoutEnd);
+        let stalled = unread.then(|| Instant::now() + STALL);
         let waiting = async {
             match &mut self.waiting {
                 Some(waiting) => waiting.await,
@@ -226,6 +233,7 @@ impl Session {
             _ = state.wait_for(|state| state.ending == Ending::Cancelling || cut && state.ending != Ending::Not),
                 if !self.told => Step::ShutDown,
             sent = self.output.pump() => Step::Sent(sent),
+            () = until(stalled) => Step::Sent(false),
             place = waiting => Step::Place(place),
             () = until(returns) => Step::Returned,
             () = until(self.deadline) => Step::Late,

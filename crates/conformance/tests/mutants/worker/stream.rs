@@ -155,7 +155,7 @@ impl Output {
         self.queue.iter().map(|(message, _)| message.len()).sum::<usize>() < 16 << 10
     }
 
-    /// Sends all there is; with nothing to send, waits for the stream's end. Whether the stream still is. Nothing is lost
+    /// Sends a piece of what there is; with nothing to send, waits for the stream's end. Whether the stream still is. Nothing is lost
     /// when this is given up.
     pub(crate) async fn pump(&mut self) -> bool {
         if self.queue.is_empty() {
@@ -181,6 +181,7 @@ impl Output {
             if !self.begun {
                 self.queue.pop_front();
             }
+            break;
         }
         true
     }

@@ -88,7 +88,8 @@ impl Session {
             return Some("a key of task_context is unknown".into());
         }
         if let Some(limit) = init.session_conf.get("anyudf.call_timeout_ms").map(|limit| limit.parse()) {
-            let Ok(limit) = limit else { return Some("INVALID_SESSION_CONF: anyudf.call_timeout_ms (C11)".into()) };
+            let limit = limit.ok().filter(|&limit| limit <= u32::MAX.into() || !self.is(M::LimitHas32Bits));
+            let Some(limit) = limit else { return Some("INVALID_SESSION_CONF: anyudf.call_timeout_ms (C11)".into()) };
             self.call_limit = Some(Duration::from_millis(limit)).filter(|_| !self.is(M::LimitOfCallsIsIgnored));
         }
         let Some(limit) = init.session_conf.get("anyudf.max_message_bytes") else { return wrong };
