@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -120,33 +122,69 @@ func sameColumns(a, b *arrow.Schema) bool {
 	})
 }
 
-// What the arrays say of themselves holds, so that no function reads where nothing is (C10).
+// What the batch and its arrays say of themselves holds, so that no function reads where nothing is (C10).
 func validate(batch arrow.RecordBatch) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("%v", cause)
 		}
 	}()
-	if batch.NumRows() == 0 {
-		return nil // nothing is read, and an empty union would not pass
-	}
-	for _, column := range batch.Columns() {
-		completeNulls(column.Data())
+	for i, column := range batch.Columns() {
+		if int64(column.Len()) != batch.NumRows() { // arrow-go minds only those that are too short
+			return fmt.Errorf("column %d has %d rows, and the batch %d", i, column.Len(), batch.NumRows())
+		}
+		if err := prepare(column.Data()); err != nil {
+			return fmt.Errorf("column %d: %w", i, err)
+		}
 	}
 	return array.ValidateRecordFull(batch)
 }
 
-// An array of nulls has no buffers, and arrow-go's reader gives it none; but its validation looks for one.
-func completeNulls(data arrow.ArrayData) {
-	if data.DataType().ID() == arrow.NULL {
+// What arrow-go's validation gets wrong. It looks for buffers that its reader leaves out: that of an array of nulls, which
+// has none, and the offsets of a dense union without rows. And of an array without rows it looks at no offset, though the
+// writer does, at the first.
+func prepare(data arrow.ArrayData) error {
+	switch data.DataType().ID() {
+	case arrow.NULL:
 		data.Reset(data.DataType(), data.Len(), make([]*memory.Buffer, 1), nil, data.NullN(), data.Offset())
-	}
-	if data.DataType().ID() == arrow.DICTIONARY {
-		completeNulls(data.Dictionary())
+	case arrow.DENSE_UNION:
+		if offsets := &data.Buffers()[2]; *offsets == nil {
+			*offsets = memory.NewBufferBytes(nil)
+		}
+	case arrow.DICTIONARY:
+		return prepare(data.Dictionary())
+	case arrow.STRING, arrow.BINARY, arrow.LARGE_STRING, arrow.LARGE_BINARY:
+		if data.Len() == 0 && !beginsWithin(data, data.Buffers()[2].Len()) {
+			return errors.New("the first offset of no values leads out of them")
+		}
+	case arrow.LIST, arrow.LARGE_LIST, arrow.MAP:
+		if data.Len() == 0 && !beginsWithin(data, data.Children()[0].Len()) {
+			return errors.New("the first offset of no lists leads out of their values")
+		}
 	}
 	for _, child := range data.Children() {
-		completeNulls(child)
+		if err := prepare(child); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// Without rows there may be no offsets at all.
+func beginsWithin(data arrow.ArrayData, length int) bool {
+	offsets := data.Buffers()[1].Bytes()
+	if len(offsets) == 0 {
+		return true
+	}
+	first := uint64(math.MaxUint64)
+	switch width := data.DataType().Layout().Buffers[1].ByteWidth; {
+	case len(offsets) < width:
+	case width == 4:
+		first = uint64(binary.LittleEndian.Uint32(offsets))
+	default:
+		first = binary.LittleEndian.Uint64(offsets)
+	}
+	return first <= uint64(length)
 }
 
 // A source gives arrow-go the messages of one DataRequest after the other. It is the allocator, too: what arrow-go

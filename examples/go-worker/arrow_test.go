@@ -1,7 +1,10 @@
 package main
 
 import (
+	"encoding/binary"
+	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -11,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	flatbuffers "github.com/google/flatbuffers/go"
 )
 
 // A batch with a column of every kind of layout that is easily got wrong.
@@ -97,7 +101,7 @@ func TestEveryTypeComesBack(t *testing.T) {
 		arrow.FixedSizeListOf(2, arrow.PrimitiveTypes.Int16), arrow.MapOf(arrow.BinaryTypes.String, arrow.PrimitiveTypes.Int16),
 		arrow.StructOf(two...), arrow.StructOf(column("n", arrow.Null)), arrow.StructOf(),
 		arrow.RunEndEncodedOf(arrow.PrimitiveTypes.Int32, arrow.BinaryTypes.String),
-		arrow.SparseUnionOf(two, codes), arrow.DenseUnionOf(two, codes),
+		arrow.SparseUnionOf(two, codes), arrow.DenseUnionOf(two, codes), arrow.ListOf(arrow.DenseUnionOf(two, codes)),
 		&arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String},
 		&arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.Null},
 	} {
@@ -197,40 +201,97 @@ func TestDictionariesHaveALimit(t *testing.T) {
 	}
 }
 
-// Whatever bytes an engine sends, they are decoded or refused, and what was decoded can be read to the last value (C10).
-func TestHostileBytes(t *testing.T) {
-	batch := exampleBatch()
-	schema := encodeSchema(batch.Schema())
+func refused(err error, conditions ...string) bool {
+	var wrong *failure
+	return errors.As(err, &wrong) && wrong.blame == blameEngine && slices.Contains(conditions, wrong.condition)
+}
+
+// A batch that claims to be shorter or longer than its columns is refused; what lies in them would be seen by nobody (C10).
+func TestRowsAreThoseOfTheColumns(t *testing.T) {
+	kind := column("text", arrow.BinaryTypes.String)
+	batch, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema(kind), strings.NewReader(`[
+		{"text": "a"}, {"text": "b"}, {"text": "c"}, {"text": "d"}, {"text": "e"}, {"text": "f"}, {"text": "g"}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
 	bare, _ := encodeBatch(batch)
-	random := rand.New(rand.NewPCG(1, 2))
-	hostile := []byte{0, 1, 0x7f, 0x80, 0xff}
-	try := func(schema, run []byte) {
-		decoded, _ := decode(schema, run)
-		for _, batch := range decoded {
-			for row := range min(int(batch.NumRows()), 1000) {
-				for _, column := range batch.Columns() {
-					column.ValueStr(row)
+	claim := func(rows int64) (run, offsets []byte) {
+		run = slices.Clone(bare)
+		messages, err := split(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		meta := messages[0].meta
+		header, _ := table{flatbuffers.Table{Bytes: meta, Pos: flatbuffers.GetUOffsetT(meta)}}.child(2)
+		if !header.MutateInt64Slot(slot(0), rows) {
+			t.Fatal("it has no length")
+		}
+		return run, messages[0].body
+	}
+	for _, rows := range []int64{0, 3, 6, 7, 8, math.MaxInt64} {
+		for _, lies := range []bool{false, true} {
+			run, offsets := claim(rows)
+			if lies {
+				binary.LittleEndian.PutUint32(offsets[4:], 0x7fffffff)
+			}
+			decoded, err := decode(encodeSchema(batch.Schema()), run)
+			if rows == 7 && !lies {
+				if err != nil || len(decoded) != 1 {
+					t.Errorf("%v, %v", decoded, err)
 				}
+			} else if len(decoded) > 0 || !refused(err, "ARROW_DATA_MALFORMED") {
+				t.Errorf("%d rows, lies %v: %v, %v", rows, lies, decoded, err)
 			}
 		}
 	}
-	for at := range bare {
-		try(schema, bare[:at])
-		for _, b := range hostile {
-			run := slices.Clone(bare)
-			run[at] = b
-			try(schema, run)
-			run[random.IntN(len(run))] = hostile[random.IntN(len(hostile))]
-			try(schema, run)
+}
+
+// Whatever bytes an engine sends, they are decoded or refused, and what was decoded can be read to the last value and sent
+// back (C10).
+func TestHostileBytes(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	hostile := []byte{0, 1, 0x7f, 0x80, 0xff}
+	try := func(schema, run []byte) {
+		decoded, err := decode(schema, run)
+		if err != nil && !refused(err, "ARROW_DATA_MALFORMED", "ARROW_SCHEMA_MISMATCH") {
+			t.Error(err)
+		}
+		for _, batch := range decoded {
+			for _, column := range batch.Columns() {
+				if int64(column.Len()) != batch.NumRows() {
+					t.Fatalf("%d rows in a batch of %d", column.Len(), batch.NumRows())
+				}
+				for row := range min(column.Len(), 1000) {
+					column.ValueStr(row)
+				}
+			}
+			if _, err := encodeBatch(batch); err != nil {
+				t.Error(err)
+			}
 		}
 	}
-	for at := range schema {
-		try(schema[:at], bare)
-		for _, b := range hostile {
-			wrong := slices.Clone(schema)
-			wrong[at] = b
-			decodeSchema(wrong)
-			try(wrong, bare)
+	whole := exampleBatch()
+	for _, batch := range []arrow.RecordBatch{whole, whole.NewSlice(0, 0)} {
+		schema := encodeSchema(batch.Schema())
+		bare, _ := encodeBatch(batch)
+		for at := range bare {
+			try(schema, bare[:at])
+			for _, b := range hostile {
+				run := slices.Clone(bare)
+				run[at] = b
+				try(schema, run)
+				run[random.IntN(len(run))] = hostile[random.IntN(len(hostile))]
+				try(schema, run)
+			}
+		}
+		for at := range schema {
+			try(schema[:at], bare)
+			for _, b := range hostile {
+				wrong := slices.Clone(schema)
+				wrong[at] = b
+				decodeSchema(wrong)
+				try(wrong, bare)
+			}
 		}
 	}
 }
