@@ -82,7 +82,7 @@ func eachBatch(next func() ([]byte, error), schema []byte, take func(arrow.Recor
 	source := &source{next: next, messages: messages}
 	var agreed *arrow.Schema
 	for !source.over { // once, and once more for each Schema in the data (C9)
-		source.begun, source.kept = false, map[int64]int{}
+		source.begun, source.kept, source.grown = false, map[int64]int{}, map[int64]bool{}
 		reader, err := ipc.NewReaderFromMessageReader(source, ipc.WithAllocator(source))
 		if err != nil {
 			return invalid(err)
@@ -196,8 +196,9 @@ type source struct {
 	begun    bool // a Schema was read
 	budget   int  // bytes that the rest of a DataRequest may inflate to
 
-	dictionary *int64        // the one that is read at present
-	kept       map[int64]int // bytes of the dictionaries, which last until they are replaced, or a Schema comes (C9)
+	dictionary *int64         // the one that is read at present
+	kept       map[int64]int  // bytes of the dictionaries, which last until they are replaced, or a Schema comes (C9)
+	grown      map[int64]bool // those with a delta: at the next RecordBatch arrow-go makes one array of all their parts
 }
 
 const (
@@ -231,9 +232,18 @@ func (s *source) Message() (*ipc.Message, error) {
 	s.begun = true
 	s.messages = s.messages[1:]
 	s.dictionary = nil
-	if message.kind == ipc.MessageDictionaryBatch {
-		if !message.delta {
+	switch message.kind {
+	case ipc.MessageRecordBatch:
+		for id := range s.grown { // what was kept does not come out of a small message
+			s.budget += s.kept[id]
+		}
+		clear(s.grown)
+	case ipc.MessageDictionaryBatch:
+		if message.delta {
+			s.grown[message.dictionary] = true
+		} else {
 			delete(s.kept, message.dictionary)
+			delete(s.grown, message.dictionary)
 		}
 		s.dictionary = &message.dictionary
 		message.body = bytes.Clone(message.body) // it may outlive the batches that it came with

@@ -137,55 +137,90 @@ func TestInflationHasALimit(t *testing.T) {
 	}
 }
 
-// A dictionary lasts until it is replaced or a Schema begins anew, and may grow (C9).
-func TestDictionariesLast(t *testing.T) {
+// A stream of Arrow's with a column of words, a DataRequest at a time: a dictionary comes where it is new, and a delta where
+// it has grown.
+func wordStream(t *testing.T) (schema []byte, part func(dictionary, keys string) []byte) {
 	words := &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}
-	schema := schema(column("word", words))
-	batch := func(dictionary string, keys string) arrow.RecordBatch {
-		text := func(kind arrow.DataType, json string) arrow.Array {
-			array, _, err := array.FromJSON(memory.DefaultAllocator, kind, strings.NewReader(json))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return array
+	of := arrow.NewSchema([]arrow.Field{column("word", words)}, nil)
+	values := func(kind arrow.DataType, json string) arrow.Array {
+		array, _, err := array.FromJSON(memory.DefaultAllocator, kind, strings.NewReader(json))
+		if err != nil {
+			t.Fatal(err)
 		}
-		column := array.NewDictionaryArray(words, text(words.IndexType, keys), text(words.ValueType, dictionary))
-		return array.NewRecordBatch(schema, []arrow.Array{column}, int64(column.Len()))
+		return array
 	}
-	var stream run // what a stream of Arrow's is: a dictionary comes where it is new
-	writer := ipc.NewWriterWithPayloadWriter(&stream, ipc.WithSchema(schema), ipc.WithDictionaryDeltas(true))
-	part := func(batch arrow.RecordBatch) []byte {
+	var stream run
+	writer := ipc.NewWriterWithPayloadWriter(&stream, ipc.WithSchema(of), ipc.WithDictionaryDeltas(true))
+	return encodeSchema(of), func(dictionary, keys string) []byte {
+		column := array.NewDictionaryArray(words, values(words.IndexType, keys), values(words.ValueType, dictionary))
 		stream.Reset()
-		if err := writer.Write(batch); err != nil {
+		if err := writer.Write(array.NewRecordBatch(of, []arrow.Array{column}, int64(column.Len()))); err != nil {
 			t.Fatal(err)
 		}
 		return slices.Clone(stream.Bytes())
 	}
-	first := part(batch(`["a", "b"]`, `[1, 0]`))
-	same := part(batch(`["a", "b"]`, `[0, 0]`))
-	more := part(batch(`["a", "b", "c"]`, `[2, 0]`))
-	other := part(batch(`["x"]`, `[0, null]`))
+}
+
+func wordsOf(decoded []arrow.RecordBatch) (words []string) {
+	for _, batch := range decoded {
+		for row := range int(batch.NumRows()) {
+			words = append(words, batch.Column(0).ValueStr(row))
+		}
+	}
+	return words
+}
+
+// A dictionary lasts until it is replaced or a Schema begins anew, and may grow (C9).
+func TestDictionariesLast(t *testing.T) {
+	schema, part := wordStream(t)
+	first := part(`["a", "b"]`, `[1, 0]`)
+	same := part(`["a", "b"]`, `[0, 0]`)
+	more := part(`["a", "b", "c"]`, `[2, 0]`)
+	other := part(`["x"]`, `[0, null]`)
 	if len(same) >= len(first) {
 		t.Fatal("it has its dictionary with it")
 	}
-	decoded, err := decode(encodeSchema(schema), first, same, more, other, same)
-	var got []string
-	for _, batch := range decoded {
-		for row := range int(batch.NumRows()) {
-			got = append(got, batch.Column(0).ValueStr(row))
-		}
-	}
-	if want := "b a a a c a x (null) x x"; err != nil || strings.Join(got, " ") != want {
+	decoded, err := decode(schema, first, same, more, other, same)
+	if got := wordsOf(decoded); err != nil || strings.Join(got, " ") != "b a a a c a x (null) x x" {
 		t.Errorf("%v, and %v", got, err)
 	}
-	if decoded, err := decode(encodeSchema(schema), first, slices.Concat(encodeSchema(schema), same)); len(decoded) != 1 || err == nil {
+	if decoded, err := decode(schema, first, slices.Concat(schema, same)); len(decoded) != 1 || err == nil {
 		t.Errorf("%v, and %v", decoded, err)
+	}
+}
+
+// A dictionary may be larger than what a small message inflates to, and grow by such messages all the same (C9).
+func TestLargeDictionariesGrow(t *testing.T) {
+	schema, part := wordStream(t)
+	large := `["` + strings.Repeat("a", leastBudget) + `"`
+	first := part(large+`]`, `[0]`)
+	twice := slices.Concat(part(large+`, "b"]`, `[1]`), part(large+`, "b", "c"]`, `[2]`))
+	if len(twice) > 2<<10 {
+		t.Fatal("it has more than its deltas with it")
+	}
+	decoded, err := decode(schema, first, twice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := wordsOf(decoded); len(got) != 3 || len(got[0]) != leastBudget || got[1] != "b" || got[2] != "c" {
+		t.Errorf("%d words", len(got))
+	}
+	// Nothing else may inflate to more because of that.
+	record := message{kind: ipc.MessageRecordBatch, meta: schema[8:]} // nobody looks at it here
+	source := source{
+		begun: true, messages: []message{record, record},
+		kept: map[int64]int{7: 100, 8: 1000}, grown: map[int64]bool{7: true},
+	}
+	for range 2 {
+		if source.Message(); source.budget != 100 {
+			t.Error(source.budget)
+		}
 	}
 }
 
 // What is kept of dictionaries has a limit, and one that is replaced does not count (C9, E5).
 func TestDictionariesHaveALimit(t *testing.T) {
-	source := source{begun: true, kept: map[int64]int{7: mostDictionary - 12}}
+	source := source{begun: true, kept: map[int64]int{7: mostDictionary - 12}, grown: map[int64]bool{}}
 	for _, step := range []struct{ delta, over bool }{{false, false}, {false, false}, {true, true}} {
 		over := func() (over bool) {
 			defer func() { over = recover() != nil }()
