@@ -41,7 +41,7 @@ type connection struct {
 	closed bool // and a lane that is opened all the same has ended
 }
 
-// A lane is one stream of a connection.
+// A lane is one stream of a connection that somebody asked for: one of Execute's.
 type lane struct {
 	connection *connection
 	id         uint32
@@ -63,7 +63,7 @@ const (
 	flagEndStream     = 1
 )
 
-// How many bytes of data left this process: whether anybody reads what is still to be said.
+// How many bytes of data left this process on lanes: whether anybody reads what is still to be said there.
 var bytesTaken atomic.Int64
 
 func newConnection(conn net.Conn) *connection {
@@ -130,7 +130,7 @@ func (c *connection) Write(from []byte) (int, error) {
 		}
 		switch {
 		case kind == frameData:
-			bytesTaken.Add(int64(length))
+			c.count(id, length)
 		case kind == frameHeaders && flags&flagEndStream != 0 || kind == frameReset:
 			ended = append(ended, id)
 		}
@@ -185,6 +185,14 @@ func (c *connection) hold(id, increment uint32) bool {
 	}
 	lane.held += increment
 	return true
+}
+
+func (c *connection) count(id uint32, length int) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if c.lanes[id] != nil {
+		bytesTaken.Add(int64(length))
+	}
 }
 
 func (c *connection) end(id uint32) {

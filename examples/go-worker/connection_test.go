@@ -66,6 +66,19 @@ func TestCreditIsHeld(t *testing.T) {
 	}
 }
 
+// That answers of Manage are read says nothing of who does not read an execution's output (M4).
+func TestOnlyLanesAreCounted(t *testing.T) {
+	near, far := net.Pipe()
+	go io.Copy(io.Discard, far)
+	c := newConnection(near)
+	c.lanes = map[uint32]*lane{1: {connection: c, id: 1}}
+	before := bytesTaken.Load()
+	c.Write(slices.Concat(frame(frameData, 0, 3, 1, 2, 3, 4), frame(frameData, 0, 1, 5, 6), frame(frameData, 0, 3, 7)))
+	if counted := bytesTaken.Load() - before; counted != 2 {
+		t.Errorf("%d bytes were counted", counted)
+	}
+}
+
 // Reads end where frames do, so that grpc-go never has the HEADERS of two streams at once.
 func TestReadsEndWhereFramesDo(t *testing.T) {
 	near, far := net.Pipe()

@@ -52,11 +52,12 @@ func drain(worker *Worker, grace time.Duration, listeners []net.Listener) {
 }
 
 // Sessions that were ended have their terminator as soon as somebody reads it. Where nobody has read anything for a
-// while, nobody will (M4).
+// while, nobody will, and whoever still reads then has the same time once more (M4).
 func endStalled(worker *Worker) {
 	<-worker.hurry
-	for taken := int64(-1); taken != bytesTaken.Load(); {
-		taken = bytesTaken.Load()
+	taken := bytesTaken.Load()
+	time.Sleep(stallPatience)
+	if bytesTaken.Load() != taken {
 		time.Sleep(stallPatience)
 	}
 	worker.settle()

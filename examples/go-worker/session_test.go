@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -133,6 +134,32 @@ func TestRowsOfACallThatGoesOn(t *testing.T) {
 	s.call.rowsIn.Add(3)
 	if metrics := s.cancelResponse(nil).GetControl().GetCancel().GetMetrics(); metrics["rows_in"] != "3" || metrics["rows_out"] != "0" {
 		t.Error(metrics)
+	}
+}
+
+// Behind a shutdown nobody waits for long for an engine that does not read, nor without end for one that does (M4).
+func TestReadersHaveALimit(t *testing.T) {
+	for reads, want := range map[int]time.Duration{0: stallPatience, 2: 2 * stallPatience, 100: 2 * stallPatience} {
+		synctest.Test(t, func(t *testing.T) { // no second of it passes
+			worker := newWorker(settings{})
+			go endStalled(worker)
+			go func() {
+				for range reads {
+					select {
+					case <-time.After(stallPatience / 4):
+						bytesTaken.Add(1)
+					case <-worker.empty:
+						return
+					}
+				}
+			}()
+			told := time.Now()
+			worker.endAll()
+			<-worker.empty
+			if took := time.Since(told); took != want {
+				t.Errorf("%d reads: it took %v", reads, took)
+			}
+		})
 	}
 }
 
