@@ -53,7 +53,7 @@ func (s *session) hearInit(init *udf.Init) {
 		s.fail(wrong)
 		return
 	}
-	s.askForPlace()
+	s.granted, s.giveBack = s.worker.places.ask()
 }
 
 func (s *session) hearChunk(chunk *udf.PayloadChunk) {

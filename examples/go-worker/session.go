@@ -31,15 +31,16 @@ type session struct {
 	limit     int           // of a message that the engine takes (P7)
 	callLimit time.Duration // of a call into the function (C11), or 0
 
-	life    context.Context // over when the session is
-	granted chan struct{}   // closed when there is a place among those who run (P10)
-	placed  bool            // it was
-	call    *call           // once there is a place, and the payload is whole
-	quiet   bool            // the function has returned
-	fed     bool            // the function was told that no more input comes
-	queue   [][]byte        // input that it has not taken
-	bytes   int             // of the queue
-	shut    bool            // so many that the stream gets no credit
+	life     context.Context // over when the session is
+	granted  chan struct{}   // closed when there is a place among those who run (P10)
+	giveBack func()          // the place, or the wait for it
+	placed   bool            // it was granted
+	call     *call           // once there is a place, and the payload is whole
+	quiet    bool            // the function has returned
+	fed      bool            // the function was told that no more input comes
+	queue    [][]byte        // input that it has not taken
+	bytes    int             // of the queue
+	shut     bool            // so many that the stream gets no credit
 
 	patience *time.Timer // for Cancel (C2), or for the function (R12)
 	waiting  <-chan time.Time
@@ -212,18 +213,6 @@ func (s *session) speak() (chan<- *udf.UdfResponse, <-chan error) {
 	return mouth, sent
 }
 
-// Places are given in the order in which they are asked for (P10).
-func (s *session) askForPlace() {
-	s.granted = make(chan struct{})
-	go func() {
-		if s.worker.places.Acquire(s.life, 1) == nil {
-			close(s.granted)
-			<-s.life.Done()
-			s.worker.places.Release(1)
-		}
-	}()
-}
-
 // Opens the function as soon as there is a place and the payload is whole.
 func (s *session) open() {
 	if !s.placed || s.asked == askedPayload {
@@ -321,6 +310,9 @@ func (s *session) hasFailed(broken error) bool {
 
 // However it ended: the function hears of it, and nobody waits for it any more.
 func (s *session) leave() {
+	if s.giveBack != nil {
+		s.giveBack()
+	}
 	if s.patience != nil {
 		s.patience.Stop()
 	}

@@ -163,6 +163,39 @@ func TestReadersHaveALimit(t *testing.T) {
 	}
 }
 
+// Who asks for a place has it, or its place in the queue, when the next one asks; and who leaves is not given one (P10).
+func TestPlacesAreGivenInOrder(t *testing.T) {
+	worker := newWorker(settings{places: 2, messageLimit: defaultMessageLimit})
+	sessions := make([]session, 6)
+	init := &udf.Init{DataFormat: udf.UDFWorkerDataFormat_ARROW, Udf: &udf.UdfPayload{Format: "echo"}}
+	for i := range sessions {
+		sessions[i].worker = worker
+		sessions[i].hearInit(init)
+	}
+	for _, step := range []struct {
+		leaves int
+		have   string
+	}{{-1, "ab"}, {3, "ab"}, {0, "abc"}, {2, "abce"}, {1, "abcef"}, {4, "abcef"}, {5, "abcef"}} {
+		if step.leaves >= 0 {
+			sessions[step.leaves].leave()
+		}
+		have := ""
+		for i := range sessions {
+			select {
+			case <-sessions[i].granted:
+				have += string(rune('a' + i))
+			default:
+			}
+		}
+		if have != step.have {
+			t.Errorf("%+v: %s", step, have)
+		}
+	}
+	if worker.places.free != 2 {
+		t.Errorf("%d places are free", worker.places.free)
+	}
+}
+
 // A socket that nobody listens on is replaced; what somebody listens on, or is no socket, is left alone (P6).
 func TestWhatIsThereAlready(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -28,8 +27,8 @@ import (
 type Worker struct {
 	udf.UnimplementedUdfWorkerServer
 	formats      map[string]Open
-	places       *semaphore.Weighted // for sessions that run at the same time (P10)
-	most         int                 // of those
+	places       places // for sessions that run at the same time (P10)
+	most         int    // of those
 	health       *health.Server
 	token        string // that callers must show (P9); none if empty
 	messageLimit int
@@ -62,7 +61,7 @@ const (
 func newWorker(settings settings) *Worker {
 	w := &Worker{
 		formats:      payloadFormats(),
-		places:       semaphore.NewWeighted(int64(settings.places)),
+		places:       places{free: settings.places},
 		most:         settings.places,
 		health:       health.NewServer(),
 		token:        os.Getenv("ANYUDF_TOKEN"),
