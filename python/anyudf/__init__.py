@@ -13,7 +13,9 @@
 
 from anyudf import _pyarrow  # noqa: F401, I001  a pyarrow that is too old is told of first
 from anyudf._native import VERSION as __version__
-from anyudf.engine import Catalog, Dispatcher, FunctionInfo, Payload, Results, Session, python_worker
+from anyudf.catalogs import Catalog
+from anyudf.commands import python_worker
+from anyudf.engine import Dispatcher, FunctionInfo
 from anyudf.errors import (
     CancelledError,
     Error,
@@ -26,8 +28,10 @@ from anyudf.errors import (
     WorkerError,
 )
 from anyudf.functions import Cancelled, Function, invocation, udf
+from anyudf.payloads import Payload
 from anyudf.running import run, run_async
 from anyudf.serving import serve
+from anyudf.sessions import Results, Session
 
 __all__ = [
     "Cancelled",

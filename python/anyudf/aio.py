@@ -27,7 +27,7 @@ from anyudf.errors import Error
 from anyudf.sources import Source, is_in_memory
 
 if TYPE_CHECKING:
-    from anyudf.engine import Session
+    from anyudf.sessions import Session
 
 __all__ = ["call", "exchange"]
 

@@ -16,14 +16,12 @@ import functools
 import inspect
 import json
 import sys
-import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
-from anyudf import hints
-from anyudf._native import VERSION
+from anyudf import signatures
 from anyudf._native import Cancelled as Cancelled
 
 __all__ = ["Cancelled", "Function", "invocation", "udf"]
@@ -32,10 +30,9 @@ _KINDS = ("scalar", "batch", "table", "map", "aggregate")
 _VOLATILITIES = ("immutable", "stable", "volatile")
 _ON_ERROR = ("fail", "null", "collect")
 
-# As crates/arrow has them in its catalogue.
-_TAKES_ALIKE, _DEFAULT, _VARIADIC = b"anyudf.takes_alike", b"anyudf.default", b"anyudf.variadic"
 
-
+# The keywords stand here and in `Function`: neither help, nor editors, nor checkers would show them all where one of the two
+# took them from the other (`Unpack` is Python 3.11's, and shows `**said`). A test keeps them the same.
 def udf(
     function: Callable[..., Any] | None = None,
     /,
@@ -186,9 +183,13 @@ class Function:
         self.examples = tuple(examples)
         self.options = {}
         try:
-            self._read_signature(arguments, returns)
+            read = signatures.read(function, self.name, kind, nulls, on_error, arguments, returns)
         except TypeError as error:
             raise TypeError(f"`{self.name}`: {error}") from error.__cause__
+        self.arguments, self.result, self._option_names = read.arguments, read.result, read.options
+        # The native half asks for these by their names.
+        self._readers, self._takes_null = list(read.readers), list(read.takes_null)
+        self._writer, self._value_type = read.writer, read.value_type
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self._function(*arguments, **{**self.options, **options})
@@ -217,14 +218,9 @@ class Function:
         Raises:
             TypeError: something that it uses can't be sent to another process.
         """
-        import cloudpickle
+        from anyudf import pickled
 
-        header = {"python": "%d.%d" % sys.version_info[:2], "anyudf": VERSION}
-        try:
-            return json.dumps(header).encode() + b"\n" + cloudpickle.dumps(self)
-        except Exception as error:
-            text = f"`{self.name}` can't be sent to a worker{_culprit(self._function)}: {error}"
-            raise TypeError(f"{text}. Make such things inside the function, when it is called") from error
+        return pickled.dumps(self)
 
     def test(self, *columns: Any) -> Any:
         """Calls it as a worker does, in this process: batches are encoded and decoded, nulls and errors handled as for an
@@ -292,103 +288,6 @@ class Function:
                     there = f"there are {', '.join(known)}" if known else "it has none"
                     raise BadOptions(f"`{self.name}` has no option `{option}`; {there}")
 
-    # ---- what the author wrote
-
-    def _read_signature(self, arguments: Any, returns: Any) -> None:
-        function = self._function
-        called = function.update if self.kind == "aggregate" and hasattr(function, "update") else function
-        if self.kind == "aggregate":
-            self._check_aggregate()
-        positional, variadic, named = _parameters(called, skip=1 if self.kind == "aggregate" else 0)
-        if self.kind == "aggregate":
-            own, _, also = _parameters(function, skip=0)
-            positional_options, named = own, also
-        elif self.kind == "table":
-            positional_options, positional = positional, []
-        else:
-            positional_options = []
-        names = [parameter.name for parameter in positional_options] + [parameter.name for parameter in named or ()]
-        #: None when it takes any.
-        self._option_names = None if named is None else tuple(names)
-        said = _hints_of(called)
-        finish = getattr(function, "finish", None) if self.kind == "aggregate" else None
-        result = said.get("return") if finish is None else _hints_of(finish).get("return")
-        self._readers: list[Any] = []
-        self._takes_null: list[bool] = []
-        self._variadic = variadic is not None
-        self._writer = None
-        self._value_type: pa.DataType | None = None
-        if self.kind == "map":
-            if len(positional) != 1:
-                raise TypeError("a map function takes one argument, an iterator of batches")
-            self.arguments = None if arguments is None else hints.schema_of(arguments)
-        elif self.kind == "table":
-            self.arguments = pa.schema([])
-        else:
-            self._read_arguments(arguments, positional, variadic, said)
-        self._read_result(returns, result)
-
-    def _check_aggregate(self) -> None:
-        if not isinstance(self._function, type):
-            raise TypeError("an aggregate is a class")
-        missing = [name for name in ("update", "merge", "finish") if not hasattr(self._function, name)]
-        if missing:
-            raise TypeError(f"an aggregate has update, merge and finish; it lacks {', '.join(missing)}")
-
-    def _read_arguments(self, given: Any, positional: list[Any], variadic: Any, said: dict[str, Any]) -> None:
-        parameters = positional + ([variadic] if variadic else [])
-        explicit: list[Any] = [None] * len(parameters)
-        if given is not None:
-            explicit = _explicit(given, [parameter.name for parameter in parameters], self._variadic)
-        fields = []
-        for parameter, named in zip(parameters, explicit):
-            has_default = parameter.default is not inspect.Parameter.empty
-            if given is not None and named is None and has_default and parameter.name not in said:
-                # Not named, and not needed: it is no column, and neither is what is behind it.
-                break
-            hint = self._hint_of_argument(parameter, named, said)
-            metadata: dict[bytes, bytes] = {}
-            if self.kind == "scalar" and not _has_timestamps(hint.type):
-                metadata[_TAKES_ALIKE] = b"true"
-            if parameter is variadic:
-                metadata[_VARIADIC] = b"true"
-            elif has_default:
-                metadata[_DEFAULT] = _json_of(parameter).encode()
-            fields.append(pa.field(parameter.name, hint.type, metadata=metadata or None))
-            takes_null = hint.nullable or self.nulls == "values"
-            self._readers.append(hint.read and hints._unless_none(hint.read) if takes_null else hint.read)
-            self._takes_null.append(takes_null)
-        self.arguments = pa.schema(fields)
-
-    def _hint_of_argument(self, parameter: Any, named: Any, said: dict[str, Any]) -> hints.Hint:
-        if named is not None:
-            return hints.Hint(hints.type_of(named), nullable=_is_optional(said.get(parameter.name)))
-        if parameter.name not in said or said[parameter.name] in (pa.Array, pa.ChunkedArray, typing.Any):
-            how = "arguments=" if self.kind == "batch" else "a type hint, or arguments="
-            raise TypeError(f"which type argument `{parameter.name}` has is not said: give {how}")
-        try:
-            return hints.hint_of(said[parameter.name])
-        except TypeError as error:
-            raise TypeError(f"argument `{parameter.name}`: {error}") from None
-
-    def _read_result(self, returns: Any, said: Any) -> None:
-        if self.kind in ("map", "table"):
-            if returns is None and self.kind == "table":
-                raise TypeError('which columns it gives is not said: give returns={"name": "type"}')
-            self.result = None if returns is None else hints.schema_of(returns)
-            return
-        if returns is None and (said is None or said in (pa.Array, pa.ChunkedArray, typing.Any)):
-            raise TypeError("which type its result has is not said: give a type hint, or returns=")
-        try:
-            hint = hints.hint_of(said) if returns is None else hints.Hint(hints.type_of(returns))
-        except TypeError as error:
-            raise TypeError(f"the result: {error}") from None
-        self._writer = hint.write and hints._unless_none(hint.write)
-        kind = self._value_type = hint.type
-        if self.on_error == "collect":
-            kind = pa.struct([pa.field("value", kind), pa.field("error", pa.string())])
-        self.result = pa.schema([pa.field(self.name, kind)])
-
 
 class BadOptions(TypeError):
     """Options that a function does not have."""
@@ -454,70 +353,6 @@ def _seconds(timeout: float | str | None) -> float | None:
     return seconds
 
 
-def _parameters(function: Any, skip: int) -> tuple[list[Any], Any, list[Any] | None]:
-    """Parameters by place, the one that takes any number more, and those that can only be named; None for any names."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())[skip:]
-    except ValueError:
-        raise TypeError("its signature is not known, as it is not written in Python; wrap it in a function") from None
-    kinds = inspect.Parameter
-    positional = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
-    variadic = next((p for p in parameters if p.kind == kinds.VAR_POSITIONAL), None)
-    named: list[Any] | None = [p for p in parameters if p.kind == kinds.KEYWORD_ONLY]
-    if any(p.kind == kinds.VAR_KEYWORD for p in parameters):
-        named = None
-    return positional, variadic, named
-
-
-def _hints_of(function: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except NameError:
-        # One that is a text may be the text of a type; one that is needed and is not is told then.
-        return dict(getattr(function, "__annotations__", {}))
-    except TypeError:
-        # Such as a partial, which has those of what it calls, and an object that can be called.
-        if isinstance(function, functools.partial):
-            return _hints_of(function.func)
-        called = getattr(type(function), "__call__", None)
-        return _hints_of(called) if inspect.isfunction(called) else {}
-
-
-def _is_optional(hint: Any) -> bool:
-    return type(None) in typing.get_args(hint)
-
-
-def _explicit(given: Any, names: list[str], variadic: bool) -> list[Any]:
-    """Types by place, from a mapping, a schema, or a list of types."""
-    if isinstance(given, pa.Schema | Mapping):
-        pairs = [(f.name, f.type) for f in given] if isinstance(given, pa.Schema) else list(given.items())
-        unknown = [name for name, _ in pairs if name not in names]
-        if unknown and len(pairs) == len(names):
-            # Names that only callers know.
-            return [kind for _, kind in pairs]
-        if unknown:
-            raise TypeError(f"arguments= names `{unknown[0]}`, and the function takes {', '.join(names) or 'none'}")
-        types = dict(pairs)
-        return [types.get(name) for name in names]
-    types_by_place = list(given)
-    if len(types_by_place) != len(names):
-        raise TypeError(f"arguments= has {len(types_by_place)} types, and the function takes {len(names)} arguments")
-    return types_by_place
-
-
-def _has_timestamps(kind: pa.DataType) -> bool:
-    if pa.types.is_timestamp(kind):
-        return True
-    return any(_has_timestamps(kind.field(place).type) for place in range(kind.num_fields))
-
-
-def _json_of(parameter: Any) -> str:
-    try:
-        return json.dumps(parameter.default, ensure_ascii=False)
-    except (TypeError, ValueError):
-        return json.dumps(repr(parameter.default), ensure_ascii=False)
-
-
 def _example(name: str, example: Any) -> str:
     if isinstance(example, str):
         return example
@@ -530,19 +365,3 @@ def _literal(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
         return repr(value)
-
-
-def _culprit(function: Any) -> str:
-    """Which variable of a function can't be pickled, where one can be found."""
-    import cloudpickle
-
-    try:
-        used = inspect.getclosurevars(function)
-    except (TypeError, ValueError):
-        return ""
-    for name, value in {**used.globals, **used.nonlocals}.items():
-        try:
-            cloudpickle.dumps(value)
-        except Exception:
-            return f", because of `{name}`"
-    return ""

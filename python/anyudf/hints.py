@@ -132,12 +132,12 @@ def _union(hint: Any, arguments: tuple[Any, ...]) -> Hint:
     return dataclasses.replace(hint_of(others[0]), nullable=True)
 
 
-def _unless_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def unless_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else convert(value)
 
 
 def _list(item: Hint) -> Hint:
-    read, write = item.read and _unless_none(item.read), item.write and _unless_none(item.write)
+    read, write = item.read and unless_none(item.read), item.write and unless_none(item.write)
     return Hint(
         pa.list_(item.type),
         read=read and (lambda values: [read(value) for value in values]),
@@ -147,7 +147,7 @@ def _list(item: Hint) -> Hint:
 
 def _map(key: Hint, value: Hint) -> Hint:
     def both(one: Callable[[Any], Any] | None, other: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
-        one, other = one or (lambda value: value), _unless_none(other) if other else (lambda value: value)
+        one, other = one or (lambda value: value), unless_none(other) if other else (lambda value: value)
         return lambda pairs: [(one(key), other(value)) for key, value in pairs]
 
     read, write = both(key.read, value.read), both(key.write, value.write)
@@ -159,8 +159,8 @@ def _map(key: Hint, value: Hint) -> Hint:
 def _struct(cls: type) -> Hint:
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = {field.name: hint_of(hints[field.name]) for field in dataclasses.fields(cls)}
-    reads = {name: _unless_none(field.read) for name, field in fields.items() if field.read}
-    writes = {name: _unless_none(field.write) for name, field in fields.items() if field.write}
+    reads = {name: unless_none(field.read) for name, field in fields.items() if field.read}
+    writes = {name: unless_none(field.write) for name, field in fields.items() if field.write}
     names = tuple(fields)
 
     def read(value: dict[str, Any]) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from anyudf.engine import Session
 from anyudf.errors import MisuseError
+from anyudf.sessions import Session
 from anyudf.sources import Source
 
 __all__ = ["shared"]

@@ -11,10 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from anyudf.engine import Dispatcher, Results, Session, _named, _path, python_worker
+from anyudf.commands import named, paths, python_worker
+from anyudf.engine import Dispatcher
 from anyudf.errors import MisuseError
 from anyudf.jobs import shared
 from anyudf.progress import Progress, reporter
+from anyudf.sessions import Results, Session
 from anyudf.sources import Source, rows_of
 
 __all__ = ["run", "run_async"]
@@ -64,6 +66,7 @@ def run(
         return call.result(session.output_schema, batches)
 
 
+# The keywords stand here once more, but for `jobs`, for the reason that `udf` has. A test keeps them the same.
 async def run_async(
     function: Any,
     table: Any = None,
@@ -165,12 +168,12 @@ def _dispatcher(worker: Worker, function: Any) -> Dispatcher:
         return worker
     if worker is None and callable(function):
         worker = python_worker()
-    named = _named(worker)
+    started_by = named(worker)
     # Modules may be found in more places than when the last one was made.
-    key = json.dumps([named, _path() if named == python_worker() else None])
+    key = json.dumps([started_by, paths() if started_by == python_worker() else None])
     with _lock:
         if key not in _kept:
-            _kept[key] = Dispatcher(named if isinstance(named, list) else json.loads(named))
+            _kept[key] = Dispatcher(started_by if isinstance(started_by, list) else json.loads(started_by))
         return _kept[key]
 
 

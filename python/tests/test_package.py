@@ -1,8 +1,12 @@
 """The wheel as a whole."""
 
+import importlib
+import inspect
 import subprocess
 import sysconfig
 from pathlib import Path
+
+import pytest
 
 import anyudf
 
@@ -15,3 +19,29 @@ def test_the_wheel_carries_the_program():
 
 def test_the_package_is_typed():
     assert Path(anyudf.__file__).with_name("py.typed").exists()
+
+
+def keywords(callable):
+    found = inspect.signature(callable).parameters.values()
+    return {p.name: (p.default, p.annotation) for p in found if p.kind == p.KEYWORD_ONLY}
+
+
+def test_what_is_written_twice_is_the_same():
+    assert keywords(anyudf.udf) == keywords(anyudf.Function)
+    once = keywords(anyudf.run)
+    assert once.pop("jobs")[0] == 1
+    assert keywords(anyudf.run_async) == once
+
+
+@pytest.mark.parametrize(
+    "module, names",
+    [
+        ("engine", "Catalog Dispatcher FunctionInfo Payload Results Session bundled python_worker"),
+        ("functions", "Cancelled Function invocation udf"),
+        ("worker", "load main"),
+    ],
+)
+def test_public_names_are_where_they_were(module, names):
+    found = importlib.import_module(f"anyudf.{module}")
+    assert set(names.split()) <= set(found.__all__)
+    assert all(hasattr(found, name) for name in found.__all__)

@@ -220,13 +220,13 @@ def test_what_is_no_function_is_refused(dispatcher):
 def test_a_program_that_is_nowhere(monkeypatch, tmp_path):
     from importlib import metadata
 
-    from anyudf import engine
+    from anyudf import commands
 
     def nothing(name):
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr(engine.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(commands.sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setattr(metadata, "files", nothing)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(anyudf.MisuseError, match="`anyudf`.*neither.*nor on PATH") as raised:
