@@ -17,7 +17,8 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, get_args, overload
 
 import pyarrow as pa
 
@@ -26,88 +27,10 @@ from anyudf._native import Cancelled as Cancelled
 
 __all__ = ["Cancelled", "Function", "invocation", "udf"]
 
-_KINDS = ("scalar", "batch", "table", "map", "aggregate")
-_VOLATILITIES = ("immutable", "stable", "volatile")
-_ON_ERROR = ("fail", "null", "collect")
-
-
-# The keywords stand here and in `Function`: neither help, nor editors, nor checkers would show them all where one of the two
-# took them from the other (`Unpack` is Python 3.11's, and shows `**said`). A test keeps them the same.
-def udf(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    kind: str = "scalar",
-    name: str | None = None,
-    arguments: Any = None,
-    returns: Any = None,
-    nulls: str = "null",
-    on_error: str = "fail",
-    aliases: Iterable[str] = (),
-    volatility: str = "volatile",
-    repeatable: bool = False,
-    timeout: float | str | None = None,
-    version: str | None = None,
-    help: str | None = None,
-    examples: Iterable[Any] = (),
-) -> Any:
-    """Makes a function for a worker of an ordinary one, which can still be called.
-
-    | kind | the function |
-    |---|---|
-    | `scalar` | is called for each row, with values of the types that its hints say |
-    | `batch` | is called for each batch, with a `pyarrow.Array` for each argument, and returns one |
-    | `table` | has no input, and yields rows or batches; keyword arguments are its options |
-    | `map` | takes an iterator of `pyarrow.RecordBatch` and yields batches |
-    | `aggregate` | is a class with `update(self, …)` for each row, `merge(self, other)` and `finish(self)` |
-
-    Arguments that can only be named, behind a `*`, are no columns but options of the call.
-
-    Args:
-        kind: see above.
-        name: what callers call it; its own name without.
-        arguments: the columns it takes, names and types, where hints do not say it. A `map` takes any without.
-        returns: the type of its result; the columns of a `table` or a `map`, whose result has those of its input without.
-        nulls: `"null"`, null in gives null out and the function is not asked, or `"values"`, it decides about them itself. In
-            a function over rows an argument that is `Optional` sees nulls, whatever is said here.
-        on_error: what becomes of a row that fails in a function over rows. `"fail"` ends the execution and names the row;
-            `"null"` makes the row null; `"collect"` makes of the result structs `{value, error}`.
-        aliases: other names.
-        volatility: what may be assumed of its results: `"immutable"`, `"stable"` or `"volatile"`.
-        repeatable: whether an engine may run it again, from its beginning, when its worker has crashed.
-        timeout: how long each call may take, a batch and not a row: seconds, or a text like `"500ms"`, `"30s"`, `"2m"`.
-        version: its version.
-        help: a line of help; the first paragraph of its docstring without.
-        examples: calls and what they give, as pairs like `((100.0,), 212.0)`. `Function.check_examples` tries them, and
-            the catalogue shows them.
-
-    >>> @udf(kind="batch", returns="float64")
-    ... def total(a: pa.DoubleArray, b: pa.DoubleArray):
-    ...     import pyarrow.compute as pc
-    ...     return pc.add(a, b)
-    >>> total.test([1.0, 2.0], [3.0, None]).to_pylist()
-    [4.0, None]
-    """
-
-    def make(function: Callable[..., Any]) -> "Function":
-        return Function(
-            function,
-            kind=kind,
-            name=name,
-            arguments=arguments,
-            returns=returns,
-            nulls=nulls,
-            on_error=on_error,
-            aliases=aliases,
-            volatility=volatility,
-            repeatable=repeatable,
-            timeout=timeout,
-            version=version,
-            help=help,
-            examples=examples,
-        )
-
-    return make if function is None else make(function)
+Kind = Literal["scalar", "batch", "table", "map", "aggregate"]
+Nulls = Literal["null", "values"]
+OnError = Literal["fail", "null", "collect"]
+Volatility = Literal["immutable", "stable", "volatile"]
 
 
 class Function:
@@ -123,16 +46,15 @@ class Function:
     """
 
     name: str
-    #: `scalar`, `batch`, `table`, `map` or `aggregate`.
-    kind: str
+    kind: Kind
     #: The columns it takes; None when it takes any.
     arguments: pa.Schema | None
     #: The columns of its result; None when these follow from the input.
     result: pa.Schema | None
-    nulls: str
-    on_error: str
+    nulls: Nulls
+    on_error: OnError
     aliases: tuple[str, ...]
-    volatility: str
+    volatility: Volatility
     repeatable: bool
     #: In seconds.
     timeout: float | None
@@ -146,14 +68,14 @@ class Function:
         self,
         function: Callable[..., Any],
         *,
-        kind: str = "scalar",
+        kind: Kind = "scalar",
         name: str | None = None,
         arguments: Any = None,
         returns: Any = None,
-        nulls: str = "null",
-        on_error: str = "fail",
+        nulls: Nulls = "null",
+        on_error: OnError = "fail",
         aliases: Iterable[str] = (),
-        volatility: str = "volatile",
+        volatility: Volatility = "volatile",
         repeatable: bool = False,
         timeout: float | str | None = None,
         version: str | None = None,
@@ -166,10 +88,10 @@ class Function:
             raise TypeError(f"`{_name_of(function)}` is async; a worker calls functions, and awaits nothing")
         if not callable(function):
             raise TypeError(f"udf makes a function for a worker of a function or a class, not of {function!r}")
-        _one_of("kind", kind, _KINDS)
-        _one_of("nulls", nulls, ("null", "values"))
-        _one_of("on_error", on_error, _ON_ERROR)
-        _one_of("volatility", volatility, _VOLATILITIES)
+        _one_of("kind", kind, Kind)
+        _one_of("nulls", nulls, Nulls)
+        _one_of("on_error", on_error, OnError)
+        _one_of("volatility", volatility, Volatility)
         functools.update_wrapper(self, function, updated=())
         self._function = function
         self.kind, self.nulls, self.on_error = kind, nulls, on_error
@@ -289,6 +211,75 @@ class Function:
                     raise BadOptions(f"`{self.name}` has no option `{option}`; {there}")
 
 
+P = ParamSpec("P")
+
+
+class _Udf(Protocol[P]):
+    """What checkers know of `udf`: its keywords are those of `Function`."""
+
+    @overload
+    def __call__(self, function: Callable[..., Any], /, *args: P.args, **said: P.kwargs) -> Function: ...
+    @overload
+    def __call__(
+        self, function: None = None, /, *args: P.args, **said: P.kwargs
+    ) -> Callable[[Callable[..., Any]], Function]: ...
+
+
+def _with_keywords_of(made: Callable[Concatenate[Callable[..., Any], P], Function]) -> Callable[[Any], _Udf[P]]:
+    """Says the keywords once: what checkers see is in the types, what `help` shows in the signature."""
+
+    def told(udf: Any) -> Any:
+        (function, *keywords) = inspect.signature(made).parameters.values()
+        first = function.replace(kind=inspect.Parameter.POSITIONAL_ONLY, default=None)
+        udf.__signature__ = inspect.Signature([first, *keywords])
+        return udf
+
+    return told
+
+
+@_with_keywords_of(Function)
+def udf(function: Callable[..., Any] | None = None, /, **said: Any) -> Any:
+    """Makes a function for a worker of an ordinary one, which can still be called.
+
+    | kind | the function |
+    |---|---|
+    | `scalar` | is called for each row, with values of the types that its hints say |
+    | `batch` | is called for each batch, with a `pyarrow.Array` for each argument, and returns one |
+    | `table` | has no input, and yields rows or batches; keyword arguments are its options |
+    | `map` | takes an iterator of `pyarrow.RecordBatch` and yields batches |
+    | `aggregate` | is a class with `update(self, …)` for each row, `merge(self, other)` and `finish(self)` |
+
+    Arguments that can only be named, behind a `*`, are no columns but options of the call.
+
+    Args:
+        kind: see above.
+        name: what callers call it; its own name without.
+        arguments: the columns it takes, names and types, where hints do not say it. A `map` takes any without.
+        returns: the type of its result; the columns of a `table` or a `map`, whose result has those of its input without.
+        nulls: `"null"`, null in gives null out and the function is not asked, or `"values"`, it decides about them itself. In
+            a function over rows an argument that is `Optional` sees nulls, whatever is said here.
+        on_error: what becomes of a row that fails in a function over rows. `"fail"` ends the execution and names the row;
+            `"null"` makes the row null; `"collect"` makes of the result structs `{value, error}`.
+        aliases: other names.
+        volatility: what may be assumed of its results: `"immutable"`, `"stable"` or `"volatile"`.
+        repeatable: whether an engine may run it again, from its beginning, when its worker has crashed.
+        timeout: how long each call may take, a batch and not a row: seconds, or a text like `"500ms"`, `"30s"`, `"2m"`.
+        version: its version.
+        help: a line of help; the first paragraph of its docstring without.
+        examples: calls and what they give, as pairs like `((100.0,), 212.0)`. `Function.check_examples` tries them, and
+            the catalogue shows them.
+
+    >>> @udf(kind="batch", returns="float64")
+    ... def total(a: pa.DoubleArray, b: pa.DoubleArray):
+    ...     import pyarrow.compute as pc
+    ...     return pc.add(a, b)
+    >>> total.test([1.0, 2.0], [3.0, None]).to_pylist()
+    [4.0, None]
+    """
+
+    return partial(Function, **said) if function is None else Function(function, **said)
+
+
 class BadOptions(TypeError):
     """Options that a function does not have."""
 
@@ -313,7 +304,8 @@ def invocation() -> Any:
 # ---- helpers
 
 
-def _one_of(what: str, given: str, known: tuple[str, ...]) -> None:
+def _one_of(what: str, given: str, of: Any) -> None:
+    known = get_args(of)
     if given not in known:
         raise TypeError(f"{what} is {given!r}, it must be one of {', '.join(known)}")
 

@@ -66,7 +66,7 @@ def run(
         return call.result(session.output_schema, batches)
 
 
-# The keywords stand here once more, but for `jobs`, for the reason that `udf` has. A test keeps them the same.
+# The keywords stand here once more, without `jobs`: checkers can take all from `run`, or none. A test keeps them the same.
 async def run_async(
     function: Any,
     table: Any = None,

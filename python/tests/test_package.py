@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pydoc
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -26,8 +27,14 @@ def keywords(callable):
     return {p.name: (p.default, p.annotation) for p in found if p.kind == p.KEYWORD_ONLY}
 
 
-def test_what_is_written_twice_is_the_same():
+def test_udf_has_the_keywords_of_a_function():
     assert keywords(anyudf.udf) == keywords(anyudf.Function)
+    assert "kind" in keywords(anyudf.udf) and "kind: Literal['scalar'," in pydoc.render_doc(anyudf.udf)
+    with pytest.raises(TypeError, match="kin"):
+        anyudf.udf(len, kin="batch")
+
+
+def test_what_is_written_twice_is_the_same():
     once = keywords(anyudf.run)
     assert once.pop("jobs")[0] == 1
     assert keywords(anyudf.run_async) == once
