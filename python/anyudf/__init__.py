@@ -11,7 +11,7 @@
 `anyudf.spark` is for PySpark. The guide is docs/python.md.
 """
 
-from anyudf import _pyarrow  # noqa: F401, I001  a pyarrow that is too old is told of first
+from anyudf import _pyarrow  # noqa: F401  a pyarrow that is too old is told of first
 from anyudf._native import VERSION as __version__
 from anyudf.catalogs import Catalog
 from anyudf.commands import python_worker

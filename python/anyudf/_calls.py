@@ -91,9 +91,7 @@ def _at_row(error: BaseException, row: int) -> None:
         pass
 
 
-def each_apart(
-    function: Callable[..., Any], columns: list[list[Any]], rows: int
-) -> tuple[list[Any], list[str | None]]:
+def each_apart(function: Callable[..., Any], columns: list[list[Any]], rows: int) -> tuple[list[Any], list[str | None]]:
     """Calls the function for each row; a row that fails has no value, and its error in words."""
     values: list[Any] = []
     errors: list[str | None] = [None] * rows
@@ -193,9 +191,7 @@ def _check_fields(fields: dict[str, Callable[[Any], Any] | None], value: Any) ->
             check(value[name])
 
 
-def apart(
-    values: list[Any], errors: list[str | None], kind: pa.DataType, write: Callable[[Any], Any] | None
-) -> pa.Array:
+def apart(values: list[Any], errors: list[str | None], kind: pa.DataType, write: Callable[[Any], Any] | None) -> pa.Array:
     """The same, where a value that is not of the type is that row's error."""
     try:
         return _array(values, kind, write)
@@ -335,10 +331,10 @@ def begin(make: Callable[..., Any], states: list[Any]) -> Any:
 
 
 def _state_of(make: Callable[..., Any], told: Any) -> Any:
-    cls = make.func if isinstance(make, functools.partial) else make
+    cls: Any = make.func if isinstance(make, functools.partial) else make
     if hasattr(cls, "from_state"):
         return cls.from_state(told)
-    state = cls.__new__(cls)  # type: ignore[call-overload]
+    state = cls.__new__(cls)
     vars(state).update(told)
     return state
 
@@ -420,4 +416,3 @@ def test(function: Any, columns: tuple[Any, ...]) -> Any:
             table = pa.table(table)
         given += [table] if isinstance(table, pa.RecordBatch) else pa.table(table).to_batches()
     return _native.test(function, given)
-

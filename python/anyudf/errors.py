@@ -7,6 +7,7 @@ name of what happened; `remote_traceback` is where in the function it happened, 
 from __future__ import annotations
 
 import builtins
+from typing import Any
 
 __all__ = [
     "CancelledError",
@@ -50,7 +51,7 @@ class Error(Exception):
         """What happened, without the traceback."""
         return super().__str__()
 
-    def __reduce__(self):  # Errors cross processes, as multiprocessing and Spark have them do.
+    def __reduce__(self) -> tuple[Any, ...]:  # Errors cross processes, as multiprocessing and Spark have them do.
         return _again, (type(self), self.message, self.condition, self.remote_traceback)
 
 

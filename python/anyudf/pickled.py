@@ -13,7 +13,7 @@ from anyudf.functions import Function
 __all__ = ["dumps", "load"]
 
 # The code of functions differs between minor versions.
-_PYTHON = "%d.%d" % sys.version_info[:2]
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def dumps(function: Function) -> bytes:
@@ -26,10 +26,11 @@ def dumps(function: Function) -> bytes:
 
     header = {"python": _PYTHON, "anyudf": VERSION}
     try:
-        return json.dumps(header).encode() + b"\n" + cloudpickle.dumps(function)
+        pickled: bytes = cloudpickle.dumps(function)
     except Exception as error:
         text = f"`{function.name}` can't be sent to a worker{_culprit(function._function)}: {error}"
         raise TypeError(f"{text}. Make such things inside the function, when it is called") from error
+    return json.dumps(header).encode() + b"\n" + pickled
 
 
 def _culprit(function: Callable[..., Any]) -> str:

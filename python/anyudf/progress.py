@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any
 
 __all__ = ["Progress", "reporter"]
 
 # None: a bar in notebooks, where tqdm is installed. True: a bar. False: none. Or a function that is given the rows that went in
 # so far, and all there are, where that is known.
-Progress = Union[bool, None, Callable[[int, Union[int, None]], None]]
+Progress = bool | None | Callable[[int, int | None], None]
 
 
 class _Silent:

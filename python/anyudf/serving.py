@@ -74,9 +74,7 @@ def _functions_in(values: Iterable[Any]) -> list[Function]:
     return list({id(value): value for value in values if isinstance(value, Function)}.values())
 
 
-def run(
-    functions: list[Function], formats: list[tuple[str, Any]], load: Any, arguments: Sequence[str] | None
-) -> NoReturn:
+def run(functions: list[Function], formats: list[tuple[str, Any]], load: Any, arguments: Sequence[str] | None) -> NoReturn:
     """The process of a worker, to its end."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if "--help" not in arguments and "-h" not in arguments:
@@ -136,7 +134,7 @@ def _leave_sockets(where: str | None) -> None:
 def _end(code: int) -> NoReturn:
     """Ends the process, whatever threads it has. The native half has seen to it that this takes no longer than it may."""
     try:
-        atexit._run_exitfuncs()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
     except BaseException as error:
         print(f"anyudf: at the end: {error!r}", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
@@ -160,7 +158,7 @@ def _to_standard_error(worker: str) -> None:
         pass
     lines = _Lines(worker)
     before = (sys.stdout, sys.stderr)
-    sys.stdout = sys.stderr = lines  # type: ignore[assignment]
+    sys.stdout = sys.stderr = lines
     _calls.flush_lines = lines.flush_here
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
     for handler in [handler for logger in loggers for handler in getattr(logger, "handlers", ())]:

@@ -130,7 +130,7 @@ def _hints_of(function: Any) -> dict[str, Any]:
         # Such as a partial, which has those of what it calls, and an object that can be called.
         if isinstance(function, functools.partial):
             return _hints_of(function.func)
-        called = getattr(type(function), "__call__", None)
+        called = type(function).__call__
         return _hints_of(called) if inspect.isfunction(called) else {}
 
 

@@ -56,7 +56,7 @@ def is_in_memory(data: Any) -> bool:
 def rows_of(data: Any) -> int | None:
     """How many rows there are, if that can be told without reading them."""
     if isinstance(data, (pa.Table, pa.RecordBatch)):
-        return data.num_rows
+        return int(data.num_rows)
     return len(data) if _is_frame(data) else None
 
 

@@ -94,7 +94,7 @@ def made(spark, arguments, place):
         '10.%d.%d.%d - - [%s +0000] "GET /flights/%s/%s?delay=%d HTTP/1.1" 200 %d "-" "Mozilla/5.0"',
         *(F.abs(F.hash("date", "origin", F.lit(part))) % 256 for part in range(3)),
         F.date_format("date", "dd/MMM/yyyy:HH:mm:ss"),
-        "origin", "destination", "delay", "distance",
+        *("origin", "destination", "delay", "distance"),
     )
     flights.limit(arguments.lines).select(line.alias("line")).repartition(4 * CORES).write.parquet(f"{place}/log")
     return f"{place}/flights", f"{place}/log"
@@ -119,7 +119,9 @@ def distances(spark, path):
         RUST: column(rust),
         "anyudf.spark, worker in Rust, beside rows": beside,
         PYTHON: column(python),
-        ALONE: engine_alone(anyudf.Dispatcher(anyudf.python_worker(), environment={"PYTHONPATH": HERE}), ours.distance, path),
+        ALONE: engine_alone(
+            anyudf.Dispatcher(anyudf.python_worker(), environment={"PYTHONPATH": HERE}), ours.distance, path
+        ),
         "engine alone, worker in Rust": engine_alone(anyudf.Dispatcher(), "distance_miles", path),
     }
 

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pydoc
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -52,3 +53,9 @@ def test_public_names_are_where_they_were(module, names):
     found = importlib.import_module(f"anyudf.{module}")
     assert set(names.split()) <= set(found.__all__)
     assert all(hasattr(found, name) for name in found.__all__)
+
+
+def test_what_type_checkers_read_runs():
+    program = Path(__file__).with_name("typed.py")
+    ran = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120)
+    assert ran.stdout == "['fahrenheit', 'batch', 'count', 'Sum', 'map', '2', 'finished'] 1\n", ran.stderr

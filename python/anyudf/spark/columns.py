@@ -1,6 +1,7 @@
 """Functions of workers as functions of columns."""
 
-from typing import Any, Iterator, Mapping, Tuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import SparkSession, functions
@@ -61,8 +62,8 @@ def function(
     plan = planned(worker, config, sent, known, session, options, **told)
 
     # Spark tells by the hints which form of UDF this is.
-    def run(columns: Iterator[Tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
-        return running.arrays(plan, columns)
+    def run(columns: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+        yield from running.arrays(plan, columns)
 
     run.__name__ = known.name
     made = functions.arrow_udf(run, known.result[0].dataType)

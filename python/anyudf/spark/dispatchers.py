@@ -18,7 +18,7 @@ __all__ = ["PYTHON", "dispatcher", "made"]
 PYTHON = "python"
 """The worker for functions of the interpreter that asks, wherever that is."""
 
-_kept = {}
+_kept: dict[bytes, anyudf.Dispatcher] = {}
 
 
 def dispatcher(worker, config):

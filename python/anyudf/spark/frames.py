@@ -1,7 +1,8 @@
 """Functions over the rows of a DataFrame."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import types as spark

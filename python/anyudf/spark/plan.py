@@ -17,7 +17,7 @@ class Plan:
 
     worker: Any
     """As `anyudf.Dispatcher` takes it, with words that may be `Shipped`."""
-    config: dict
+    config: dict[str, Any]
     """The other arguments of `anyudf.Dispatcher`."""
     function: Any
     """As `Dispatcher.session` takes it."""
@@ -28,5 +28,5 @@ class Plan:
     result: pa.Schema
     """What Spark takes back of what the function returns."""
     timezone: str
-    session: dict = field(default_factory=dict)
+    session: dict[str, Any] = field(default_factory=dict)
     """The other arguments of `Dispatcher.session`."""

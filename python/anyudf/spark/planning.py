@@ -4,10 +4,11 @@ import json
 import os
 from dataclasses import dataclass
 
-import anyudf
 import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql import types as spark
+
+import anyudf
 
 from . import types
 from .casting import takes
@@ -48,7 +49,9 @@ def described(worker, function, config, returns, kind, options, given=None):
     if hasattr(worker, "to_json"):
         worker = json.loads(worker.to_json())
     if isinstance(worker, anyudf.Dispatcher):
-        raise TypeError("a Dispatcher belongs to this process: give what it was made of, for the executors to make their own")
+        raise TypeError(
+            "a Dispatcher belongs to this process: give what it was made of, for the executors to make their own"
+        )
     if isinstance(function, str):
         if returns is not None:
             result = _schema(returns, function)

@@ -63,7 +63,7 @@ def batches_beside(plan, places, rows):
     arguments = Arguments(plan.name, _taken(plan), picked)
     schema = first.schema.append(plan.result.field(0))
     count = _Count(plan)
-    waiting = deque()
+    waiting: deque[pa.RecordBatch] = deque()
 
     def sent():
         for batch in rows:
@@ -121,9 +121,7 @@ def _taken(plan):
 def _session(plan, schema):
     dispatcher = dispatchers.dispatcher(plan.worker, plan.config)
     context, timezone = _task(plan)
-    return dispatcher.session(
-        plan.function, input_schema=schema, timezone=timezone, task_context=context, **plan.session
-    )
+    return dispatcher.session(plan.function, input_schema=schema, timezone=timezone, task_context=context, **plan.session)
 
 
 def _task(plan):

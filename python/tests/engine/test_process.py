@@ -194,7 +194,7 @@ def test_e12_the_callers_own_failure_cancels(dispatcher):
     with pytest.raises(ZeroDivisionError):
         with dispatcher.session("echo_batches") as session:
             for _ in session.process(iter(lambda: {"x": [1]}, None)):
-                1 / 0
+                _ = 1 / 0
     assert session.ended == "cancelled"
 
 

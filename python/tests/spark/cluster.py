@@ -21,9 +21,7 @@ import anyudf.spark
 
 def main():
     arguments = parsed()
-    spark = harness.session(
-        arguments.master, **{"spark.task.maxFailures": "8", "spark.executorEnv.OMP_NUM_THREADS": "1"}
-    )
+    spark = harness.session(arguments.master, **{"spark.task.maxFailures": "8", "spark.executorEnv.OMP_NUM_THREADS": "1"})
     try:
         print(f"Spark {spark.version}, {arguments.master}, {arguments.partitions} partitions", flush=True)
         query = flights(spark, arguments)
@@ -58,18 +56,16 @@ def flights(spark, arguments):
     airports = spark.read.csv(arguments.airports, header=True, inferSchema=True).select("iata", "latitude", "longitude")
     at = lambda end: F.broadcast(airports.toDF(end, f"{end}_lat", f"{end}_lon"))
     rows = spark.read.parquet(arguments.flights).select("origin", "destination", "distance")
-    joined = rows.repartition(arguments.partitions).join(at("origin"), "origin", "left").join(at("destination"), "destination", "left")
+    rows = rows.repartition(arguments.partitions)
+    joined = rows.join(at("origin"), "origin", "left").join(at("destination"), "destination", "left")
     distance_miles = anyudf.spark.function(None, "distance_miles", spark=spark)
     miles = distance_miles("origin_lat", "origin_lon", "destination_lat", "destination_lon")
-    return (
-        joined.select("distance", miles.alias("miles"))
-        .agg(
-            F.count("*").alias("rows"),
-            F.count("miles").alias("known"),
-            F.avg("miles").alias("miles"),
-            F.avg("distance").alias("distance"),
-            F.avg(F.abs(F.col("miles") - F.col("distance")) / F.col("distance")).alias("error"),
-        )
+    return joined.select("distance", miles.alias("miles")).agg(
+        F.count("*").alias("rows"),
+        F.count("miles").alias("known"),
+        F.avg("miles").alias("miles"),
+        F.avg("distance").alias("distance"),
+        F.avg(F.abs(F.col("miles") - F.col("distance")) / F.col("distance")).alias("error"),
     )
 
 
@@ -135,7 +131,8 @@ class Killer(threading.Thread):
         for what, pid, done in self.killed:
             print(f"SIGKILL to {what} {pid}, when {done} of {self.partitions} tasks were done")
         again = len({attempt for attempt in self.failed if attempt[1] > 0})
-        print(f"{len(self.killed)} killed; {sum(self.failed.values())} tasks failed and ran again, {again} stages too", flush=True)
+        failed = sum(self.failed.values())
+        print(f"{len(self.killed)} killed; {failed} tasks failed and ran again, {again} stages too", flush=True)
 
 
 def executors():

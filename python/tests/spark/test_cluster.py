@@ -1,11 +1,12 @@
 """Executors in JVMs of their own, as on a cluster. `cluster.py` does the same with more rows and more victims."""
 
 import pytest
-from .conftest import DATA, eventually, gone, processes, session, workers
 from pyspark.sql import functions as F
-from .test_faults import Gate, asked, held_query
 
 import anyudf.spark
+
+from .conftest import DATA, eventually, gone, processes, session, workers
+from .test_faults import Gate, asked, held_query
 
 
 @pytest.fixture(scope="module")

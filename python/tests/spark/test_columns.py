@@ -4,11 +4,12 @@ import datetime
 
 import pyarrow as pa
 import pytest
-from .conftest import workers
 from pyspark.sql import functions as F
 
 import anyudf
 import anyudf.spark
+
+from .conftest import workers
 
 PLACES = ["origin_lat", "origin_lon", "dest_lat", "dest_lon"]
 pytestmark = pytest.mark.skipif(not hasattr(F, "arrow_udf"), reason="Spark has Arrow UDFs from 4.1 on")
@@ -75,11 +76,13 @@ def test_a_function_of_no_arguments_hears_of_rows_by_any_column(spark):
 
 
 def test_all_of_sparks_types_go_there_and_back(spark):
+    # fmt: off
     row = (
         True, 1, 2, 3, 4, 0.5, 0.25, "Zürich", b"\0\1", datetime.date(2001, 1, 15),
         datetime.datetime(2001, 7, 15, 8, 12, 31, 5), datetime.datetime(2001, 7, 15, 8, 12, 31),
         datetime.timedelta(days=1, microseconds=3), [1, None], {"a": 1.5}, (1, "x"),
     )
+    # fmt: on
     schema = (
         "a boolean, b tinyint, c smallint, d int, e bigint, f float, g double, h string, i binary, j date, k timestamp,"
         " l timestamp_ntz, m interval day to second, n array<int>, o map<string, double>, p struct<q: int, r: string>"
@@ -137,8 +140,7 @@ def test_options_travel_with_a_python_function(spark):
     def power(x: int, *, exponent: int = 1) -> int:
         return x**exponent
 
-    assert spark.range(4).select(anyudf.spark.function(power, options={"exponent": 2})("id")).collect() == [
-        (0,), (1,), (4,), (9,)
-    ]
+    squares = spark.range(4).select(anyudf.spark.function(power, options={"exponent": 2})("id"))
+    assert squares.collect() == [(0,), (1,), (4,), (9,)]
     with pytest.raises(Exception, match="no option `exponents`"):
         anyudf.spark.function(power, options={"exponents": 2})

@@ -9,8 +9,9 @@ def test_init_has_the_task_and_the_time_zone(spark):
     def tell(batches):
         import json
 
-        import anyudf
         import pyarrow as pa
+
+        import anyudf
 
         here = anyudf.invocation()
         rows = sum(batch.num_rows for batch in batches)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from .conftest import eventually, gone, processes, pythons, workers
 from pyspark.sql import functions as F
 
 import anyudf
 import anyudf.spark
+
+from .conftest import eventually, gone, processes, pythons, workers
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_a_function_that_hangs_is_ended_in_time(spark):
             pass
 
     text = failing(spark, hang, timeout=0.5)
-    assert "hang" in text and "0.5" in text or "500" in text
+    assert ("hang" in text and "0.5" in text) or "500" in text
     assert gone()
 
 

@@ -88,7 +88,9 @@ def test_what_spark_can_not_hold_is_refused(arrow, why):
         types.to_spark(pa.list_(arrow))
 
 
-@pytest.mark.parametrize("type", [spark.YearMonthIntervalType(), spark.CalendarIntervalType(), spark.VariantType()], ids=str)
+@pytest.mark.parametrize(
+    "type", [spark.YearMonthIntervalType(), spark.CalendarIntervalType(), spark.VariantType()], ids=str
+)
 def test_what_does_not_cross_is_refused(type):
     with pytest.raises(TypeError, match=r"can't be exchanged"):
         types.to_arrow(spark.ArrayType(type))
@@ -122,10 +124,10 @@ def test_arguments_become_what_a_function_takes(values, given, wanted):
     batch = arguments.of([column], len(column))
     assert batch.schema == pa.schema({"x": wanted})
     # The same values, but for the last digits of large whole numbers.
-    expected = [value if not isinstance(value, datetime.date) or isinstance(value, datetime.datetime) else WHEN.replace(hour=0, minute=0, second=0) for value in values]
-    assert [float(v) if isinstance(v, (Decimal, int)) and not isinstance(v, bool) else v for v in batch["x"].to_pylist()] == [
-        float(v) if isinstance(v, (Decimal, int)) else v for v in expected
-    ]
+    midnight = WHEN.replace(hour=0, minute=0, second=0)
+    expected = [midnight if type(value) is datetime.date else value for value in values]
+    rounded = lambda value: float(value) if isinstance(value, Decimal | int) else value
+    assert [rounded(value) for value in batch["x"].to_pylist()] == [rounded(value) for value in expected]
 
 
 @pytest.mark.parametrize(

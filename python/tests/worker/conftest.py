@@ -118,7 +118,7 @@ def module(tmp_path):
 
     yield make
     for one in made:
-        assert eventually(lambda: not one.processes()), f"left behind: {one.processes()}"
+        assert eventually(lambda one=one: not one.processes()), f"left behind: {one.processes()}"
 
 
 def eventually(holds, patience: float = 15) -> bool:

@@ -112,7 +112,7 @@ def test_a_payload_has_the_function_in_it():
 
 def test_what_can_not_be_sent_is_named():
     lock = threading.Lock()
-    guarded = udf(lambda x: x if lock else x, arguments=[int], returns=int, name="guarded")
+    guarded = udf(lambda x: (lock, x)[1], arguments=[int], returns=int, name="guarded")
     with pytest.raises(TypeError) as error:
         guarded.payload()
     assert "`guarded` can't be sent to a worker, because of `lock`" in str(error.value)

@@ -32,7 +32,7 @@ def test_whole_arrays():
 
 
 def test_nulls_become_null_unless_they_are_values():
-    ones = lambda x: pa.array([1] * len(x))  # noqa: E731
+    ones = lambda x: pa.array([1] * len(x))
     assert udf(ones, kind="batch", arguments=[int], returns=int).test([5, None]).to_pylist() == [1, None]
     assert udf(ones, kind="batch", arguments=[int], returns=int, nulls="values").test([5, None]).to_pylist() == [1, 1]
 
@@ -118,7 +118,10 @@ def test_tables_have_options():
         ([{"n": 1, "txt": "a"}], "a row has the column `txt`, and there are n, text"),
         ([("a", "b")], "it returned 'a' (str), and its result is int64"),
         (7, "a table function yields rows or batches; it returned 7 (int)"),
-        ([pa.RecordBatch.from_pydict({"n": ["a"], "text": ["a"]})], "column `n`: the function declares Int64 and returned Utf8"),
+        (
+            [pa.RecordBatch.from_pydict({"n": ["a"], "text": ["a"]})],
+            "column `n`: the function declares Int64 and returned Utf8",
+        ),
         ([pa.RecordBatch.from_pydict({"n": [1]})], "yielded a batch of 1 columns, and its result has 2"),
     ],
 )

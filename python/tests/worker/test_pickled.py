@@ -8,11 +8,12 @@ import sys
 
 import cloudpickle
 import pytest
-from .conftest import PATIENCE, program
 
 import anyudf
 from anyudf._calls import Refused
 from anyudf.worker import load
+
+from .conftest import PATIENCE, program
 
 
 @anyudf.udf
@@ -22,7 +23,10 @@ def double(x: int) -> int:
 
 def test_a_payload_is_a_line_and_a_pickle():
     header, _, pickled = double.payload().partition(b"\n")
-    assert json.loads(header) == {"python": "%d.%d" % sys.version_info[:2], "anyudf": anyudf.__version__}
+    assert json.loads(header) == {
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "anyudf": anyudf.__version__,
+    }
     assert cloudpickle.loads(pickled)(4) == 8
     assert load(double.payload()).test([3]).to_pylist() == [6]
 

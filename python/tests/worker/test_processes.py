@@ -8,6 +8,7 @@ import sys
 
 import pyarrow as pa
 import pytest
+
 from .conftest import PATIENCE, eventually, interrupted, program
 
 NUMBERS = {"x": [1, 2, None, 4]}
@@ -347,7 +348,14 @@ def test_a_worker_by_hand(module, tmp_path):
 
 
 def test_the_end_of_a_worker_runs_what_is_registered(module, tmp_path):
-    made = module("import atexit\natexit.register(lambda: open('ended', 'w').close())\n@anyudf.udf\ndef f(x: int) -> int:\n    return x\n")
+    made = module("""
+        import atexit
+        atexit.register(lambda: open("ended", "w").close())
+
+        @anyudf.udf
+        def f(x: int) -> int:
+            return x
+        """)
     socket = tmp_path / "w.sock"
     process = subprocess.Popen(
         [sys.executable, made.path, "--connection", socket, "--standalone"], cwd=tmp_path, stderr=subprocess.DEVNULL

@@ -148,7 +148,7 @@ def test_on_error_null():
 
 def test_on_error_collect():
     words = "integer division or modulo by zero"
-    row = lambda value, error: {"value": value, "error": error}  # noqa: E731
+    row = lambda value, error: {"value": value, "error": error}
     collected = udf(failing, on_error="collect").test([1, 0, None, 50])
     assert collected.to_pylist() == [row(100, None), row(None, words), row(None, None), row(2, None)]
     assert collected.null_count == 0
