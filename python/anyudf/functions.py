@@ -257,7 +257,8 @@ def udf(function: Callable[..., Any] | None = None, /, **said: Any) -> Any:
         arguments: the columns it takes, names and types, where hints do not say it. A `map` takes any without.
         returns: the type of its result; the columns of a `table` or a `map`, whose result has those of its input without.
         nulls: `"null"`, null in gives null out and the function is not asked, or `"values"`, it decides about them itself. In
-            a function over rows an argument that is `Optional` sees nulls, whatever is said here.
+            a function over rows an argument that is `Optional`, or None where it is left out, sees nulls, whatever is said
+            here.
         on_error: what becomes of a row that fails in a function over rows. `"fail"` ends the execution and names the row;
             `"null"` makes the row null; `"collect"` makes of the result structs `{value, error}`.
         aliases: other names.

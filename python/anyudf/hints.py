@@ -27,6 +27,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from anyudf import texts
+
 __all__ = ["Hint", "hint_of", "schema_of", "type_of"]
 
 
@@ -56,6 +58,7 @@ _SIMPLE = {
 }
 
 _ARRAYS = {
+    pa.NullArray: pa.null(),
     pa.BooleanArray: pa.bool_(),
     pa.Int8Array: pa.int8(),
     pa.Int16Array: pa.int16(),
@@ -65,13 +68,17 @@ _ARRAYS = {
     pa.UInt16Array: pa.uint16(),
     pa.UInt32Array: pa.uint32(),
     pa.UInt64Array: pa.uint64(),
+    pa.HalfFloatArray: pa.float16(),
     pa.FloatArray: pa.float32(),
     pa.DoubleArray: pa.float64(),
     pa.StringArray: pa.string(),
     pa.LargeStringArray: pa.large_string(),
+    pa.StringViewArray: pa.string_view(),
     pa.BinaryArray: pa.binary(),
     pa.LargeBinaryArray: pa.large_binary(),
+    pa.BinaryViewArray: pa.binary_view(),
     pa.Date32Array: pa.date32(),
+    pa.Date64Array: pa.date64(),
 }
 
 
@@ -177,7 +184,7 @@ def _struct(cls: type) -> Hint:
     return Hint(pa.struct([pa.field(name, field.type) for name, field in fields.items()]), read=read, write=write)
 
 
-# ---- types as texts
+# ---- types by whatever names them
 
 
 def type_of(what: Any) -> pa.DataType:
@@ -189,7 +196,7 @@ def type_of(what: Any) -> pa.DataType:
     if isinstance(what, pa.DataType):
         return what
     if isinstance(what, str):
-        return _Text(what).whole()
+        return texts.read(what)
     return hint_of(what).type
 
 
@@ -207,130 +214,3 @@ def schema_of(columns: Any) -> pa.Schema:
         return pa.schema(list(hint_of(columns).type))
     pairs = columns.items() if hasattr(columns, "items") else columns
     return pa.schema([item if isinstance(item, pa.Field) else pa.field(item[0], type_of(item[1])) for item in pairs])
-
-
-_ALIASES = {"str": "string", "boolean": "bool", "time32": "time32[ms]", "time64": "time64[us]", "decimal": "decimal128"}
-
-
-class _Text:
-    """A type as a text, read from its beginning to its end."""
-
-    def __init__(self, text: str):
-        self.text, self.at = text, 0
-
-    def whole(self) -> pa.DataType:
-        found = self.type()
-        if self.rest().strip():
-            raise self.wrong()
-        return found
-
-    def rest(self) -> str:
-        return self.text[self.at :]
-
-    def wrong(self) -> Exception:
-        return TypeError(f"`{self.text}` is no type: {self.rest().strip() or 'its end'!r} is not understood there")
-
-    def skip(self, token: str) -> bool:
-        while self.at < len(self.text) and self.text[self.at].isspace():
-            self.at += 1
-        found = self.text.startswith(token, self.at)
-        self.at += len(token) if found else 0
-        return found
-
-    def expect(self, token: str) -> None:
-        if not self.skip(token):
-            raise self.wrong()
-
-    def word(self) -> str:
-        self.skip("")
-        start = self.at
-        while self.at < len(self.text) and (self.text[self.at].isalnum() or self.text[self.at] in "_-+/"):
-            self.at += 1
-        return self.text[start : self.at]
-
-    def number(self) -> int:
-        word = self.word()
-        try:
-            return int(word)
-        except ValueError:
-            self.at -= len(word)
-            raise self.wrong() from None
-
-    def type(self) -> pa.DataType:
-        start = self.at
-        name = self.word()
-        nested = {
-            "list": (pa.list_, 1),
-            "large_list": (pa.large_list, 1),
-            "fixed_size_list": (None, 1),
-            "map": (pa.map_, 2),
-            "dictionary": (pa.dictionary, 2),
-        }
-        if name == "struct":
-            return self.struct()
-        if name in nested:
-            return self.nested(name, *nested[name])
-        if name in ("decimal", "decimal32", "decimal64", "decimal128", "decimal256") and self.skip("("):
-            precision = self.number()
-            scale = self.number() if self.skip(",") else 0
-            self.expect(")")
-            return getattr(pa, "decimal128" if name == "decimal" else name)(precision, scale)
-        if name in ("binary", "fixed_size_binary") and self.skip("["):
-            width = self.number()
-            self.expect("]")
-            return pa.binary(width)
-        if name in ("timestamp", "duration", "time32", "time64") and self.skip("["):
-            unit = self.word()
-            zone = None
-            if name == "timestamp" and self.skip(","):
-                self.expect("tz=")
-                end = self.text.find("]", self.at)
-                zone, self.at = self.text[self.at : end].strip(), end
-            self.expect("]")
-            return pa.timestamp(unit, zone) if name == "timestamp" else getattr(pa, name)(unit)
-        if name in ("date32", "date64") and self.skip("["):
-            self.word()
-            self.expect("]")
-        if name == "timestamp":
-            return pa.timestamp("us")
-        try:
-            return pa.type_for_alias(_ALIASES.get(name, name))
-        except ValueError:
-            self.at = start
-            raise self.wrong() from None
-
-    def item(self) -> pa.DataType:
-        """An item, which may have a name, as pyarrow writes it: `list<item: int64>`."""
-        start = self.at
-        self.word()
-        if not self.skip(":"):
-            self.at = start
-        found = self.type()
-        self.skip("not null")
-        return found
-
-    def nested(self, name: str, make: Any, count: int) -> pa.DataType:
-        self.expect("<")
-        items = [self.item()]
-        for _ in range(count - 1):
-            self.expect(",")
-            self.skip("indices=")
-            items.append(self.item())
-        self.expect(">")
-        if name == "fixed_size_list":
-            self.expect("[")
-            size = self.number()
-            self.expect("]")
-            return pa.list_(items[0], size)
-        return make(*items)
-
-    def struct(self) -> pa.DataType:
-        self.expect("<")
-        fields: list[pa.Field] = []
-        while not self.skip(">"):
-            if fields:
-                self.expect(",")
-            name = self.word()
-            self.expect(":")
-            fields.append(pa.field(name, self.type(), nullable=not self.skip("not null")))
-        return pa.struct(fields)

@@ -11,7 +11,7 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -171,23 +171,22 @@ def _columns(kind: str, nulls_are_values: bool, given: Any, parameters: _Paramet
 
 
 def _hint_of(kind: str, parameter: inspect.Parameter, named: Any, said: dict[str, Any]) -> hints.Hint:
+    # Who writes `= None` takes None, as all Pythons understood it once, and 3.10 still does in `get_type_hints`.
+    takes_none = parameter.default is None or type(None) in typing.get_args(said.get(parameter.name))
     if named is not None:
-        return hints.Hint(hints.type_of(named), nullable=_is_optional(said.get(parameter.name)))
+        return hints.Hint(hints.type_of(named), nullable=takes_none)
     if parameter.name not in said or said[parameter.name] in _UNSAID:
         how = "arguments=" if kind == "batch" else "a type hint, or arguments="
         raise TypeError(f"which type argument `{parameter.name}` has is not said: give {how}")
     try:
-        return hints.hint_of(said[parameter.name])
+        hint = hints.hint_of(said[parameter.name])
     except TypeError as error:
         raise TypeError(f"argument `{parameter.name}`: {error}") from None
+    return replace(hint, nullable=hint.nullable or takes_none)
 
 
 # Hints that are none.
 _UNSAID = (pa.Array, pa.ChunkedArray, Any)
-
-
-def _is_optional(hint: Any) -> bool:
-    return type(None) in typing.get_args(hint)
 
 
 def _explicit(given: Any, names: list[str]) -> list[Any]:

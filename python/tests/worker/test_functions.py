@@ -110,6 +110,21 @@ def test_a_payload_has_the_function_in_it():
     assert again.test([1, None]).to_pylist() == [4, None]
 
 
+def test_none_as_a_default_is_a_value():
+    @udf
+    def or_seven(a: int, b: int = None) -> int:  # noqa: RUF013  people write it
+        return a + (7 if b is None else b)
+
+    assert or_seven.arguments.field("b").type == pa.int64()
+    assert or_seven.test([1, None, 1], [2, 2, None]).to_pylist() == [3, None, 8]
+
+    @udf(arguments=["int64", "int64"], returns="int64")
+    def or_nine(a, b=None):
+        return a + (9 if b is None else b)
+
+    assert or_nine.test([1, None, 1], [2, 2, None]).to_pylist() == [3, None, 10]
+
+
 def test_what_can_not_be_sent_is_named():
     lock = threading.Lock()
     guarded = udf(lambda x: (lock, x)[1], arguments=[int], returns=int, name="guarded")

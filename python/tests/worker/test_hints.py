@@ -45,6 +45,8 @@ class Place:
         (pa.int32(), pa.int32(), False),
         (pa.DoubleArray, pa.float64(), False),
         (pa.StringArray, pa.string(), False),
+        (pa.LargeBinaryArray, pa.large_binary(), False),
+        (pa.StringViewArray, pa.string_view(), False),
     ],
 )
 def test_hints(hint, kind, nullable):
@@ -97,12 +99,31 @@ def test_hints_that_say_too_little(hint, words):
         pa.list_(pa.float32(), 3),
         pa.map_(pa.string(), pa.list_(pa.int8())),
         pa.struct([("a", pa.int64()), ("b", pa.struct([("c", pa.string())]))]),
+        pa.list_(pa.field("item", pa.int64(), nullable=False)),
+        pa.list_(pa.field("element", pa.int64())),
+        pa.list_(pa.field("item", pa.int64(), nullable=False), 3),
+        pa.large_list(pa.field("item", pa.list_(pa.int8()), nullable=False)),
+        pa.list_view(pa.int64()),
+        pa.list_view(pa.field("item", pa.large_string(), nullable=False)),
+        pa.large_list_view(pa.string()),
+        pa.string_view(),
+        pa.binary_view(),
+        pa.map_(pa.string(), pa.int64(), keys_sorted=True),
+        pa.map_(pa.field("k", pa.string(), nullable=False), pa.field("v", pa.int64())),
         pa.struct([pa.field("a", pa.int64(), nullable=False)]),
+        pa.struct([pa.field("in the air", pa.int64(), nullable=False), pa.field("é-1", pa.string())]),
+        pa.struct([]),
+        pa.dictionary(pa.int32(), pa.string()),
+        pa.dictionary(pa.int8(), pa.list_(pa.int64()), ordered=True),
+        pa.run_end_encoded(pa.int32(), pa.string()),
+        pa.month_day_nano_interval(),
+        pa.null(),
     ],
     ids=str,
 )
 def test_texts_are_read_as_pyarrow_writes_them(kind):
-    assert type_of(str(kind)) == kind
+    found = type_of(str(kind))
+    assert found == kind and str(found) == str(kind)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +136,10 @@ def test_texts_are_read_as_pyarrow_writes_them(kind):
         (" struct< a : int64 , b : string > ", pa.struct([("a", pa.int64()), ("b", pa.string())])),
         ("map<string, int64>", pa.map_(pa.string(), pa.int64())),
         ("dictionary<int32, string>", pa.dictionary(pa.int32(), pa.string())),
+        ("dictionary<values=string, indices=int32>", pa.dictionary(pa.int32(), pa.string())),
+        ("list<int64 not null>", pa.list_(pa.field("item", pa.int64(), nullable=False))),
+        ("map<string, int64 not null>", pa.map_(pa.string(), pa.field("value", pa.int64(), nullable=False))),
+        ("large_utf8", pa.large_string()),
         ("timestamp", pa.timestamp("us")),
         ("timestamp[us, tz=+01:00]", pa.timestamp("us", "+01:00")),
         ("decimal(5)", pa.decimal128(5, 0)),
@@ -124,10 +149,23 @@ def test_texts(text, kind):
     assert type_of(text) == kind
 
 
-@pytest.mark.parametrize("text", ["", "flaot64", "list<", "list<int64", "struct<a int64>", "int64>", "decimal128(x)"])
+NO_TYPES = [
+    "", "flaot64", "list<", "list<int64", "struct<a int64>", "int64>", "decimal128(x)", "decimal128(99)", "timestamp[weeks]",
+    "time32[us]", "timestamp[us, tz=UTC", "map<string>", "map<string ('k, int64>", "dictionary<string>",
+    "dictionary<string, string>", "dense_union<a: int64=0>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_TYPES)
 def test_texts_that_are_no_types(text):
     with pytest.raises(TypeError, match="is no type"):
         type_of(text)
+
+
+def test_a_type_that_this_pyarrow_has_not_is_told(monkeypatch):
+    monkeypatch.delattr(pa, "decimal32", raising=False)
+    with pytest.raises(TypeError, match="no decimal32"):
+        type_of("decimal32(5, 2)")
 
 
 def test_schemas():
