@@ -38,6 +38,14 @@ class Refused(Exception):
         self.anyudf_kind, self.anyudf_condition = kind, condition
 
 
+def told_of(error: BaseException, hint: str) -> None:
+    """Has a hint told behind an exception's own words."""
+    try:
+        error.anyudf_hint = hint  # type: ignore[attr-defined]
+    except AttributeError:
+        pass
+
+
 def announce(told: dict[str, Any]) -> None:
     """Puts what the engine said where `anyudf.invocation()` finds it, and names the execution for what is printed."""
     here.invocation = types.SimpleNamespace(**told)
@@ -361,8 +369,10 @@ def describe(error: BaseException) -> tuple[str, str, str, str, int | None]:
     row = getattr(error, "anyudf_row", None)
     condition = getattr(error, "anyudf_condition", None)
     kind = getattr(error, "anyudf_kind", "user")
+    hint = getattr(error, "anyudf_hint", None)
+    told = f"; {hint}" if hint else ""
     if condition is not None:
-        return kind, condition, _utf8(str(error)), "", row
+        return kind, condition, _utf8(str(error)) + told, "", row
     cls = type(error)
     module = cls.__module__
     name = cls.__qualname__ if module in ("builtins", "__main__") else f"{module}.{cls.__qualname__}"
@@ -370,7 +380,7 @@ def describe(error: BaseException) -> tuple[str, str, str, str, int | None]:
     while where is not None and where.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         where = where.tb_next
     text = "".join(traceback.format_exception(cls, error, where))
-    return kind, name, _words(error), _utf8(text), row
+    return kind, name, _words(error) + told, _utf8(text), row
 
 
 def _words(error: BaseException) -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from anyudf._calls import Refused
+from anyudf._calls import Refused, told_of
 from anyudf._native import VERSION
 from anyudf.functions import Function
 
@@ -52,14 +52,17 @@ def _culprit(function: Callable[..., Any]) -> str:
 def load(payload: bytes) -> Function:
     """The function in a payload.
 
+    One that another version of anyudf has made is taken if it has all that this one's have. What goes wrong with it then has
+    both versions in its text.
+
     Raises:
         Exception: it is no such payload, of another version of Python, or needs what is not here.
     """
     header, newline, pickled = payload.partition(b"\n")
     try:
         told = json.loads(header)
-        python = told["python"]
-    except (ValueError, KeyError, TypeError):
+        python, version = told["python"], told.get("anyudf", VERSION)
+    except (ValueError, KeyError, TypeError, AttributeError):
         newline = b""
     if not newline:
         text = 'the payload is no line of JSON like {"python": "3.11", "anyudf": "0.1.0"} with a pickle behind it'
@@ -70,6 +73,17 @@ def load(payload: bytes) -> Function:
             "functions is not the same in both. Start the worker with the Python that sends the function"
         )
         raise Refused("user", "PYTHON_VERSION", text)
+    try:
+        return _read(pickled)
+    except Exception as error:
+        if version != VERSION:
+            told_of(
+                error, f"anyudf {version} has sent the function, and this worker has {VERSION}: install the same for both"
+            )
+        raise
+
+
+def _read(pickled: bytes) -> Function:
     import cloudpickle
 
     try:
@@ -87,4 +101,11 @@ def load(payload: bytes) -> Function:
         raise Refused("user", "MODULE_NOT_FOUND", text) from error
     if not isinstance(function, Function):
         raise Refused("protocol", "INVALID_PAYLOAD", "the pickle in the payload is no anyudf.Function")
+    missing = _OF_ALL - vars(function).keys()
+    if missing:
+        raise Refused("protocol", "INVALID_PAYLOAD", f"the anyudf.Function in the payload lacks `{min(missing)}`")
     return function
+
+
+# What all functions of this version have. Names between underscores are those of the function that one was made of, if any.
+_OF_ALL = {name for name in vars(Function(lambda: None, returns="null")) if not name.startswith("__")}

@@ -1,16 +1,18 @@
 """The payload format `python/cloudpickle`, and the worker that takes it, `python -m anyudf.worker`."""
 
 import binascii
+import copy
 import json
 import pickle
 import subprocess
 import sys
 
 import cloudpickle
+import pyarrow as pa
 import pytest
 
 import anyudf
-from anyudf._calls import Refused
+from anyudf._calls import Refused, describe
 from anyudf.worker import load
 
 from .conftest import PATIENCE, program
@@ -61,6 +63,52 @@ def test_a_module_that_is_missing_here():
     kind, condition, text = refused(header + b"\ncno_such_module\nf\n.")
     assert (kind, condition) == ("user", "MODULE_NOT_FOUND")
     assert "`no_such_module`" in text and sys.executable in text
+
+
+def sent_by(version, pickled):
+    header = json.loads(double.payload().partition(b"\n")[0])
+    return json.dumps({**header, "anyudf": version}).encode() + b"\n" + pickled
+
+
+def test_another_anyudf_is_no_matter_where_it_does_not_matter():
+    pickled = double.payload().partition(b"\n")[2]
+    assert load(sent_by("0.0.1", pickled)).test([3]).to_pylist() == [6]
+
+
+def without_timeout():
+    function = copy.copy(double)
+    del function.timeout
+    return cloudpickle.dumps(function)
+
+
+@pytest.mark.parametrize(
+    "pickled, condition, words",
+    [
+        (b"cno_such_module\nf\n.", "MODULE_NOT_FOUND", "`no_such_module`"),
+        (b"canyudf.functions\nno_such_name\n.", "AttributeError", "no_such_name"),
+        (without_timeout(), "INVALID_PAYLOAD", "lacks `timeout`"),
+        (b"\x80", "_pickle.UnpicklingError", "truncated"),
+    ],
+)
+def test_what_fails_with_another_anyudf_tells_both_versions(pickled, condition, words):
+    hint = f"; anyudf 99.0 has sent the function, and this worker has {anyudf.__version__}: install the same for both"
+    for version, told in ((anyudf.__version__, ""), ("99.0", hint)):
+        with pytest.raises(Exception) as raised:
+            load(sent_by(version, pickled))
+        _, found, text, _, _ = describe(raised.value)
+        assert found == condition and words in text
+        assert text.endswith(told) and ("99.0" in text) == bool(told)
+
+
+def test_the_caller_is_told_of_both_versions():
+    with (
+        anyudf.Dispatcher(anyudf.python_worker()) as dispatcher,
+        pytest.raises(anyudf.Error, match=r"anyudf 99\.0 has sent"),
+    ):
+        dispatcher.session(
+            anyudf.Payload("python/cloudpickle", sent_by("99.0", without_timeout())),
+            input_schema=pa.schema({"x": pa.int64()}),
+        )
 
 
 def kit(tmp_path, functions: dict[str, dict], *patterns: str) -> str:
