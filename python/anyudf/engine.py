@@ -15,7 +15,7 @@ import os
 import sys
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -26,6 +26,10 @@ from anyudf.commands import bundled, named, paths, python_worker
 from anyudf.errors import MisuseError
 from anyudf.payloads import Payload, called
 from anyudf.sessions import Results, Session
+from anyudf.settings import Settings, refuse_unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Catalog", "Dispatcher", "FunctionInfo", "Payload", "Results", "Session", "bundled", "python_worker"]
 
@@ -45,8 +49,7 @@ class Dispatcher:
     The keywords bound it. Times are in seconds. `max_workers` (8) is how many processes there are at most, `min_idle` (0) how
     many are kept ready, `idle_timeout` (60) how long others may be idle; `wait_timeout` (60) is how long a session waits for a
     worker; `memory_limit` is in bytes, of resident memory; `idle_limit` is how long a worker whose turn it is may be silent;
-    `start_timeout` (10) how long it may take to answer. All of them, and what they are without a word, are those of the
-    engine's PoolConfig, SessionConfig and LaunchConfig.
+    `start_timeout` (10) how long it may take to answer. `anyudf.settings.Settings` has all of them.
 
     Any number of threads may use it. It belongs to the process that made it: in a forked child, make another. It ends with its
     `with` block, with `close`, when nobody has it any more, or with the process; and all its workers with it.
@@ -61,14 +64,15 @@ class Dispatcher:
         worker: str | os.PathLike[str] | Sequence[str] | Mapping[str, Any] | None = None,
         *,
         environment: Mapping[str, str] | None = None,
-        **config: Any,
+        **config: Unpack[Settings],
     ) -> None:
+        refuse_unknown(config)
         started_by = named(worker)
         if started_by == python_worker():
             environment = {"PYTHONPATH": paths(), **(environment or {})}
             # One interpreter works on one thing at a time.
             config.setdefault("sessions_per_worker", 1)
-        self._native = _native.Dispatcher(started_by, list((environment or {}).items()), config)
+        self._native = _native.Dispatcher(started_by, list((environment or {}).items()), dict(config))
         self._catalog: Catalog | None = None
         _all.add(self)
         _end_with_process()

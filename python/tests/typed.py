@@ -68,6 +68,7 @@ def mistakes() -> None:
     anyudf.run("f", {"x": [1]}, arg=["x"])  # type: ignore[call-arg]
     anyudf.run("f", {"x": [1]}, jobs="2")  # type: ignore[arg-type]
     anyudf.Dispatcher(7)  # type: ignore[arg-type]
+    anyudf.Dispatcher(max_worker=1)  # type: ignore[call-arg]
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import SparkSession, functions
 
+import anyudf
+
 from . import running
-from .planning import active, described, planned
+from .planning import active, checked, described, planned
 
 __all__ = ["function"]
 
@@ -50,8 +52,14 @@ def function(
     each row, and what `anyudf.Dispatcher` raises when the worker can't be asked. `NotImplementedError` before Spark 4.1, which
     has no Arrow UDFs: `map_in_arrow` with `append=` does the same there.
     """
-    if name is None and not isinstance(worker, str):
+    if name is None:
+        if type(worker) is str:
+            text = f"the worker is missing; of the bundled one it is function(None, {worker!r})"
+            raise TypeError(f"function(worker, name): {text}")
+        if not callable(worker) and not isinstance(worker, anyudf.Payload):
+            raise TypeError(f"function(worker, name): the name is missing, which function of {worker!r} is meant")
         worker, name = None, worker
+    checked(config, function)
     if not hasattr(functions, "arrow_udf"):
         raise NotImplementedError("functions of columns need Spark 4.1: take map_in_arrow with append= instead")
     session = spark or active()

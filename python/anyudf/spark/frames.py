@@ -10,7 +10,7 @@ from pyspark.sql import types as spark
 from . import running, types
 from .casting import fields_for, refuse_misfits
 from .plan import ASK
-from .planning import described, planned
+from .planning import checked, described, planned
 
 __all__ = ["map_in_arrow"]
 
@@ -54,6 +54,7 @@ def map_in_arrow(
     Raises `LookupError` for a function that the worker does not have, `TypeError` for columns that it does not take, and
     what `anyudf.Dispatcher` raises when the worker can't be asked. What fails on the executors fails the query.
     """
+    checked(config, map_in_arrow)
     names = list(df.columns) if args is None else list(args)
     places = [_place(df, name) for name in names]
     given = types.schema_to_arrow(spark.StructType([df.schema[place] for place in places]))

@@ -1,5 +1,6 @@
 """On the driver: what a function takes and returns, known before anything runs."""
 
+import inspect
 import json
 import os
 from dataclasses import dataclass
@@ -9,13 +10,14 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as spark
 
 import anyudf
+from anyudf.settings import refuse_unknown
 
 from . import types
 from .casting import takes
 from .dispatchers import PYTHON, made
 from .plan import ASK, Plan
 
-__all__ = ["Known", "active", "described", "planned"]
+__all__ = ["Known", "active", "checked", "described", "planned"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,17 @@ def active():
     if session is None:
         raise RuntimeError("there is no active Spark session: make one first, or name one with spark=")
     return session
+
+
+def checked(config, called):
+    """The bounds of the pool that executors will make, tried here: `called` was given them beside its own keywords.
+
+    Raises `TypeError` for a keyword that is none, or a value of another type, and `ValueError` for a time that is none.
+    """
+    own = [name for name in inspect.signature(called).parameters if name != "config"]
+    refuse_unknown(config, called.__name__, [*own, "environment"])
+    anyudf.Dispatcher(["never-started"], **{**config, "min_idle": None}).close()
+    return config
 
 
 def described(worker, function, config, returns, kind, options, given=None):

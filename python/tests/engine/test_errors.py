@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 import anyudf
+from anyudf.settings import Settings
 
 
 def one_row(dispatcher, function, **said):
@@ -127,12 +128,20 @@ def test_a_specification_is_a_worker(tmp_path):
 
 
 def test_keywords_that_make_no_sense():
-    with pytest.raises(TypeError, match="no `max_worker`"):
+    with pytest.raises(TypeError, match="takes no `max_worker`; did you mean `max_workers`"):
         anyudf.Dispatcher(max_worker=1)
+    with pytest.raises(TypeError, match="takes no `colour`; there are max_workers, min_idle, "):
+        anyudf.Dispatcher(colour="red")
     with pytest.raises(ValueError, match="wait_timeout=-1"):
         anyudf.Dispatcher(wait_timeout=-1)
     with pytest.raises(TypeError):
         anyudf.Dispatcher(max_workers="many")
+
+
+@pytest.mark.parametrize("name", Settings.__annotations__)
+def test_each_setting_is_one_of_the_engines(name):
+    with anyudf.Dispatcher(["never-started"], **{name: 0 if name == "min_idle" else 1 if name != "pipelining" else True}):
+        pass
 
 
 def test_d10_who_waits_too_long_is_told_so():

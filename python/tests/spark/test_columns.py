@@ -106,6 +106,31 @@ def test_what_is_no_function_of_columns_is_refused_on_the_driver(spark, name, er
         anyudf.spark.function(None, name)
 
 
+def test_who_names_only_one_of_worker_and_function_is_told_what_is_missing(spark):
+    with pytest.raises(TypeError, match=r"the worker is missing; .* function\(None, 'distance_miles'\)"):
+        anyudf.spark.function("distance_miles")
+    for worker in (["my-worker"], anyudf.spark.shipped("my-worker"), None):
+        with pytest.raises(TypeError, match="the name is missing"):
+            anyudf.spark.function(worker)
+
+
+@pytest.mark.parametrize(
+    "config, error, words",
+    [
+        ({"max_worker": 1}, TypeError, "function takes no `max_worker`; did you mean `max_workers`?"),
+        ({"return": "long"}, TypeError, "function takes no `return`; did you mean `returns`?"),
+        ({"idle_timeout": "soon"}, TypeError, "str"),
+        ({"idle_timeout": -1}, ValueError, "idle_timeout=-1"),
+    ],
+)
+def test_bounds_that_make_no_sense_are_refused_on_the_driver(spark, config, error, words):
+    def same(x: int) -> int:
+        return x
+
+    with pytest.raises(error, match=words):
+        anyudf.spark.function(same, **config)
+
+
 @pytest.mark.parametrize(
     "call, words",
     [

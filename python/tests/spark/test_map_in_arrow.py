@@ -102,6 +102,7 @@ def test_results_and_rows_need_not_come_in_the_same_batches(spark):
         ({"function": "explode_words", "args": ["text"], "append": "w"}, TypeError, "returns 2"),
         ({"function": "echo_batches", "args": ["n"], "append": "text"}, TypeError, "has a column `text` already"),
         ({"function": 7}, TypeError, "a name or a callable"),
+        ({"function": list, "shema": "a int"}, TypeError, "map_in_arrow takes no `shema`; did you mean `schema`"),
         ({"function": "f", "schema": 7}, TypeError, "a schema is text"),
         ({"function": anyudf.Payload("echo", b""), "args": ["n"]}, TypeError, "say what it returns"),
     ],
