@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pydoc
+import re
 import subprocess
 import sys
 import sysconfig
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import anyudf
+from anyudf import _pyarrow
 
 
 def test_the_wheel_carries_the_program():
@@ -58,4 +60,15 @@ def test_public_names_are_where_they_were(module, names):
 def test_what_type_checkers_read_runs():
     program = Path(__file__).with_name("typed.py")
     ran = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120)
-    assert ran.stdout == "['fahrenheit', 'batch', 'count', 'Sum', 'map', '2', 'finished'] 1\n", ran.stderr
+    assert ran.stdout == "['fahrenheit', 'batch', 'count', 'Sum', 'aggregate', '2', 'finished'] 1\n", ran.stderr
+
+
+def test_the_oldest_that_will_do_are_tested():
+    here = Path(__file__).parents[1]
+    bounds = re.search(r"^dependencies = (.*)$", (here / "pyproject.toml").read_text(), re.MULTILINE)
+    oldest = (here / "requirements" / "oldest.txt").read_text()
+    found = re.findall(r'"([\w-]+)>=([\d.]+)"', bounds[1])
+    assert {name for name, _ in found} == {"pyarrow", "cloudpickle"}
+    for name, version in found:
+        assert re.search(rf"^{name}=={re.escape(version)}(\.0)*$", oldest, re.MULTILINE), name
+    assert dict(found)["pyarrow"] == str(_pyarrow._NEEDED)
