@@ -1,9 +1,25 @@
 """The native half. Private: what is meant to be used is in the package's other modules."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, final
 
 import pyarrow as pa
+
+__all__ = [
+    "VERSION",
+    "Batch",
+    "Cancelled",
+    "Completions",
+    "Dispatcher",
+    "Exchange",
+    "FunctionInfo",
+    "Reader",
+    "Session",
+    "end_all",
+    "forked",
+    "serve",
+    "test",
+]
 
 VERSION: str
 
@@ -27,6 +43,7 @@ def test(function: Any, batches: Sequence[Any]) -> Any:
 
 # ---- the engine
 
+@final
 class Batch:
     @property
     def schema(self) -> pa.Schema: ...
@@ -34,21 +51,24 @@ class Batch:
     def num_rows(self) -> int: ...
     def pyarrow(self) -> pa.RecordBatch: ...
 
+@final
 class Reader:
-    def __init__(self, stream: Any) -> None: ...
+    def __new__(cls, stream: Any) -> Reader: ...
     @property
     def schema(self) -> pa.Schema: ...
     def __iter__(self) -> Reader: ...
     def __next__(self) -> Batch: ...
 
+@final
 class Completions:
-    def __init__(self) -> None: ...
+    def __new__(cls) -> Completions: ...
     def fileno(self) -> int: ...
     def take(self) -> list[tuple[int, Any, BaseException | None]]: ...
 
+@final
 class FunctionInfo:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         name: str,
         kind: str,
         arguments: pa.Schema | None = None,
@@ -62,7 +82,7 @@ class FunctionInfo:
         help: str = "",
         examples: Sequence[str] = ...,
         version: str = "",
-    ) -> None: ...
+    ) -> FunctionInfo: ...
     @property
     def name(self) -> str: ...
     @property
@@ -90,8 +110,11 @@ class FunctionInfo:
     def signature_for(self, types: Sequence[pa.DataType]) -> tuple[pa.Schema | None, pa.Schema | None]: ...
     def arguments_for(self, columns: int) -> pa.Schema | None: ...
 
+@final
 class Dispatcher:
-    def __init__(self, worker: list[str] | str, environment: list[tuple[str, str]], keywords: dict[str, Any]) -> None: ...
+    def __new__(
+        cls, worker: list[str] | str, environment: list[tuple[str, str]], keywords: dict[str, Any]
+    ) -> Dispatcher: ...
     @property
     def is_here(self) -> bool: ...
     def session(self, said: dict[str, Any]) -> Session: ...
@@ -101,6 +124,7 @@ class Dispatcher:
     def close(self) -> None: ...
     def begin_close(self, completions: Completions, token: int) -> None: ...
 
+@final
 class Session:
     def open(
         self, schema: pa.Schema, label: str, function: FunctionInfo | None = None, columns: list[str | int] | None = None
@@ -131,6 +155,7 @@ class Session:
     @property
     def termination(self) -> dict[str, Any] | None: ...
 
+@final
 class Exchange:
     def __iter__(self) -> Iterator[pa.RecordBatch]: ...
     def __next__(self) -> pa.RecordBatch: ...
