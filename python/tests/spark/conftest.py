@@ -13,7 +13,9 @@ import pytest
 pytest.importorskip("pyspark", minversion="4.0")
 
 import pyspark
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, functions
+
+import anyudf.spark
 
 DATA = Path(__file__).resolve().parents[3] / "data"
 # Whoever inherits it was started from here, by whatever hands.
@@ -62,6 +64,18 @@ def spark():
 @pytest.fixture(scope="module")
 def flights(spark):
     return spark.read.parquet(str(DATA / "flights-sample.parquet")).cache()
+
+
+def applied(df, function, *columns, worker=None, returns=None, **said):
+    """The rows of `df` with what a function gives for these columns as `value`: by a function of columns
+    where Spark has such, and else by what there is instead."""
+    if hasattr(functions, "arrow_udf"):
+        made = anyudf.spark.function(worker, function, returns=returns, **said)
+        return df.select("*", made(*columns).alias("value"))
+    said.pop("volatility", None)
+    return anyudf.spark.map_in_arrow(
+        df, function, worker=worker, args=list(columns), append="value", schema=returns, **said
+    )
 
 
 class Process:

@@ -3,9 +3,7 @@
 import pytest
 from pyspark.sql import functions as F
 
-import anyudf.spark
-
-from .conftest import DATA, eventually, gone, processes, session, workers
+from .conftest import DATA, applied, eventually, gone, processes, session, workers
 from .test_faults import Gate, asked, held_query
 
 
@@ -19,9 +17,8 @@ def cluster():
 
 def test_both_executors_have_workers(cluster):
     flights = cluster.read.parquet(str(DATA / "flights-sample.parquet")).repartition(8)
-    distance_miles = anyudf.spark.function(None, "distance_miles")
-    miles = distance_miles("origin_lat", "origin_lon", "dest_lat", "dest_lon")
-    (row,) = flights.agg(F.count(miles), F.avg(F.abs(miles - F.col("distance")) / F.col("distance"))).collect()
+    rows = applied(flights, "distance_miles", "origin_lat", "origin_lon", "dest_lat", "dest_lon")
+    (row,) = rows.agg(F.count("value"), F.avg(F.abs(F.col("value") - F.col("distance")) / F.col("distance"))).collect()
     assert row[0] == 120_000 and row[1] < 0.02
     executors = {process.pid for process in processes() if process.is_executor}
     assert len(executors) == 2 and len(workers()) == 2

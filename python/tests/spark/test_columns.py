@@ -1,7 +1,5 @@
 """Functions of columns, in `select` and in SQL."""
 
-import datetime
-
 import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
@@ -73,23 +71,6 @@ def test_a_function_of_no_arguments_hears_of_rows_by_any_column(spark):
         return 7
 
     assert spark.range(5).select(anyudf.spark.function(seven)(F.lit(0))).collect() == [(7,)] * 5
-
-
-def test_all_of_sparks_types_go_there_and_back(spark):
-    # fmt: off
-    row = (
-        True, 1, 2, 3, 4, 0.5, 0.25, "Zürich", b"\0\1", datetime.date(2001, 1, 15),
-        datetime.datetime(2001, 7, 15, 8, 12, 31, 5), datetime.datetime(2001, 7, 15, 8, 12, 31),
-        datetime.timedelta(days=1, microseconds=3), [1, None], {"a": 1.5}, (1, "x"),
-    )
-    # fmt: on
-    schema = (
-        "a boolean, b tinyint, c smallint, d int, e bigint, f float, g double, h string, i binary, j date, k timestamp,"
-        " l timestamp_ntz, m interval day to second, n array<int>, o map<string, double>, p struct<q: int, r: string>"
-    )
-    rows = spark.createDataFrame([row, (None,) * 16], schema)
-    same = anyudf.spark.map_in_arrow(rows, "echo_batches")
-    assert same.schema == rows.schema and same.collect() == rows.collect()
 
 
 @pytest.mark.parametrize(

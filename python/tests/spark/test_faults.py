@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 import anyudf
 import anyudf.spark
 
-from .conftest import eventually, gone, processes, pythons, workers
+from .conftest import applied, eventually, gone, processes, pythons, workers
 
 
 @pytest.fixture
@@ -61,14 +61,13 @@ def asked(query, gate):
 
 
 def held_query(spark, gate, **said):
-    held = anyudf.spark.function(gate.function(), **said)
-    return spark.range(0, 20_000, 1, 4).agg(F.sum(held("id"))).collect
+    return applied(spark.range(0, 20_000, 1, 4), gate.function(), "id", **said).agg(F.sum("value")).collect
 
 
 def failing(spark, function, **said):
     """The text of the error that a query with this function fails with."""
     with pytest.raises(Exception) as caught:
-        spark.range(0, 10, 1, 1).select(anyudf.spark.function(function, **said)("id")).collect()
+        applied(spark.range(0, 10, 1, 1), function, "id", **said).collect()
     return str(caught.value)
 
 
@@ -132,7 +131,7 @@ def test_what_it_prints_harms_nobody(spark):
         print("x" * 1_000_000)
         return x
 
-    assert spark.range(20).select(F.sum(anyudf.spark.function(loud)("id"))).collect() == [(190,)]
+    assert applied(spark.range(20), loud, "id").agg(F.sum("value")).collect() == [(190,)]
 
 
 @pytest.mark.parametrize("who", ["worker", "python"])
@@ -187,7 +186,7 @@ def test_a_function_that_can_not_travel_is_refused_on_the_driver(spark):
             return x
 
     with pytest.raises(TypeError, match="`locked` can't be sent to a worker, because of `lock`"):
-        anyudf.spark.function(locked)
+        applied(spark.range(3), locked, "id")
 
 
 def test_a_module_that_the_worker_lacks_is_named(spark, tmp_path, monkeypatch):
@@ -204,6 +203,6 @@ def test_a_module_that_the_worker_lacks_is_named(spark, tmp_path, monkeypatch):
 
 def test_a_worker_that_is_not_there_is_an_error_that_says_so(spark):
     with pytest.raises(anyudf.LaunchError, match="no-such-worker"):
-        anyudf.spark.function(["no-such-worker"], "f")
+        applied(spark.range(3), "f", "id", worker=["no-such-worker"])
     with pytest.raises(Exception, match="no-such-worker"):
-        spark.range(3).select(anyudf.spark.function(["no-such-worker"], "f", returns="long")("id")).collect()
+        applied(spark.range(3), "f", "id", worker=["no-such-worker"], returns="long").collect()

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 import anyudf.spark
 from anyudf.engine import bundled
 
-from .conftest import workers
+from .conftest import applied, workers
 
 PLACES = ["lat1", "lon1", "lat2", "lon2"]
 
@@ -16,7 +16,7 @@ PLACES = ["lat1", "lon1", "lat2", "lon2"]
 def check(spark, worker):
     """The worker computes on all partitions, and comes from where `place` says."""
     rows = spark.range(0, 1000, 1, 4).select(*[(F.col("id") % 90).alias(name) for name in PLACES])
-    (row,) = rows.agg(F.count(anyudf.spark.function(worker, "distance_miles")(*PLACES))).collect()
+    (row,) = applied(rows, "distance_miles", *PLACES, worker=worker).agg(F.count("value")).collect()
     assert row[0] == 1000
 
 
@@ -50,7 +50,7 @@ def test_in_an_archive(spark, tmp_path):
 
 def test_what_was_not_shipped_is_named(spark):
     with pytest.raises(FileNotFoundError, match="`nowhere/worker` is not among the files that Spark brought here"):
-        anyudf.spark.function([anyudf.spark.shipped("nowhere/worker")], "f")
+        applied(spark.range(1), "f", "id", worker=[anyudf.spark.shipped("nowhere/worker")])
 
 
 def test_installed_by_the_specification(spark, tmp_path):
@@ -75,16 +75,16 @@ def test_installed_by_the_specification(spark, tmp_path):
     }
     rows = spark.range(0, 1000, 1, 4).select(*[(F.col("id") % 90).alias(name) for name in PLACES])
     # Nothing is asked on the driver: what is installed is installed by the executors.
-    function = anyudf.spark.function(specification, "distance_miles", returns="double", volatility="immutable")
-    (row,) = rows.agg(F.count(function(*PLACES))).collect()
+    said = {"returns": "double", "volatility": "immutable"}
+    (row,) = applied(rows, "distance_miles", *PLACES, worker=specification, **said).agg(F.count("value")).collect()
     assert row[0] == 1000 and log.read_text() == "installed\n"
 
 
 def test_workers_serve_one_task_after_the_other(spark):
     rows = spark.range(0, 1000, 1, 12).select(*[(F.col("id") % 90).alias(name) for name in PLACES])
-    function = anyudf.spark.function([*bundled(), "--mine"], "distance_miles")
+    query = applied(rows, "distance_miles", *PLACES, worker=[*bundled(), "--mine"]).agg(F.count("value"))
     mine = lambda: [worker.pid for worker in workers() if "--mine" in worker.command]
-    rows.agg(F.count(function(*PLACES))).collect()
+    query.collect()
     first = mine()
-    rows.agg(F.count(function(*PLACES))).collect()
+    query.collect()
     assert 1 <= len(first) <= 2 and set(first) <= set(mine())
