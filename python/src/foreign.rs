@@ -42,6 +42,11 @@ pub(crate) fn guarded(array: &ArrayRef) -> ArrayRef {
 }
 
 fn owned_by(data: &ArrayData, owner: &Arc<dyn Allocation>) -> ArrayData {
+    if data.is_empty() {
+        // Its buffer of offsets may have no bytes, as older Arrows have it (in Java before 19, and so Spark before 4.2): what is
+        // taken for the first offset lies behind its end.
+        return ArrayData::new_empty(data.data_type());
+    }
     let buffer = |buffer: &Buffer| {
         let bytes = NonNull::from(buffer.as_slice()).cast();
         // SAFETY: the owner holds the array, and so these bytes.

@@ -288,3 +288,29 @@ def test_a_payload_of_any_format_is_passed_on(dispatcher):
     with dispatcher.session(anyudf.Payload("echo/sink", b""), output_schema=pa.schema([])) as session:
         list(session.process([{"x": [1]}, {"x": [2]}]))
         assert session.data == b"2"
+
+
+def nothing(kind, *children):
+    """An array without values, whose buffer of offsets has not even one, as older Arrows write it."""
+    behind = pa.py_buffer(b"\xfe" * 64)
+    buffers = [None, behind.slice(0, 0), behind.slice(0, 0)]
+    return pa.Array.from_buffers(kind, 0, buffers[: kind.num_buffers], children=list(children))
+
+
+def test_what_has_no_values_needs_no_offsets(dispatcher, python):
+    text = nothing(pa.string())
+    lists = nothing(pa.list_(pa.string()), text)
+    maps = pa.StructArray.from_arrays([text, nothing(pa.binary())], ["key", "value"])
+    nulls = [None, pa.py_buffer(b"\0" * 8)]
+    columns = {
+        "text": text,
+        "lists": lists,
+        "map": nothing(pa.map_(pa.string(), pa.binary()), maps),
+    }
+    assert echoed(dispatcher, pa.record_batch(columns)).num_rows == 0
+    # They may stand in others, of which there are some.
+    one = pa.Array.from_buffers(pa.list_(lists.type), 1, [pa.py_buffer(b"\0"), nulls[1]], children=[lists])
+    batch = pa.record_batch({"one": one})
+    assert echoed(dispatcher, batch).to_pylist() == [{"one": None}]
+    same = anyudf.udf(lambda batches: batches, kind="map", name="same")
+    assert anyudf.run(same, batch, worker=python).to_pylist() == [{"one": None}]
