@@ -1,5 +1,15 @@
 """A dispatcher belongs to the process that made it."""
 
+import fcntl
+import os
+import signal
+import tempfile
+import threading
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
 from .conftest import Script, gone
 
 HEAD = """
@@ -134,23 +144,33 @@ def test_a_fork_in_the_middle_of_everything():
         assert script.end(60) == ["True 1"]
 
 
-def test_d3_workers_end_with_a_parent_that_is_killed_while_a_child_lives():
-    text = """
-        pid = os.fork()
+# As Python forks, and as a library does that knows nothing of Python.
+@pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"])
+def test_d3_nothing_is_left_of_a_parent_that_is_killed_while_a_child_lives(fork, monkeypatch):
+    text = f"""
+        import ctypes
+        pid = {fork}()
         if not pid:
-            sys.stdin.readline()
-            os._exit(0)
-        print(parents[0])
+            os.read(os.pipe()[0], 1)  # for ever
+        print(parents[0], pid)
+        os.read(0, 1)
         os.kill(os.getpid(), signal.SIGKILL)
         """
-    with Script(HEAD + dedent(text)) as script:
-        worker = int(script.line())
-        script.process.wait()
-        assert gone(worker)
-        script.say("go")
-
-
-def dedent(text: str) -> str:
-    import textwrap
-
-    return textwrap.dedent(text)
+    with tempfile.TemporaryDirectory() as base:
+        monkeypatch.setenv("TMPDIR", base)
+        with Script(HEAD + dedent(text)) as script:
+            worker, child = map(int, script.line().split())
+            (sockets,) = Path(base).glob("anyudf-*")
+            lock = os.open(sockets, os.O_RDONLY)
+            script.say("")
+            script.process.wait()
+            try:
+                assert gone(worker)
+                # Who clears up after the parent has the lock of its directory until that is done.
+                cleared = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX), daemon=True)
+                cleared.start()
+                cleared.join(10)
+                assert not cleared.is_alive()
+                assert not sockets.exists()
+            finally:
+                os.kill(child, signal.SIGKILL)

@@ -8,7 +8,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -107,7 +107,7 @@ pub(super) enum Owed {
 }
 
 /// Reads the first line of the record in `directory`, without trusting what is there.
-pub(super) fn read(directory: &OwnedFd) -> io::Result<Owed> {
+pub(super) fn read(directory: impl AsFd) -> io::Result<Owed> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let record = match openat(directory, RECORD, flags, Mode::empty()) {
         Ok(record) => fs::File::from(record),

@@ -4,11 +4,14 @@
 //! nothing that could be planted or replaced, and cleaners of temporary files that respect locks, as systemd's does,
 //! leave the directory alone however old it is. The system lets go of it when the last process that holds it ends.
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock, fstat, lstat};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, lstat};
 use rustix::io::Errno;
+
+use super::unshared::Unshared;
 
 /// What came of taking a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +24,15 @@ pub(super) enum Locking {
     Unknown,
 }
 
+/// Opens a directory, for its lock. A forked child does not hold it.
+pub(super) fn open(path: &Path) -> io::Result<Unshared> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Unshared::open(|| Ok(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
 /// Takes the lock of an open directory, if nobody has it. It is held until the last copy of the descriptor is closed.
-pub(super) fn lock(directory: &OwnedFd) -> Locking {
-    match rustix::io::retry_on_intr(|| flock(directory, FlockOperation::NonBlockingLockExclusive)) {
+pub(super) fn lock(directory: impl AsFd) -> Locking {
+    match rustix::io::retry_on_intr(|| flock(&directory, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Locking::Locked,
         Err(Errno::WOULDBLOCK) => Locking::Busy,
         Err(_) => Locking::Unknown,
@@ -31,7 +40,7 @@ pub(super) fn lock(directory: &OwnedFd) -> Locking {
 }
 
 /// Whether the open directory is still the one at `path`: whoever had its lock before may have removed it.
-pub(super) fn is_at(directory: &OwnedFd, path: &Path) -> bool {
+pub(super) fn is_at(directory: impl AsFd, path: &Path) -> bool {
     let (Ok(open), Ok(there)) = (fstat(directory), lstat(path)) else { return false };
     (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino)
 }
@@ -39,10 +48,11 @@ pub(super) fn is_at(directory: &OwnedFd, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
+    use std::os::fd::OwnedFd;
 
     use super::*;
 
-    fn open(path: &Path) -> OwnedFd {
+    fn opened(path: &Path) -> OwnedFd {
         File::open(path).expect("it is ours").into()
     }
 
@@ -53,7 +63,7 @@ mod tests {
         let base = tempfile::tempdir().expect("a directory");
         let path = base.path().join("dir");
         fs::create_dir(&path).expect("it may be written");
-        let (maker, sweeper) = (open(&path), open(&path));
+        let (maker, sweeper) = (opened(&path), opened(&path));
         assert_eq!(lock(&sweeper), Locking::Locked);
         assert_eq!(lock(&maker), Locking::Busy);
         assert!(is_at(&maker, &path));

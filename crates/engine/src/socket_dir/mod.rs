@@ -14,11 +14,13 @@
 //! The lock makes all three exclude each other. A directory exists for a moment before it is locked, and a sweep may come
 //! just then; so whoever makes one looks afterwards whether it is still there, and makes another if it is not.
 //!
-//! Limits. A process that the engine forked without starting another program holds lock and line like the engine
-//! itself, and must end too. A group that the watchdog was not told of in the instant between its start and the engine's
-//! death is left to P4. A clean-up that is cut off, because machine or watchdog die while it runs, is run again by
-//! the sweep. A dead worker whose zombie its init does not reap counts as alive until it was killed, so that the clean-up
-//! comes 5 s later. Where there is no `/bin/sh` there is no watchdog, and where directories can't be locked there is no sweep.
+//! A child that the engine forked, and that goes on without starting another program, has no share in lock and line
+//! (`unshared`).
+//!
+//! Limits. A group that the watchdog was not told of in the instant between its start and the engine's death is left to P4.
+//! A clean-up that is cut off, because machine or watchdog die while it runs, is run again by the sweep. A dead worker whose
+//! zombie its init does not reap counts as alive until it was killed, so that the clean-up comes 5 s later. Where there is no
+//! `/bin/sh` there is no watchdog, and where directories can't be locked there is no sweep.
 
 mod debt;
 
@@ -26,22 +28,23 @@ mod lock;
 
 mod sweep;
 
+mod unshared;
+
 mod watchdog;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
-use rustix::fs::{Mode, OFlags, open};
 use tempfile::TempDir;
 
 use crate::error::{Error, ErrorKind};
-use lock::{Locking, is_at, lock};
+use lock::{Locking, is_at, lock, open};
+use unshared::Unshared;
 use watchdog::Watchdog;
 
 pub(crate) use debt::{Debt, shell_can_set};
@@ -69,7 +72,7 @@ pub(crate) struct SocketDir {
     // The order matters: the directory goes before its lock.
     dir: TempDir,
     /// `None` where directories cannot be locked.
-    lock: Option<OwnedFd>,
+    lock: Option<Unshared>,
     watch: Mutex<Watch>,
 }
 
@@ -289,15 +292,14 @@ impl Remains {
 }
 
 /// Makes a directory in `base` and locks it. Between the two it looks like a dead engine's, and a sweep may take it away.
-fn make(base: &Path) -> io::Result<(TempDir, Option<OwnedFd>)> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+fn make(base: &Path) -> io::Result<(TempDir, Option<Unshared>)> {
     for _ in 0..ATTEMPTS {
         let dir = tempfile::Builder::new()
             .prefix(PREFIX)
             .rand_bytes(RANDOM)
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(base)?;
-        let Ok(opened) = open(dir.path(), flags, Mode::empty()) else { continue };
+        let Ok(opened) = open(dir.path()) else { continue };
         match lock(&opened) {
             Locking::Locked if is_at(&opened, dir.path()) => return Ok((dir, Some(opened))),
             Locking::Locked | Locking::Busy => {}

@@ -12,16 +12,16 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstat, open, unlinkat};
+use rustix::fs::{AtFlags, Dir, fstat, unlinkat};
 use rustix::process::geteuid;
 
 use super::debt::{self, Owed};
-use super::lock::{Locking, is_at, lock};
+use super::lock::{Locking, is_at, lock, open};
 use super::{PREFIX, RANDOM, SUFFIX, watchdog};
 
 /// Clean-ups that one sweep runs, one after another. What is left is the next dispatcher's.
@@ -78,9 +78,8 @@ enum Settled {
 
 /// Does what the engine of one directory would have done, if that is dead.
 fn settle(path: &Path) -> io::Result<Settled> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // Not a directory, a link, closed to us, or gone meanwhile: none of ours.
-    let Ok(directory) = open(path, flags, Mode::empty()) else { return Ok(Settled::Nothing) };
+    let Ok(directory) = open(path) else { return Ok(Settled::Nothing) };
     let about = fstat(&directory)?;
     if about.st_uid != geteuid().as_raw() || about.st_mode & 0o077 != 0 {
         return Ok(Settled::Nothing);
@@ -129,7 +128,7 @@ fn is_ours(name: &CStr) -> bool {
     name.ends_with(SUFFIX.as_bytes()) || [debt::RECORD, debt::UNFINISHED].iter().any(|ours| name == ours.as_bytes())
 }
 
-fn names(directory: &OwnedFd) -> io::Result<Vec<CString>> {
+fn names(directory: impl AsFd) -> io::Result<Vec<CString>> {
     let entries = Dir::read_from(directory)?;
     let names = entries.map(|entry| Ok(entry?.file_name().to_owned()));
     let names: io::Result<Vec<_>> = names.collect();

@@ -1,20 +1,21 @@
 //! The watchdog: a shell that outlives the engine (D3).
 //!
 //! It waits at the other end of a socket, which the system closes when the engine ends, by whatever cause: SIGKILL, a
-//! signal nobody handles, a panic, `exit`. Then it ends the process groups it was told of, runs the clean-up that is owed,
-//! and removes the directory. It holds the directory's lock all the while, because the lock is its standard output.
+//! signal nobody handles, a panic, `exit`; a forked child has no share in it. Then it ends the process groups it was told
+//! of, runs the clean-up that is owed, and removes the directory. It holds the directory's lock all the while, because the lock is its standard output.
 //!
 //! Nothing secret is in its command line or environment: what it runs is the record in the directory (D13).
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use rustix::net::{SendFlags, send};
+
+use super::unshared::Unshared;
 
 const SHELL: &str = "/bin/sh";
 
@@ -24,18 +25,18 @@ const SCRIPT: &str = include_str!("watchdog.sh");
 #[derive(Debug)]
 pub(super) struct Watchdog {
     process: Child,
-    line: UnixStream,
+    line: Unshared,
 }
 
 impl Watchdog {
     /// Starts one for `directory`, whose `lock` it shares.
-    pub(super) fn start(directory: &Path, lock: Option<&OwnedFd>) -> io::Result<Self> {
-        let (line, end) = UnixStream::pair()?;
+    pub(super) fn start(directory: &Path, lock: Option<&Unshared>) -> io::Result<Self> {
+        let (line, end) = Unshared::pair()?;
         // A watchdog that does not read must not stall the engine.
-        line.set_nonblocking(true)?;
+        rustix::io::ioctl_fionbio(&line, true)?;
         #[cfg(target_vendor = "apple")]
         rustix::net::sockopt::set_socket_nosigpipe(&line, true)?;
-        let process = spawn(directory, lock, OwnedFd::from(end).into())?;
+        let process = spawn(directory, lock, end.into())?;
         Ok(Watchdog { process, line })
     }
 
@@ -86,13 +87,13 @@ impl Watchdog {
 }
 
 /// Starts a watchdog over the directory of an engine that is gone: it acts at once.
-pub(super) fn settle(directory: &Path, lock: Option<&OwnedFd>) -> io::Result<Child> {
+pub(super) fn settle(directory: &Path, lock: Option<&Unshared>) -> io::Result<Child> {
     spawn(directory, lock, Stdio::null())
 }
 
-fn spawn(directory: &Path, lock: Option<&OwnedFd>, line: Stdio) -> io::Result<Child> {
+fn spawn(directory: &Path, lock: Option<&Unshared>, line: Stdio) -> io::Result<Child> {
     let lock = match lock {
-        Some(lock) => lock.try_clone()?.into(),
+        Some(lock) => lock.as_fd().try_clone_to_owned()?.into(),
         None => Stdio::null(),
     };
     let mut command = Command::new(SHELL);
