@@ -13,6 +13,7 @@ from anyudf import _native, aio
 from anyudf._native import FunctionInfo
 from anyudf.catalogs import Catalog
 from anyudf.errors import MisuseError
+from anyudf.exchange import Exchange
 from anyudf.payloads import Called
 from anyudf.sources import Source
 
@@ -237,7 +238,7 @@ class Results:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         if self._exchange is not None:
             raise MisuseError("the results were iterated before, and come once", condition="PROCESS_TWICE")
-        exchange = self._session._native.exchange(self._open())
+        exchange = Exchange(self._session._native, iter(self._open()))
         # Not kept: it ends the execution when whoever iterates lets go of it.
         self._exchange = _gone
         return exchange

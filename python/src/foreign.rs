@@ -12,6 +12,8 @@ use arrow::array::{Array, ArrayData, ArrayRef, RecordBatch, RecordBatchOptions, 
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use pyo3::PyResult;
 
+use crate::ending::Inside;
+
 /// The same batch. Whoever lets it go last does not wait for the GIL.
 ///
 /// # Errors
@@ -89,12 +91,20 @@ fn drops() -> &'static Drops {
             Some(drops) if drops.process == process => return drops,
             _ => {}
         }
-        let new = Box::leak(Box::new(Drops { process, send: thread_for("anyudf drops", drop) }));
+        let new = Box::leak(Box::new(Drops { process, send: thread_for("anyudf drops", give_back) }));
         // Of two at the same time one wins; the other's thread waits for nothing.
         match DROPS.compare_exchange(there, new, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return new,
             Err(won) => there = won,
         }
+    }
+}
+
+fn give_back(what: Box<dyn Send>) {
+    match Inside::giving_back() {
+        Some(_inside) => drop(what),
+        // The interpreter ends, and all memory with it.
+        None => std::mem::forget(what),
     }
 }
 

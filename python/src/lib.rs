@@ -1,5 +1,6 @@
 //! The native half of the Python package `anyudf`.
 
+mod ending;
 mod engine;
 mod foreign;
 mod worker;

@@ -11,6 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3_arrow::{PyRecordBatch, PyRecordBatchReader, PySchema};
 
 use super::error::Fault;
+use crate::ending::Inside;
 use crate::foreign::guarded_batch;
 
 /// A batch on its way to a worker, which Python never looks into.
@@ -60,6 +61,7 @@ impl Reader {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Batch>> {
+        let _inside = Inside::call()?;
         // Whoever makes the batches may need the GIL, on whatever thread.
         let next = py.detach(|| {
             let mut reader = self.reader.try_lock().map_err(|_| busy("the stream"))?;

@@ -78,7 +78,8 @@ impl Completions {
 
     /// Token, result and exception of each call that is done.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Vec<Finished<'py>>> {
-        let taken = py.detach(|| Ok::<_, PyErr>(self.done.here()?.take()))?;
+        let done = self.done.call()?;
+        let taken = py.detach(|| done.take());
         let finished = taken.into_iter().map(|(token, answer)| {
             let value = answer.map_err(|fault| fault.raise()).and_then(|answer| answer.give(py));
             match value {
@@ -98,7 +99,7 @@ impl Completions {
         token: u64,
         call: impl Future<Output = Result<Answer, Fault>> + Send + 'static,
     ) -> PyResult<()> {
-        let mut pending = Pending { done: Arc::clone(self.done.here()?), token: Some(token) };
+        let mut pending = Pending { done: Arc::clone(&*self.done.call()?), token: Some(token) };
         home.spawn(async move { pending.tell(call.await) });
         Ok(())
     }

@@ -16,6 +16,7 @@ use super::init::Said;
 use super::local::Local;
 use super::session::{Live, Session};
 use super::settings::{Worker, configure};
+use crate::ending::{self, Inside};
 
 /// Gives sessions in workers of one kind. Any number of threads may use it.
 #[pyclass(frozen, module = "anyudf._native")]
@@ -32,6 +33,7 @@ impl Dispatcher {
         environment: Vec<(String, String)>,
         keywords: &Bound<'_, PyDict>,
     ) -> PyResult<Self> {
+        let _inside = Inside::call()?;
         let most = keywords.get_item("max_timeout")?.filter(|most| !most.is_none());
         let most = most.map(|most| most.extract()).transpose()?.map(Duration::try_from_secs_f64).and_then(Result::ok);
         let mut plan = worker.plan(environment, most).map_err(|fault| fault.raise())?;
@@ -42,13 +44,13 @@ impl Dispatcher {
 
     /// A session that is not open yet.
     fn session(&self, said: Said) -> PyResult<Session> {
-        let home = Arc::clone(self.home.here()?);
-        Ok(Session::new(Live::new(home, said.call())))
+        let home = self.home.call()?;
+        Ok(Session::new(Live::new(Arc::clone(&*home), said.call())))
     }
 
     /// The functions that its workers offer, and the payload formats; None when they do not tell.
     fn catalog(&self, py: Python<'_>) -> PyResult<Option<(Vec<FunctionInfo>, BTreeSet<String>)>> {
-        let home = self.home.here()?;
+        let home = self.home.call()?;
         let read = async { home.dispatcher.catalog().await };
         let catalog = home.wait(py, read)?.map_err(|error| Fault::from(error).raise())?;
         Ok(catalog.map(|catalog| to_python(&catalog)))
@@ -56,14 +58,14 @@ impl Dispatcher {
 
     /// The same without waiting.
     fn begin_catalog(&self, completions: &Completions, token: u64) -> PyResult<()> {
-        let home = self.home.here()?;
+        let home = self.home.call()?;
         let dispatcher = home.dispatcher.clone();
-        completions.begin(home, token, async move { Ok(Answer::Catalog(dispatcher.catalog().await?)) })
+        completions.begin(&home, token, async move { Ok(Answer::Catalog(dispatcher.catalog().await?)) })
     }
 
     /// How things stand; None when it is closed.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let home = self.home.here()?;
+        let home = self.home.call()?;
         let Some(stats) = home.wait(py, home.dispatcher.stats())? else { return Ok(None) };
         let dict = PyDict::new(py);
         let workers = stats.workers.iter().map(|worker| {
@@ -90,19 +92,22 @@ impl Dispatcher {
 
     /// Ends everything (D12), and returns when all is gone.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let home = self.home.here()?;
+        if ending::has_begun() {
+            return Ok(());
+        }
+        let home = self.home.call()?;
         home.wait(py, home.dispatcher.close())
     }
 
     /// The same without waiting.
     fn begin_close(&self, completions: &Completions, token: u64) -> PyResult<()> {
-        let home = self.home.here()?;
+        let home = self.home.call()?;
         let dispatcher = home.dispatcher.clone();
         let close = async move {
             dispatcher.close().await;
             Ok(Answer::Nothing)
         };
-        completions.begin(home, token, close)
+        completions.begin(&home, token, close)
     }
 
     /// Whether it was made in this process.
@@ -113,12 +118,14 @@ impl Dispatcher {
 }
 
 /// Ends dispatchers, all at once, and those that are being ended in the background; kills what is not gone after so many
-/// seconds. Looks for no signals: it is for the end of the process.
+/// seconds. Calls that other threads are in come back, and no more are taken: it is for the end of the process. Looks for no
+/// signals.
 #[pyfunction]
 pub(crate) fn end_all(py: Python<'_>, dispatchers: Vec<Bound<'_, Dispatcher>>, seconds: f64) {
     let limit = Duration::try_from_secs_f64(seconds).unwrap_or_default();
     let here = |dispatcher: &Bound<'_, Dispatcher>| dispatcher.get().home.here().ok().cloned();
     let homes: Vec<Arc<Home>> = dispatchers.iter().filter_map(here).collect();
+    ending::begin(py, Fault::ending().raise());
     py.detach(|| {
         thread::scope(|scope| {
             for home in &homes {
@@ -129,6 +136,7 @@ pub(crate) fn end_all(py: Python<'_>, dispatchers: Vec<Bound<'_, Dispatcher>>, s
         while endings() > 0 && Instant::now() < until {
             thread::sleep(Duration::from_millis(5));
         }
+        ending::wait(limit);
     });
 }
 
@@ -136,4 +144,5 @@ pub(crate) fn end_all(py: Python<'_>, dispatchers: Vec<Bound<'_, Dispatcher>>, s
 #[pyfunction]
 pub(crate) fn forked() {
     forget_endings();
+    ending::forked();
 }

@@ -29,6 +29,11 @@ impl Fault {
         )
     }
 
+    pub(super) fn ending() -> Self {
+        let text = "the interpreter is ending, and all dispatchers with it; end what works with them before";
+        Fault::misuse("DISPATCHER_CLOSED", text)
+    }
+
     pub(super) fn launch(condition: &'static str, text: impl Into<String>) -> Self {
         Fault::Ours { kind: "launch", condition, text: text.into() }
     }

@@ -1,20 +1,16 @@
-//! The caller's batches in, the worker's out, as one iterator.
+//! The caller's batches in, the worker's out, both on the thread that asks for the next result.
 //!
 //! ```text
-//!   caller's iterator ──pulled by __next__──▶ channel, with room for so much ──▶ feeder, a task ──▶ BatchInput
-//!   __next__ ◀── BatchOutput: what has come is taken first, and only then something is pulled
+//!   caller's iterator ──pulled by exchange.py──▶ feed ──▶ channel, with room for so much ──▶ feeder, a task ──▶ BatchInput
+//!   exchange.py ◀── step ◀── BatchOutput: what has come is taken first, and only then something is asked for
 //! ```
-//!
-//! The caller's iterator is called on the thread that asks for the next result, and on no other.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
 use anyudf_engine::{BatchInput, BatchOutput, Error, ErrorKind};
 use arrow::array::{Array, ArrayRef, RecordBatch};
-use pyo3::exceptions::PyException;
-use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::exceptions::{PyException, PyStopIteration};
 use pyo3::prelude::*;
-use pyo3::types::PyIterator;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::sleep;
 
@@ -29,7 +25,7 @@ use super::session::Live;
 const AHEAD: usize = 16;
 const PORTION: usize = 64 << 10;
 
-/// What `Session.process` gives.
+/// What is under the iterator that `Session.process` gives.
 #[pyclass(frozen, module = "anyudf._native")]
 pub(crate) struct Exchange {
     work: Local<Mutex<Work>>,
@@ -37,13 +33,11 @@ pub(crate) struct Exchange {
 
 struct Work {
     live: Arc<Live>,
-    /// The caller's iterator, until its end.
-    source: Option<Py<PyIterator>>,
-    /// Where its batches go, until its end.
+    /// Where the caller's batches go, until their end.
     feed: Option<mpsc::UnboundedSender<Feed>>,
-    /// Has a permit for each portion that may still be pulled.
+    /// Has a permit for each portion that may still be asked for.
     room: Arc<Semaphore>,
-    /// That for the next batch.
+    /// That for the batch that was asked for.
     permit: Option<OwnedSemaphorePermit>,
     /// What the feeder ran into, if it was the caller's fault.
     misfed: Arc<OnceLock<Error>>,
@@ -59,16 +53,16 @@ enum Feed {
 /// What there is to do next.
 enum Step {
     Result(RecordBatch),
-    Pull,
+    Ask,
     Look,
     End,
 }
 
 impl Exchange {
     /// # Errors
-    /// Misuse when the session is not open or was used before; what `iter` raises.
-    pub(super) fn new(live: Arc<Live>, source: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let source = source.try_iter()?.unbind();
+    /// Misuse when the session is not open or was used before.
+    pub(super) fn new(live: &Arc<Live>) -> PyResult<Self> {
+        let live = Arc::clone(live);
         let taken = live.input.try_lock().ok().and_then(|mut input| input.take());
         let input = taken.ok_or_else(|| live.unready("process"))?;
         let taken = live.output.try_lock().ok().and_then(|mut output| output.take());
@@ -77,13 +71,12 @@ impl Exchange {
         let misfed = Arc::new(OnceLock::new());
         live.home.spawn(feeder(input, fed, Arc::clone(&misfed)));
         let room = Arc::new(Semaphore::new(AHEAD));
-        let work =
-            Work { live, source: Some(source), feed: Some(feed), room, permit: None, misfed, output: Some(output) };
+        let work = Work { live, feed: Some(feed), room, permit: None, misfed, output: Some(output) };
         Ok(Exchange { work: Local::new(Mutex::new(work)) })
     }
 }
 
-/// Sends what was pulled. Whoever drops the other end without a `Finish` cancels (E8).
+/// Sends what it is fed. Whoever drops the other end without a `Finish` cancels (E8).
 async fn feeder(mut input: BatchInput, mut fed: mpsc::UnboundedReceiver<Feed>, misfed: Arc<OnceLock<Error>>) {
     while let Some(feed) = fed.recv().await {
         let sent = match feed {
@@ -101,7 +94,7 @@ async fn feeder(mut input: BatchInput, mut fed: mpsc::UnboundedReceiver<Feed>, m
 }
 
 impl Work {
-    /// Takes what has come, or waits until something comes or may be pulled.
+    /// Takes what has come, or waits until something comes or may be asked for.
     fn step(&mut self) -> Result<Step, Fault> {
         let Some(output) = &mut self.output else { return Ok(Step::End) };
         let room = async {
@@ -120,7 +113,7 @@ impl Work {
                 },
                 permit = room => {
                     self.permit = permit;
-                    Ok(Step::Pull)
+                    Ok(Step::Ask)
                 }
                 () = sleep(TICK) => Ok(Step::Look),
             }
@@ -151,30 +144,15 @@ impl Work {
         self.output = None;
     }
 
-    /// Pulls one batch from the caller.
-    fn pull(&mut self, py: Python<'_>) -> PyResult<()> {
-        let (Some(source), Some(feed)) = (&self.source, &self.feed) else { return Ok(()) };
-        let pulled = match source.clone_ref(py).into_bound(py).next() {
-            None => None,
-            Some(Ok(batch)) => Some(from_python(&batch).and_then(|batch| {
-                let arguments = py.detach(|| self.live.arguments(batch));
-                arguments.map_err(|fault| fault.raise())
-            })),
-            Some(Err(error)) => Some(Err(error)),
-        };
-        let fed = match pulled {
-            Some(Err(error)) => {
-                match error.is_instance_of::<PyException>(py) {
-                    true => self.live.cancel(format!("the input failed: {error}")),
-                    // Ctrl-C, while the input was at it (E13).
-                    false => self.live.interrupt(py),
-                }
-                self.end();
-                return Err(error);
-            }
-            Some(Ok(batch)) => {
+    /// Takes a batch that was asked for; without one, the end of the input.
+    fn feed(&mut self, batch: Option<RecordBatch>) -> Result<(), Fault> {
+        let Some(feed) = &self.feed else { return Ok(()) };
+        let mut permit = self.permit.take();
+        let fed = match batch {
+            None => Feed::Finish,
+            Some(batch) => {
+                let batch = self.live.arguments(batch)?;
                 let portions = portions(&batch).min(1 + self.room.available_permits());
-                let mut permit = self.permit.take();
                 if let (Some(permit), Ok(more)) = (&mut permit, u32::try_from(portions - 1)) {
                     // There are as many, since nobody else takes any.
                     if let Ok(more) = Arc::clone(&self.room).try_acquire_many_owned(more) {
@@ -183,13 +161,12 @@ impl Work {
                 }
                 Feed::Batch(batch, permit)
             }
-            None => Feed::Finish,
         };
         let is_last = matches!(fed, Feed::Finish);
         // A feeder that is gone is no loss, because the execution has ended, as the output says.
         let _ = feed.send(fed);
         if is_last {
-            (self.feed, self.source) = (None, None);
+            self.feed = None;
         }
         Ok(())
     }
@@ -208,36 +185,44 @@ fn portions(batch: &RecordBatch) -> usize {
 
 #[pymethods]
 impl Exchange {
-    fn __iter__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut work = self.work.here()?.try_lock().map_err(|_| busy("the iterator"))?;
+    /// The next batch that has come back; None when it is to be fed one first. `StopIteration` at the end.
+    fn step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let work = self.work.call()?;
+        let mut work = work.try_lock().map_err(|_| busy("the iterator"))?;
         let work = &mut *work;
         // While batches come all the time nobody else looks.
         work.heed_signals(py)?;
         loop {
             match py.detach(|| work.step())? {
                 Step::Result(batch) => return work.live.give(py, batch).map(Some),
-                Step::End => return Ok(None),
-                Step::Pull => work.pull(py)?,
+                Step::Ask => return Ok(None),
                 Step::Look => work.heed_signals(py)?,
+                Step::End => return Err(PyStopIteration::new_err(())),
             }
         }
     }
 
-    /// What the caller's iterator holds may hold this.
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.work.if_here().map(Mutex::try_lock) {
-            Some(Ok(work)) => visit.call(&work.source),
-            _ => Ok(()),
-        }
+    /// Takes the batch that it has asked for; None at the end of the input.
+    fn feed(&self, py: Python<'_>, batch: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let work = self.work.call()?;
+        let mut work = work.try_lock().map_err(|_| busy("the iterator"))?;
+        let work = &mut *work;
+        let batch = batch.map(from_python).transpose()?;
+        Ok(py.detach(|| work.feed(batch))?)
     }
 
-    fn __clear__(&self) {
-        if let Some(Ok(mut work)) = self.work.if_here().map(Mutex::try_lock) {
-            work.source = None;
+    /// Ends it, because this was raised where input was to come from. Does nothing after its end.
+    fn fail(&self, py: Python<'_>, error: Bound<'_, PyAny>) -> PyResult<()> {
+        let work = self.work.call()?;
+        let mut work = work.try_lock().map_err(|_| busy("the iterator"))?;
+        if work.output.is_some() {
+            match error.is_instance_of::<PyException>() {
+                true => work.live.cancel(format!("the input failed: {error}")),
+                // Ctrl-C, while the input was at it (E13).
+                false => work.live.interrupt(py),
+            }
+            work.end();
         }
+        Ok(())
     }
 }

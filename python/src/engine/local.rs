@@ -1,10 +1,12 @@
 //! What belongs to the process that made it.
 
 use std::mem::ManuallyDrop;
+use std::ops::Deref;
 
 use pyo3::PyResult;
 
 use super::error;
+use crate::ending::Inside;
 
 /// Something of this process's that no forked child may use or drop: threads that it needs are not there, and locks in it
 /// may be locked for ever. In the child using it is an error, and dropping it does nothing.
@@ -12,6 +14,21 @@ use super::error;
 pub(super) struct Local<T> {
     process: u32,
     value: ManuallyDrop<T>,
+}
+
+/// It, for a call.
+#[derive(Debug)]
+pub(super) struct Call<'a, T> {
+    value: &'a T,
+    _inside: Inside,
+}
+
+impl<T> Deref for Call<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value
+    }
 }
 
 impl<T> Local<T> {
@@ -23,11 +40,8 @@ impl<T> Local<T> {
         self.process == std::process::id()
     }
 
-    /// For who must not raise.
-    pub(super) fn if_here(&self) -> Option<&T> {
-        self.is_here().then_some(&*self.value)
-    }
-
+    /// For who neither waits nor has Python do anything.
+    ///
     /// # Errors
     /// In a forked child, one that says what to do instead.
     pub(super) fn here(&self) -> PyResult<&T> {
@@ -35,6 +49,14 @@ impl<T> Local<T> {
             true => Ok(&self.value),
             false => Err(error::forked(self.process)),
         }
+    }
+
+    /// For a call, which lasts until what this gives is dropped.
+    ///
+    /// # Errors
+    /// Those of [`here`](Local::here), and when the interpreter ends.
+    pub(super) fn call(&self) -> PyResult<Call<'_, T>> {
+        Ok(Call { value: self.here()?, _inside: Inside::call()? })
     }
 }
 

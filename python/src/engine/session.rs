@@ -23,6 +23,7 @@ use super::exchange::Exchange;
 use super::home::Home;
 use super::init::Call;
 use super::local::Local;
+use crate::ending;
 
 /// How long an interrupted session is waited for: what E13 gives it, and a little.
 const INTERRUPTED: Duration = Duration::from_millis(2_500);
@@ -228,8 +229,8 @@ impl Session {
     where
         F: Future<Output = Result<Answer, Fault>> + Send + 'static,
     {
-        let live = self.live.here()?;
-        completions.begin(&live.home, token, call(Arc::clone(live)))
+        let live = self.live.call()?;
+        completions.begin(&live.home, token, call(Arc::clone(&live)))
     }
 }
 
@@ -246,7 +247,7 @@ impl Session {
         function: Option<&Bound<'_, FunctionInfo>>,
         columns: Option<Vec<Named>>,
     ) -> PyResult<()> {
-        let live = self.live.here()?;
+        let live = self.live.call()?;
         let schema = live.plan(schema.into_inner(), label, function.map(Bound::get), columns.as_deref())?;
         live.wait_for(py, live.open(schema))
     }
@@ -262,20 +263,19 @@ impl Session {
         function: Option<&Bound<'_, FunctionInfo>>,
         columns: Option<Vec<Named>>,
     ) -> PyResult<()> {
-        let live = self.live.here()?;
+        let live = self.live.call()?;
         let schema = live.plan(schema.into_inner(), label, function.map(Bound::get), columns.as_deref())?;
         self.begin(completions, token, async move |live| live.open(schema).await.map(|()| Answer::Nothing))
     }
 
-    /// An iterator over what comes back for the batches of an iterator.
-    fn exchange(&self, source: Bound<'_, PyAny>) -> PyResult<Exchange> {
-        let live = self.live.here()?;
-        Exchange::new(Arc::clone(live), &source)
+    /// What comes back for batches that it asks for.
+    fn exchange(&self) -> PyResult<Exchange> {
+        Exchange::new(&*self.live.call()?)
     }
 
     /// Sends a batch; waits while the worker is slow.
     fn send(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
-        let live = self.live.here()?;
+        let live = self.live.call()?;
         live.wait_for(py, live.send(from_python(batch)?))
     }
 
@@ -287,7 +287,7 @@ impl Session {
 
     /// Says that there is no more input.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
-        let live = self.live.here()?;
+        let live = self.live.call()?;
         live.wait_for(py, live.finish())
     }
 
@@ -298,7 +298,7 @@ impl Session {
 
     /// The next batch; None when the worker has finished.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let live = self.live.here()?;
+        let live = self.live.call()?;
         let batch = live.wait_for(py, live.next())?;
         batch.map(|batch| live.give(py, batch)).transpose()
     }
@@ -313,7 +313,10 @@ impl Session {
 
     /// Ends the session if it has not ended (E12).
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let live = self.live.here()?;
+        if ending::has_begun() {
+            return Ok(());
+        }
+        let live = self.live.call()?;
         live.wait_for(py, async { Ok(live.close().await) }).map(|_| ())
     }
 
@@ -334,14 +337,15 @@ impl Session {
 
     /// Cancels and waits as long as E13 has it.
     fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
-        self.live.here()?.interrupt(py);
+        self.live.call()?.interrupt(py);
         Ok(())
     }
 
     /// What goes in and what comes out; None before it is open.
     #[getter]
     fn schemas<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
-        let Some((input, output)) = self.live.here()?.schemas.get() else { return Ok(None) };
+        let live = self.live.call()?;
+        let Some((input, output)) = live.schemas.get() else { return Ok(None) };
         Ok(Some((schema_to_python(py, input)?, schema_to_python(py, output)?)))
     }
 

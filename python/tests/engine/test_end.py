@@ -74,6 +74,84 @@ print(*pids(dispatcher))
         assert all(gone(worker) for worker in workers)
 
 
+def test_a_daemon_may_wait_for_input_when_the_interpreter_is_finalized():
+    text = """
+        dispatcher = anyudf.Dispatcher()
+        waits, (woken, wake) = threading.Event(), os.pipe()
+        def source():
+            yield {"x": [1]}
+            waits.set()
+            os.read(woken, 1)
+        def work():
+            for batch in dispatcher.session("echo_batches").process(source()):
+                pass
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        waits.wait()
+
+        class Last:
+            # Is called while the interpreter takes its modules apart: whoever wants the GIL now is ended, or kept for ever.
+            def __del__(self, ended=sys.version_info < (3, 14), me=thread.native_id, wake=wake, os=os, time=time):
+                os.write(wake, b"x")
+                while ended and str(me) in os.listdir("/proc/self/task"):
+                    time.sleep(0.001)
+                os.write(1, b"last\\n")
+        sys.modules["last"] = Last()
+        """
+    with Script(text) as script:
+        assert script.end() == ["last"]
+
+
+@pytest.mark.parametrize("call", ["run()", "results()"])
+def test_daemons_may_be_in_calls_when_the_interpreter_ends(call):
+    text = f"""
+        dispatcher = anyudf.Dispatcher(max_workers=2)
+        def run():
+            anyudf.run("echo_batches", {{"x": [1]}}, worker=dispatcher)
+        def results():
+            for batch in dispatcher.session("echo_batches").process(iter(lambda: {{"x": [1]}}, None)):
+                begun.release()
+        begun = threading.Semaphore(0)
+        def work():
+            while True:
+                try:
+                    {call}
+                except anyudf.Error:
+                    pass
+                begun.release()
+        for _ in range(8):
+            threading.Thread(target=work, daemon=True).start()
+        for _ in range(8):
+            begun.acquire()
+        """
+    for _ in range(5):
+        with Script(text) as script:
+            assert script.end() == []
+
+
+def test_calls_after_the_end_are_refused():
+    text = """
+        import atexit
+        from anyudf import engine
+        # What is registered later is called before; this one after ours.
+        atexit.unregister(engine._end_all)
+        def late():
+            session.cancel()
+            for call in (session.next, dispatcher.stats, anyudf.Dispatcher, lambda: anyudf.run("count_rows", {"x": [1]})):
+                try:
+                    call()
+                except anyudf.MisuseError as error:
+                    print(error.condition)
+            dispatcher.close()
+        atexit.register(late)
+        atexit.register(engine._end_all)
+        dispatcher = anyudf.Dispatcher()
+        session = dispatcher.session("echo_batches", input_schema=pa.schema({"x": pa.int64()}))
+        """
+    with Script(text) as script:
+        assert script.end() == ["DISPATCHER_CLOSED"] * 4
+
+
 def test_d3_a_host_that_is_killed_leaves_no_worker():
     text = """
         dispatcher = anyudf.Dispatcher()

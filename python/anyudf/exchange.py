@@ -1,0 +1,44 @@
+"""The caller's batches in, the worker's out, as one iterator.
+
+The native half asks for a batch when there is room for one and nothing has come back; where batches come from is called here,
+with nothing of it below: it may take any time, also while the interpreter ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from anyudf import _native
+from anyudf.errors import MisuseError
+
+__all__ = ["Exchange"]
+
+
+class Exchange(Iterator[pa.RecordBatch]):
+    """What comes back for batches, which are asked for on the thread that iterates, and on no other. Whoever lets go of it before
+    its end cancels."""
+
+    def __init__(self, session: _native.Session, batches: Iterator[Any]) -> None:
+        self._native = session.exchange()
+        self._batches = batches
+        self._in_use = False
+
+    def __next__(self) -> pa.RecordBatch:
+        if self._in_use:
+            text = "the iterator is being used by another thread; use it from one at a time"
+            raise MisuseError(text, condition="USED_BY_TWO")
+        self._in_use = True
+        try:
+            while (batch := self._native.step()) is None:
+                self._native.feed(next(self._batches, None))
+            return batch
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._native.fail(error)
+            raise
+        finally:
+            self._in_use = False
