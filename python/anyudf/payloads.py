@@ -41,7 +41,12 @@ def called(function: Any, options: Mapping[str, Any] | None) -> Called:
         said: dict[str, Any] = {"function": function}
         if options:
             said["options"] = dict(options)
-        return Called("function", json.dumps(said).encode(), function, None, True)
+        try:
+            payload = json.dumps(said, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            text = f"the options of {function} are no JSON: {error}"
+            raise MisuseError(text, condition="INVALID_OPTIONS") from error
+        return Called("function", payload.encode(), function, None, True)
     if isinstance(function, Payload):
         if options:
             raise MisuseError("a Payload has its options in it", condition="OPTIONS_IN_PAYLOAD")

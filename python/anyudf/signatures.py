@@ -215,7 +215,7 @@ def _has_timestamps(kind: pa.DataType) -> bool:
 
 def _json_of(parameter: inspect.Parameter) -> str:
     try:
-        return json.dumps(parameter.default, ensure_ascii=False)
+        return json.dumps(parameter.default, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError):
         return json.dumps(repr(parameter.default), ensure_ascii=False)
 

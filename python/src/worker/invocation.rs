@@ -26,7 +26,19 @@ pub(crate) fn announce(py: Python<'_>, invocation: &Invocation) -> Result<()> {
     put().or_error(py)
 }
 
-/// The options of the call, as Python reads JSON.
+/// The options of the call, as Python reads JSON; None without any.
 pub(crate) fn options<'py>(py: Python<'py>, invocation: &Invocation) -> PyResult<Bound<'py, PyAny>> {
-    py.import("json")?.call_method1("loads", (invocation.options().to_string(),))
+    let options = invocation.options();
+    if options.is_null() {
+        return Ok(py.None().into_bound(py));
+    }
+    let loads = py.import("json")?.getattr("loads")?;
+    // In the payload itself numbers have all their digits.
+    if invocation.format() == "function"
+        && let Ok(payload) = loads.call1((PyBytes::new(py, invocation.payload()),))?.cast::<PyDict>()
+        && let Some(options) = payload.get_item("options")?
+    {
+        return Ok(options);
+    }
+    loads.call1((options.to_string(),))
 }

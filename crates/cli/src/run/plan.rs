@@ -231,17 +231,14 @@ fn advice(from: &DataType) -> &'static str {
 
 /// The payload of format `function`: the name, and the options as they were typed.
 fn payload(call: &Call<'_>) -> Result<String> {
-    let options = match call.options {
-        None => None,
-        Some(text) => match serde_json::from_str::<serde_json::Value>(text) {
-            Ok(options @ serde_json::Value::Object(_)) => Some(options),
-            Ok(_) => return Err(Failure::usage(r#"--options is no JSON object; write it like {"rows": 10}"#)),
-            Err(error) => return Err(Failure::usage(format_args!("--options is no JSON: {error}"))),
-        },
-    };
-    let mut payload = serde_json::Map::from_iter([("function".into(), call.function.into())]);
-    payload.extend(options.map(|options| ("options".into(), options)));
-    Ok(serde_json::Value::Object(payload).to_string())
+    let function = serde_json::Value::from(call.function);
+    let Some(options) = call.options else { return Ok(format!(r#"{{"function":{function}}}"#)) };
+    match serde_json::from_str(options) {
+        // A value would make floats of integers beyond 64 bits.
+        Ok(serde_json::Value::Object(_)) => Ok(format!(r#"{{"function":{function},"options":{options}}}"#)),
+        Ok(_) => Err(Failure::usage(r#"--options is no JSON object; write it like {"rows": 10}"#)),
+        Err(error) => Err(Failure::usage(format_args!("--options is no JSON: {error}"))),
+    }
 }
 
 #[cfg(test)]
@@ -345,7 +342,8 @@ mod tests {
     fn options_are_an_object_and_travel_beside_the_name() {
         let payload = |options| super::payload(&call(None, options));
         assert_eq!(payload(None).expect("a payload"), r#"{"function":"f"}"#);
-        assert_eq!(payload(Some(r#"{ "n": 1 }"#)).expect("a payload"), r#"{"function":"f","options":{"n":1}}"#);
+        let long = r#"{"n": 1180591620717411303424}"#;
+        assert_eq!(payload(Some(long)).expect("a payload"), format!(r#"{{"function":"f","options":{long}}}"#));
         for options in ["", "3", "[1]", "{"] {
             assert!(matches!(payload(Some(options)), Err(Failure::Usage(_))), "{options}");
         }
