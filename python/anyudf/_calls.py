@@ -99,12 +99,19 @@ def _at_row(error: BaseException, row: int) -> None:
         pass
 
 
-def each_apart(function: Callable[..., Any], columns: list[list[Any]], rows: int) -> tuple[list[Any], list[str | None]]:
-    """Calls the function for each row; a row that fails has no value, and its error in words."""
+def each_apart(
+    function: Callable[..., Any], columns: list[list[Any]], rows: int, unread: dict[int, Exception]
+) -> tuple[list[Any], list[str | None]]:
+    """Calls the function for each row that can be read; a row that fails has no value, and its error in words."""
     values: list[Any] = []
     errors: list[str | None] = [None] * rows
+    for row, error in unread.items():
+        errors[row] = _words(error)
     append = values.append
     for arguments in zip(*columns) if columns else repeat((), rows):
+        if unread and len(values) in unread:
+            append(None)
+            continue
         try:
             append(function(*arguments))
         except Exception as error:

@@ -63,8 +63,10 @@ impl Function for Aggregate {
     fn process(&mut self, batch: RecordBatch, _: &mut Output<'_>) -> Result<()> {
         let called = Called::of(&self.told, &batch)?;
         user_code(|py| {
-            let columns = called.columns(py, &self.told)?;
-            let update = || calls(py)?.call_method1("each", (&self.update, columns, called.rows));
+            let update = || {
+                let columns = called.columns(py, &self.told)?;
+                calls(py)?.call_method1("each", (&self.update, columns, called.rows))
+            };
             update().map(drop).map_err(|exception| called.place(py, exception))
         })
     }

@@ -3,6 +3,7 @@
 //! What surrounds the calls of a function over rows is done without the GIL or in C: rows with nulls are taken out before
 //! values become Python's and put back behind the results, and the loop is the interpreter's own `map`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyudf_worker::rows::Rows as Whole;
@@ -11,6 +12,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructAr
 use arrow::buffer::NullBuffer;
 use arrow::compute::{filter, take};
 use arrow::datatypes::{DataType, SchemaRef};
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
@@ -45,14 +47,20 @@ impl Rows {
     fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
         let called = Called::of(&self.told, batch)?;
         let results = user_code(|py| {
-            let columns = called.columns(py, &self.told)?;
-            self.call(py, &columns, called.rows).map_err(|error| called.place(py, error))
+            let called_for = || {
+                let (columns, unread) = match self.told.on_error {
+                    OnError::Fail => (called.columns(py, &self.told)?, Unread::new()),
+                    OnError::Null | OnError::Collect => called.columns_apart(py, &self.told)?,
+                };
+                self.call(py, &columns, called.rows, unread)
+            };
+            called_for().map_err(|error| called.place(py, error))
         });
         called.spread(results?, batch.num_rows(), self.told.on_error)
     }
 
     /// The results for the rows that are called.
-    fn call(&self, py: Python<'_>, columns: &Bound<'_, PyList>, rows: usize) -> PyResult<ArrayRef> {
+    fn call(&self, py: Python<'_>, columns: &Bound<'_, PyList>, rows: usize, unread: Unread) -> PyResult<ArrayRef> {
         let calls = calls(py)?;
         let writer = self.told.writer.as_ref().map(|writer| writer.bind(py));
         let kind = self.told.value_type.bind(py);
@@ -71,7 +79,8 @@ impl Rows {
             }
             return from_python(&calls.call_method1("array", (results, kind, writer))?);
         }
-        let apart = calls.call_method1("each_apart", (&self.call, columns, rows))?.cast_into::<PyTuple>()?;
+        let unread: BTreeMap<_, _> = unread.into_iter().map(|(row, error)| (row, error.into_value(py))).collect();
+        let apart = calls.call_method1("each_apart", (&self.call, columns, rows, unread))?.cast_into::<PyTuple>()?;
         let (values, errors) = (apart.get_item(0)?, apart.get_item(1)?);
         let values = from_python(&calls.call_method1("apart", (values, &errors, kind, writer))?)?;
         match result {
@@ -95,6 +104,9 @@ impl Function for Rows {
         out.emit(RecordBatch::try_new(Arc::clone(&self.schema), vec![column])?)
     }
 }
+
+/// Rows with a value that Python does not have, or that the function's type can't be made of.
+type Unread = BTreeMap<usize, PyErr>;
 
 /// The rows of a batch that a function is called for.
 pub(super) struct Called {
@@ -121,20 +133,41 @@ impl Called {
         Ok(Called { columns, rows, valid })
     }
 
-    /// A list of values for each column.
-    pub(super) fn columns<'py>(&self, py: Python<'py>, told: &Told) -> Result<Bound<'py, PyList>> {
-        let lists = PyList::empty(py);
+    /// A list of values for each column. An exception is told which row it was.
+    pub(super) fn columns<'py>(&self, py: Python<'py>, told: &Told) -> PyResult<Bound<'py, PyList>> {
+        let (lists, unread) = self.columns_apart(py, told)?;
+        let Some((row, error)) = unread.into_iter().next() else { return Ok(lists) };
+        // What has no such attribute is told without it.
+        let _ = error.value(py).setattr("anyudf_row", row);
+        Err(error)
+    }
+
+    /// The same, where a value that can't be read is None, and its row's exception is told beside.
+    fn columns_apart<'py>(&self, py: Python<'py>, told: &Told) -> PyResult<(Bound<'py, PyList>, Unread)> {
+        let (lists, mut unread) = (PyList::empty(py), Unread::new());
         for (place, column) in self.columns.iter().enumerate() {
-            let read = || {
-                let list = list_of(py, column)?;
-                match &told.readers[told.argument(place)] {
-                    Some(reader) => lists.append(calls(py)?.call_method1("converted", (reader, list))?),
-                    None => lists.append(list),
-                }
+            let read = |column: &ArrayRef| match values(py, told, place, column) {
+                Ok(list) => Ok(Ok(list)),
+                Err(error) if error.is_instance_of::<PyException>(py) => Ok(Err(error)),
+                Err(error) => Err(error),
             };
-            read().or_error(py)?;
+            if let Ok(list) = read(column)? {
+                lists.append(list)?;
+                continue;
+            }
+            let list = PyList::empty(py);
+            for row in 0..self.rows {
+                match read(&column.slice(row, 1))? {
+                    Ok(one) => list.append(one.get_item(0)?)?,
+                    Err(error) => {
+                        list.append(py.None())?;
+                        unread.entry(row).or_insert(error);
+                    }
+                }
+            }
+            lists.append(list)?;
         }
-        Ok(lists)
+        Ok((lists, unread))
     }
 
     /// An exception, told of a row of the batch.
@@ -159,6 +192,15 @@ impl Called {
             return Ok(Arc::new(StructArray::try_new(fields, columns, None)?));
         }
         spread(&results, valid, rows)
+    }
+}
+
+/// What the function takes of a column.
+fn values<'py>(py: Python<'py>, told: &Told, place: usize, column: &ArrayRef) -> PyResult<Bound<'py, PyAny>> {
+    let list = list_of(py, column)?;
+    match &told.readers[told.argument(place)] {
+        Some(reader) => calls(py)?.call_method1("converted", (reader, list)),
+        None => Ok(list.into_any()),
     }
 }
 

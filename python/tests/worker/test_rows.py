@@ -155,6 +155,32 @@ def test_on_error_collect():
 
 
 @pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([0, None, 2**31 - 1, 1], pa.date32()),
+        pa.array([0, None, 2**62, 1], pa.timestamp("us")),
+        pa.array([0, None, 2**62, 1], pa.timestamp("s", "UTC")),
+        pa.array([[0], None, [2**31 - 1], [1]], pa.list_(pa.date32())),
+        pa.array([{"day": 0}, None, {"day": -(2**31)}, {"day": 1}], pa.struct({"day": pa.date32()})),
+    ],
+)
+def test_a_value_that_python_does_not_have_is_its_rows_error(column):
+    def seen(value, other: int):
+        return other
+
+    def test(on_error):
+        made = udf(seen, arguments={"value": column.type, "other": int}, returns=int, on_error=on_error)
+        return made.test(column, [0, 1, 2, 3])
+
+    with pytest.raises(RuntimeError, match="`seen`, batch 1: row 2: "):
+        test("fail")
+    assert test("null").to_pylist() == [0, None, None, 3]
+    collected = test("collect").to_pylist()
+    assert [row["value"] for row in collected] == [0, None, None, 3]
+    assert [bool(row["error"]) for row in collected] == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
     ("returns", "value", "words"),
     [
         (int, "a", "it returned 'a' (str), and its result is int64"),
