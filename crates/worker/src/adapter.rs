@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use anyudf_arrow::catalog::Entry;
 use anyudf_arrow::{Decoder, Encoder, Limits, encode_schema};
 use anyudf_grpc::Outgoing;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 
+use crate::arguments;
 use crate::clock::{Call, Phase};
 use crate::definition::{Definition, Kind};
 use crate::error::{Error, ErrorKind, Result, undecodable, unencodable};
@@ -27,7 +29,7 @@ pub(crate) fn adapt(definition: &Definition, invocation: &Invocation) -> Result<
     let arguments = match &input {
         // A table function takes no columns: its arguments are options.
         Some(input) if definition.kind() != Kind::Table => {
-            definition.check_arguments(input)?;
+            arguments::check(definition.entry(), input)?;
             Arguments::Checked
         }
         Some(_) => Arguments::Checked,
@@ -37,7 +39,7 @@ pub(crate) fn adapt(definition: &Definition, invocation: &Invocation) -> Result<
         Some(input) => Decoder::new(input, Limits::default()).map_err(undecodable)?,
         None => Decoder::learning(Limits::default()),
     };
-    let function = definition.body(invocation).map_err(|error| place(definition, error))?;
+    let function = definition.body(invocation).map_err(|error| place(definition.entry(), error))?;
     let own = match &function {
         Body::Pushed(function) => function.output_schema(),
         Body::Pulled(function) => function.output_schema(),
@@ -49,7 +51,7 @@ pub(crate) fn adapt(definition: &Definition, invocation: &Invocation) -> Result<
     let answer = asked.is_none().then(|| encode_schema(&own));
     let encoder = Encoder::new(asked.unwrap_or(own), invocation.max_message()).map_err(unencodable)?;
     let encoder = encoder.with_usual(USUAL_MESSAGE).with_lead(Outgoing::LEAD);
-    let intake = Intake { definition: definition.clone(), arguments, batch: 0 };
+    let intake = Intake { entry: Arc::new(definition.entry().clone()), arguments, batch: 0 };
     let mut opened = match function {
         Body::Pushed(function) => Opened::new(Adapter { intake, function, decoder, encoder }),
         Body::Pulled(function) => Opened::pulled(PulledAdapter { intake, function, decoder, encoder }),
@@ -73,7 +75,8 @@ enum Arguments {
 
 /// What is done to data before a function has it.
 pub(crate) struct Intake {
-    definition: Definition,
+    /// Not the definition, which may hold what the function is to let go of at its end.
+    entry: Arc<Entry>,
     arguments: Arguments,
     batch: u64,
 }
@@ -85,7 +88,7 @@ impl Intake {
         let decoded = decoder.decode(data);
         let batches = decoded.map_err(|error| undecodable(error).within(format_args!("batch {message}")))?;
         if let (Arguments::Unseen, Some(schema)) = (self.arguments, decoder.schema()) {
-            self.definition.check_arguments(schema)?;
+            arguments::check(&self.entry, schema)?;
             self.arguments = Arguments::Checked;
         }
         self.batch += batches.len() as u64;
@@ -112,12 +115,12 @@ impl PulledRawFunction for PulledAdapter {
     fn run(self: Box<Self>, input: RawInput, out: &mut RawOutput<'_>) -> Result<()> {
         out.count_rows();
         let PulledAdapter { intake, function, decoder, encoder } = *self;
-        let definition = intake.definition.clone();
+        let entry = Arc::clone(&intake.entry);
         let input = Input::new(input, intake, decoder);
         let ran = function.run(input, &mut Output::new(out.reborrow(), &encoder));
         ran.map_err(|error| match out.call() {
-            Call { phase: Phase::Process, batch } => place_at(&definition, batch, error),
-            _ => place(&definition, error),
+            Call { phase: Phase::Process, batch } => place_at(&entry, batch, error),
+            _ => place(&entry, error),
         })
     }
 }
@@ -126,12 +129,12 @@ impl RawFunction for Adapter {
     fn start(&mut self, out: &mut RawOutput<'_>) -> Result<()> {
         out.count_rows();
         let mut out = Output::new(out.reborrow(), &self.encoder);
-        self.function.start(&mut out).map_err(|error| place(&self.intake.definition, error))
+        self.function.start(&mut out).map_err(|error| place(&self.intake.entry, error))
     }
 
     fn process(&mut self, data: Bytes, out: &mut RawOutput<'_>) -> Result<()> {
-        if self.intake.definition.kind() == Kind::Table {
-            let text = format!("`{}` is a table function: it takes no input", self.intake.definition.name());
+        if self.intake.entry.kind == Kind::Table {
+            let text = format!("`{}` is a table function: it takes no input", self.intake.entry.name);
             return Err(Error::user(text).with_class("UNEXPECTED_INPUT"));
         }
         let first = self.intake.batch + 1;
@@ -139,7 +142,7 @@ impl RawFunction for Adapter {
             out.count_rows_in(batch.num_rows() as u64);
             let mut out = Output::new(out.reborrow(), &self.encoder);
             let processed = self.function.process(batch, &mut out);
-            processed.map_err(|error| place_at(&self.intake.definition, number, error))?;
+            processed.map_err(|error| place_at(&self.intake.entry, number, error))?;
         }
         Ok(())
     }
@@ -147,26 +150,26 @@ impl RawFunction for Adapter {
     fn finish(self: Box<Self>, out: &mut RawOutput<'_>) -> Result<()> {
         let Adapter { intake, function, encoder, .. } = *self;
         let mut out = Output::new(out.reborrow(), &encoder);
-        function.finish(&mut out).map_err(|error| place(&intake.definition, error))
+        function.finish(&mut out).map_err(|error| place(&intake.entry, error))
     }
 
     fn cancel(self: Box<Self>, reason: &Reason) -> Result<()> {
-        self.function.cancel(reason).map_err(|error| place(&self.intake.definition, error))
+        self.function.cancel(reason).map_err(|error| place(&self.intake.entry, error))
     }
 }
 
 /// Says which function failed.
-fn place(definition: &Definition, error: Error) -> Error {
+fn place(function: &Entry, error: Error) -> Error {
     match error.kind() {
-        ErrorKind::User => error.within(format_args!("`{}`", definition.name())),
+        ErrorKind::User => error.within(format_args!("`{}`", function.name)),
         _ => error,
     }
 }
 
 /// Says which function failed, and on which batch, counted from 1.
-fn place_at(definition: &Definition, batch: u64, error: Error) -> Error {
+fn place_at(function: &Entry, batch: u64, error: Error) -> Error {
     match error.kind() {
-        ErrorKind::User => error.within(format_args!("`{}`, batch {batch}", definition.name())),
+        ErrorKind::User => error.within(format_args!("`{}`, batch {batch}", function.name)),
         _ => error,
     }
 }

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyudf_arrow::catalog::{DEFAULT, Entry, Overload, VARIADIC, arguments_for, arity, takes};
+use anyudf_arrow::catalog::{Entry, Overload};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::adapter::adapt;
-use crate::error::{Error, Result};
+use crate::arguments;
+use crate::error::Result;
 use crate::function::{AnyFunction, Function};
 use crate::invocation::Invocation;
 use crate::pulled::{AnyPulled, Body, PulledFunction};
@@ -67,7 +68,7 @@ impl Definition {
         entry.overloads.extend(told);
         let open = move |invocation: &Invocation| {
             let one = match invocation.input_schema()? {
-                Some(columns) => signatures.iter().find(|one| one.check_arguments(&columns).is_ok()),
+                Some(columns) => signatures.iter().find(|one| arguments::check(&one.entry, &columns).is_ok()),
                 // The data will bring it, and then it is too late.
                 None => None,
             };
@@ -195,77 +196,6 @@ impl Definition {
     pub(crate) fn body(&self, invocation: &Invocation) -> Result<Batches> {
         (self.open)(invocation)
     }
-
-    /// Whether columns are what the function takes: as many, and of the same types, by one of its signatures.
-    pub(crate) fn check_arguments(&self, columns: &Schema) -> Result<()> {
-        if self.entry.arguments.is_none() {
-            return Ok(()); // any columns
-        }
-        let signatures: Vec<_> = self.entry.signatures().filter_map(|(arguments, _)| arguments).collect();
-        match &signatures[..] {
-            [arguments] => self.check(arguments, columns),
-            several if several.iter().any(|arguments| self.check(arguments, columns).is_ok()) => Ok(()),
-            several => {
-                let taken: Vec<_> = several.iter().map(|arguments| list(arguments.fields())).collect();
-                let (name, given) = (&self.entry.name, list(columns.fields()));
-                let text = format!("`{name}` takes {}; it was given {given}; cast the columns", taken.join(" or "));
-                Err(Error::user(text).with_class("WRONG_ARGUMENT_TYPE"))
-            }
-        }
-    }
-
-    /// The same by these arguments.
-    fn check(&self, arguments: &Schema, columns: &Schema) -> Result<()> {
-        let given = columns.fields();
-        let Some(wanted) = arguments_for(arguments, given.len()) else {
-            let taken = arity(arguments);
-            let text = format!(
-                "`{}` takes {taken}: {}; it was given {}: {}",
-                self.entry.name,
-                list(arguments.fields()),
-                count(given.len(), "column"),
-                list(given)
-            );
-            return Err(Error::user(text).with_class("WRONG_ARGUMENT_COUNT"));
-        };
-        for (position, (given, wanted)) in given.iter().zip(wanted).enumerate() {
-            if !takes(wanted, given.data_type()) {
-                let text = format!(
-                    "argument {} (`{}`) of `{}` must be {}, but column `{}` is {}; cast the column",
-                    position + 1,
-                    wanted.name(),
-                    self.entry.name,
-                    wanted.data_type(),
-                    given.name(),
-                    given.data_type()
-                );
-                return Err(Error::user(text).with_class("WRONG_ARGUMENT_TYPE"));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn count(number: usize, what: &str) -> String {
-    match number {
-        0 => format!("no {what}s"),
-        1 => format!("1 {what}"),
-        more => format!("{more} {what}s"),
-    }
-}
-
-/// How many columns an error lists.
-const COLUMNS_SHOWN: usize = 16;
-
-fn list(fields: &arrow::datatypes::Fields) -> String {
-    let shown = fields.iter().take(COLUMNS_SHOWN).map(|field| {
-        let default = field.metadata().get(DEFAULT).map_or(String::new(), |default| format!(" = {default}"));
-        let many = if field.metadata().contains_key(VARIADIC) { "…" } else { "" };
-        format!("{} {}{many}{default}", field.name(), field.data_type())
-    });
-    let more = fields.len().saturating_sub(COLUMNS_SHOWN);
-    let more = (more > 0).then(|| format!("and {more} more"));
-    format!("({})", shown.chain(more).collect::<Vec<_>>().join(", "))
 }
 
 fn schema_of<N: Into<String>>(columns: impl IntoIterator<Item = (N, DataType)>) -> SchemaRef {

@@ -86,6 +86,7 @@ mod panics;
 mod counters;
 
 mod adapter;
+mod arguments;
 
 mod catalog;
 

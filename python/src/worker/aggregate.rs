@@ -2,26 +2,31 @@
 
 use std::sync::Arc;
 
-use anyudf_worker::{Error, Function, Invocation, Output, Reason, Result};
+use anyudf_worker::{Error, Function, Invocation, Output, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::arrays::from_python;
-use super::definition::Told;
+use super::definition::{Opened, Told};
 use super::errors::{OrError, calls};
+use super::held::Held;
 use super::rows::Called;
-use super::seat::{LastLine, clean_up, user_code};
+use super::seat::user_code;
 
 /// An execution of an aggregate.
 pub(crate) struct Aggregate {
+    user: Held<State>,
+    schema: SchemaRef,
+    end: End,
+}
+
+/// The user's object, and what is called for each row.
+struct State {
     told: Arc<Told>,
     state: Py<PyAny>,
     update: Py<PyAny>,
-    schema: SchemaRef,
-    end: End,
-    _printed: LastLine,
 }
 
 /// What is made of the state.
@@ -33,8 +38,8 @@ enum End {
 }
 
 impl Aggregate {
-    pub(crate) fn open(told: &Arc<Told>, make: Py<PyAny>, invocation: &Invocation) -> Result<Self> {
-        let schema = told.result.clone().ok_or_else(|| Error::user("the type of its result is not known"))?;
+    pub(crate) fn open(user: Held<Opened>, invocation: &Invocation) -> Result<Self> {
+        let schema = user.told.result.clone().ok_or_else(|| Error::user("the type of its result is not known"))?;
         let is_partial = invocation.options().get("partial").and_then(|partial| partial.as_bool());
         let end = if is_partial == Some(true) { End::State } else { End::Value };
         let (state, update) = user_code(|py| {
@@ -45,13 +50,14 @@ impl Aggregate {
                     Err(_) => None,
                 };
                 let states = states.unwrap_or_else(|| PyList::empty(py).into_any());
-                let state = calls(py)?.call_method1("begin", (make, states))?;
+                let state = calls(py)?.call_method1("begin", (&user.call, states))?;
                 let update = state.getattr("update")?;
                 Ok((state.unbind(), update.unbind()))
             };
             begin().or_error(py)
         })?;
-        Ok(Aggregate { told: Arc::clone(told), state, update, schema, end, _printed: LastLine })
+        let user = Held::new(State { told: Arc::clone(&user.told), state, update });
+        Ok(Aggregate { user, schema, end })
     }
 }
 
@@ -61,11 +67,11 @@ impl Function for Aggregate {
     }
 
     fn process(&mut self, batch: RecordBatch, _: &mut Output<'_>) -> Result<()> {
-        let called = Called::of(&self.told, &batch)?;
+        let called = Called::of(&self.user.told, &batch)?;
         user_code(|py| {
             let update = || {
-                let columns = called.columns(py, &self.told)?;
-                calls(py)?.call_method1("each", (&self.update, columns, called.rows))
+                let columns = called.columns(py, &self.user.told)?;
+                calls(py)?.call_method1("each", (&self.user.update, columns, called.rows))
             };
             update().map(drop).map_err(|exception| called.place(py, exception))
         })
@@ -75,7 +81,7 @@ impl Function for Aggregate {
         if self.end == End::State {
             let state = user_code(|py| {
                 let state = || {
-                    let state = calls(py)?.call_method1("state", (&self.state,))?;
+                    let state = calls(py)?.call_method1("state", (&self.user.state,))?;
                     Ok(state.cast_into::<PyBytes>()?.as_bytes().to_vec())
                 };
                 state().or_error(py)
@@ -85,20 +91,14 @@ impl Function for Aggregate {
         }
         let value = user_code(|py| {
             let finish = || {
-                let value = self.state.bind(py).call_method0("finish")?;
+                let value = self.user.state.bind(py).call_method0("finish")?;
                 let values = PyList::new(py, [value])?;
-                from_python(&calls(py)?.call_method1("array", (values, &self.told.value_type, &self.told.writer))?)
+                from_python(
+                    &calls(py)?.call_method1("array", (values, &self.user.told.value_type, &self.user.told.writer))?,
+                )
             };
             finish().or_error(py)
         })?;
         out.emit(RecordBatch::try_new(Arc::clone(&self.schema), vec![value])?)
-    }
-
-    fn cancel(self, _: &Reason) -> Result<()> {
-        // What it holds goes here, on its own thread.
-        clean_up(|_| {
-            drop(self);
-            Ok(())
-        })
     }
 }

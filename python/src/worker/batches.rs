@@ -11,20 +11,20 @@ use pyo3::types::PyIterator;
 use pyo3_arrow::PySchema;
 
 use super::arrays::{batch_to_pyarrow, fitted, yielded};
-use super::definition::{Told, result_of};
+use super::definition::{Opened, result_of};
 use super::errors::{OrError, calls};
-use super::seat::{Cancelled, LastLine, clean_up, not_in_a_child, told, user_code};
+use super::held::Held;
+use super::seat::{Cancelled, clean_up, not_in_a_child, told, user_code};
 
 /// A function without input.
 pub(crate) struct Table {
-    call: Py<PyAny>,
+    user: Held<Opened>,
     schema: SchemaRef,
-    _printed: LastLine,
 }
 
 impl Table {
-    pub(crate) fn open(told: &Arc<Told>, call: Py<PyAny>, invocation: &Invocation) -> Result<Self> {
-        Ok(Table { call, schema: result_of(told, invocation)?, _printed: LastLine })
+    pub(crate) fn open(user: Held<Opened>, invocation: &Invocation) -> Result<Self> {
+        Ok(Table { schema: result_of(&user.told, invocation)?, user })
     }
 }
 
@@ -37,9 +37,9 @@ impl Function for Table {
         let items = user_code(|py| {
             let call = || {
                 let schema = PySchema::new(Arc::clone(out.schema())).into_pyarrow(py)?;
-                let result = self.call.bind(py).call0()?;
+                let result = self.user.call.bind(py).call0()?;
                 let items = calls(py)?.call_method1("table", (result, schema))?;
-                Ok(items.cast_into::<PyIterator>()?.unbind())
+                Ok(Held::new(items.cast_into::<PyIterator>()?.unbind()))
             };
             call().or_error(py)
         })?;
@@ -53,14 +53,13 @@ impl Function for Table {
 
 /// A function that takes an iterator of batches and is one.
 pub(crate) struct Map {
-    call: Py<PyAny>,
+    user: Held<Opened>,
     schema: SchemaRef,
-    _printed: LastLine,
 }
 
 impl Map {
-    pub(crate) fn open(told: &Arc<Told>, call: Py<PyAny>, invocation: &Invocation) -> Result<Self> {
-        Ok(Map { call, schema: result_of(told, invocation)?, _printed: LastLine })
+    pub(crate) fn open(user: Held<Opened>, invocation: &Invocation) -> Result<Self> {
+        Ok(Map { schema: result_of(&user.told, invocation)?, user })
     }
 }
 
@@ -75,9 +74,9 @@ impl PulledFunction for Map {
             let call = || {
                 let schema = PySchema::new(Arc::clone(out.schema())).into_pyarrow(py)?;
                 let batches = Bound::new(py, Batches { input: Mutex::new(input), failed: Arc::clone(&failed) })?;
-                let result = self.call.bind(py).call1((batches,))?;
+                let result = self.user.call.bind(py).call1((batches,))?;
                 let items = calls(py)?.call_method1("batches", (result, schema))?;
-                Ok(items.cast_into::<PyIterator>()?.unbind())
+                Ok(Held::new(items.cast_into::<PyIterator>()?.unbind()))
             };
             call().or_error(py)
         });

@@ -13,6 +13,7 @@ use pyo3_arrow::PySchema;
 use super::aggregate::Aggregate;
 use super::batches::{Map, Table};
 use super::errors::{OrError, calls};
+use super::held::Held;
 use super::invocation::{announce, options};
 use super::rows::{Batch, OnError, Rows};
 use super::seat::{user_code, watch};
@@ -53,7 +54,7 @@ impl Told {
     }
 
     /// What is called, with the options of this execution.
-    fn bound(&self, py: Python<'_>, invocation: &Invocation) -> Result<Py<PyAny>> {
+    fn bind(&self, py: Python<'_>, invocation: &Invocation) -> Result<Py<PyAny>> {
         announce(py, invocation)?;
         let bind = || self.function.bind(py).call_method1("_bound", (options(py, invocation)?,));
         Ok(bind().or_error(py)?.unbind())
@@ -91,15 +92,22 @@ pub(crate) fn define(py: Python<'_>, function: &Bound<'_, PyAny>) -> PyResult<De
     Ok(definition.with_entry(entry))
 }
 
+/// A function that is being opened.
+pub(crate) struct Opened {
+    pub(crate) told: Arc<Told>,
+    /// What is called, with the options of this execution.
+    pub(crate) call: Py<PyAny>,
+}
+
 /// What opens an execution: user code that binds options, then `open` with what came of it.
 fn opener<F: 'static>(
     told: Arc<Told>,
-    open: fn(&Arc<Told>, Py<PyAny>, &Invocation) -> Result<F>,
+    open: fn(Held<Opened>, &Invocation) -> Result<F>,
 ) -> impl Fn(&Invocation) -> Result<F> + Send + Sync + 'static {
     move |invocation| {
         watch(&invocation.cancellation());
-        let call = user_code(|py| told.bound(py, invocation))?;
-        open(&told, call, invocation)
+        let call = user_code(|py| told.bind(py, invocation))?;
+        open(Held::new(Opened { told: Arc::clone(&told), call }), invocation)
     }
 }
 

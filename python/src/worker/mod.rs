@@ -6,7 +6,8 @@
 //!                                  ▼ a thread an execution: decode ─▶ GIL: the function ─▶ encode
 //! ```
 //!
-//! `definition` makes of a Python `Function` what the core serves, and `seat` is how Python code is called and interrupted.
+//! `definition` makes of a Python `Function` what the core serves, `seat` is how Python code is called and interrupted,
+//! and `held` what an execution holds of the user's.
 //! `rows`, `batches` and `aggregate` are the kinds of functions; `arrays`, `read` and `write` carry values over; `raw` and `pickled`
 //! are payload formats.
 //!
@@ -18,6 +19,7 @@ mod arrays;
 mod batches;
 mod definition;
 mod errors;
+mod held;
 mod invocation;
 mod pickled;
 mod raw;

@@ -6,6 +6,7 @@ use pyo3::types::PyBytes;
 
 use super::definition::define;
 use super::errors::OrError;
+use super::held::Held;
 use super::seat::{user_code, watch};
 
 /// The format's name.
@@ -26,5 +27,6 @@ fn open(load: &Py<PyAny>, invocation: &mut Invocation) -> Result<Opened> {
         };
         load().or_error(py)
     })?;
-    definition.open(invocation)
+    // What is opened holds all that it needs of it.
+    Held::new(definition).open(invocation)
 }

@@ -12,14 +12,15 @@ use pyo3::types::{PyBytes, PyDict, PyIterator};
 
 use super::batches::{Failed, close, exception, lock};
 use super::errors::OrError;
-use super::seat::{LastLine, not_in_a_child, user_code, watch};
+use super::held::Held;
+use super::seat::{not_in_a_child, user_code, watch};
 
 /// Adds a format; `open` makes a function of a payload.
 pub(crate) fn add(worker: Worker, name: String, open: Py<PyAny>) -> Worker {
     worker.with_format(name, move |invocation| {
         watch(&invocation.cancellation());
         let call = user_code(|py| open_in(py, &open, invocation).or_error(py))?;
-        Ok(Opened::pulled(PyRaw { call, _printed: LastLine }))
+        Ok(Opened::pulled(PyRaw { call: Held::new(call) }))
     })
 }
 
@@ -28,8 +29,7 @@ fn open_in(py: Python<'_>, open: &Py<PyAny>, invocation: &Invocation) -> PyResul
 }
 
 struct PyRaw {
-    call: Py<PyAny>,
-    _printed: LastLine,
+    call: Held<Py<PyAny>>,
 }
 
 impl PulledRawFunction for PyRaw {
@@ -40,7 +40,7 @@ impl PulledRawFunction for PyRaw {
                 let data = Bound::new(py, Data { input: Mutex::new(input), failed: Arc::clone(&failed) })?;
                 let last = PyDict::new(py);
                 let items = self.call.bind(py).call1((data, &last))?.try_iter()?;
-                Ok((items.unbind(), last.unbind()))
+                Ok((Held::new(items.unbind()), Held::new(last.unbind())))
             };
             call().or_error(py)
         })?;

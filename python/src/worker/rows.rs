@@ -17,10 +17,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use super::arrays::{alike, from_python, to_pyarrow};
-use super::definition::Told;
+use super::definition::{Opened, Told};
 use super::errors::{OrError, calls};
+use super::held::Held;
 use super::read::list_of;
-use super::seat::{LastLine, user_code};
+use super::seat::user_code;
 use super::write::column_of;
 
 /// What becomes of a row that fails.
@@ -33,44 +34,42 @@ pub(crate) enum OnError {
 
 /// A function that is called for each row.
 pub(crate) struct Rows {
-    told: Arc<Told>,
-    call: Py<PyAny>,
+    user: Held<Opened>,
     schema: SchemaRef,
-    _printed: LastLine,
 }
 
 impl Rows {
-    pub(crate) fn open(told: &Arc<Told>, call: Py<PyAny>, _: &Invocation) -> Result<Self> {
-        Ok(Rows { told: Arc::clone(told), call, schema: result(told)?, _printed: LastLine })
+    pub(crate) fn open(user: Held<Opened>, _: &Invocation) -> Result<Self> {
+        Ok(Rows { schema: result(&user.told)?, user })
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
-        let called = Called::of(&self.told, batch)?;
+        let called = Called::of(&self.user.told, batch)?;
         let results = user_code(|py| {
             let called_for = || {
-                let (columns, unread) = match self.told.on_error {
-                    OnError::Fail => (called.columns(py, &self.told)?, Unread::new()),
-                    OnError::Null | OnError::Collect => called.columns_apart(py, &self.told)?,
+                let (columns, unread) = match self.user.told.on_error {
+                    OnError::Fail => (called.columns(py, &self.user.told)?, Unread::new()),
+                    OnError::Null | OnError::Collect => called.columns_apart(py, &self.user.told)?,
                 };
                 self.call(py, &columns, called.rows, unread)
             };
             called_for().map_err(|error| called.place(py, error))
         });
-        called.spread(results?, batch.num_rows(), self.told.on_error)
+        called.spread(results?, batch.num_rows(), self.user.told.on_error)
     }
 
     /// The results for the rows that are called.
     fn call(&self, py: Python<'_>, columns: &Bound<'_, PyList>, rows: usize, unread: Unread) -> PyResult<ArrayRef> {
         let calls = calls(py)?;
-        let writer = self.told.writer.as_ref().map(|writer| writer.bind(py));
-        let kind = self.told.value_type.bind(py);
-        let result = self.told.result_type();
-        let value = match (self.told.on_error, result) {
+        let writer = self.user.told.writer.as_ref().map(|writer| writer.bind(py));
+        let kind = self.user.told.value_type.bind(py);
+        let result = self.user.told.result_type();
+        let value = match (self.user.told.on_error, result) {
             (OnError::Collect, DataType::Struct(fields)) => fields[0].data_type(),
             _ => result,
         };
-        if self.told.on_error == OnError::Fail {
-            let results = calls.call_method1("each", (&self.call, columns, rows))?;
+        if self.user.told.on_error == OnError::Fail {
+            let results = calls.call_method1("each", (&self.user.call, columns, rows))?;
             if writer.is_none()
                 && let Ok(results) = results.cast::<PyList>()
                 && let Some(column) = column_of(results, value)
@@ -80,11 +79,12 @@ impl Rows {
             return from_python(&calls.call_method1("array", (results, kind, writer))?);
         }
         let unread: BTreeMap<_, _> = unread.into_iter().map(|(row, error)| (row, error.into_value(py))).collect();
-        let apart = calls.call_method1("each_apart", (&self.call, columns, rows, unread))?.cast_into::<PyTuple>()?;
+        let apart =
+            calls.call_method1("each_apart", (&self.user.call, columns, rows, unread))?.cast_into::<PyTuple>()?;
         let (values, errors) = (apart.get_item(0)?, apart.get_item(1)?);
         let values = from_python(&calls.call_method1("apart", (values, &errors, kind, writer))?)?;
         match result {
-            DataType::Struct(fields) if self.told.on_error == OnError::Collect => {
+            DataType::Struct(fields) if self.user.told.on_error == OnError::Collect => {
                 let errors = from_python(&calls.call_method1("texts", (errors,))?)?;
                 let both = StructArray::try_new(fields.clone(), vec![values, errors], None);
                 Ok(Arc::new(both.map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?))
@@ -100,7 +100,7 @@ impl Function for Rows {
     }
 
     fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<()> {
-        let column = alike(self.evaluate(&batch)?, self.told.result_type())?;
+        let column = alike(self.evaluate(&batch)?, self.user.told.result_type())?;
         out.emit(RecordBatch::try_new(Arc::clone(&self.schema), vec![column])?)
     }
 }
@@ -227,15 +227,13 @@ fn result(told: &Told) -> Result<SchemaRef> {
 
 /// A function that is called for each batch, with whole arrays.
 pub(crate) struct Batch {
-    told: Arc<Told>,
-    call: Py<PyAny>,
+    user: Held<Opened>,
     schema: SchemaRef,
-    _printed: LastLine,
 }
 
 impl Batch {
-    pub(crate) fn open(told: &Arc<Told>, call: Py<PyAny>, _: &Invocation) -> Result<Self> {
-        Ok(Batch { told: Arc::clone(told), call, schema: result(told)?, _printed: LastLine })
+    pub(crate) fn open(user: Held<Opened>, _: &Invocation) -> Result<Self> {
+        Ok(Batch { schema: result(&user.told)?, user })
     }
 }
 
@@ -245,17 +243,17 @@ impl Function for Batch {
     }
 
     fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<()> {
-        let wanted = self.told.result_type();
+        let wanted = self.user.told.result_type();
         let column = user_code(|py| {
             let call = || {
                 let arrays = batch.columns().iter().map(|column| to_pyarrow(py, column));
                 let arrays = PyTuple::new(py, arrays.collect::<PyResult<Vec<_>>>()?)?;
-                let result = self.call.bind(py).call1(arrays)?;
-                from_python(&calls(py)?.call_method1("whole", (result, &self.told.value_type))?)
+                let result = self.user.call.bind(py).call1(arrays)?;
+                from_python(&calls(py)?.call_method1("whole", (result, &self.user.told.value_type))?)
             };
             call().or_error(py)
         })?;
-        let nulls = if self.told.nulls_are_values { Nulls::AreValues } else { Nulls::GiveNull };
+        let nulls = if self.user.told.nulls_are_values { Nulls::AreValues } else { Nulls::GiveNull };
         let column = alike(column, wanted)?;
         let column = Whole::of(batch.columns(), batch.num_rows()).whole(column, nulls)?;
         out.emit(RecordBatch::try_new(Arc::clone(&self.schema), vec![column])?)

@@ -157,19 +157,6 @@ fn enter<T>(call: impl FnOnce(Python<'_>, &Seat) -> Result<T>) -> Result<T> {
     })
 }
 
-/// Part of every open function: when that goes, before the last word of its execution, what it has begun to print is printed.
-pub(crate) struct LastLine;
-
-impl Drop for LastLine {
-    fn drop(&mut self) {
-        // If it can't be printed, nobody is left to be told.
-        let _ = clean_up(|py| {
-            let _ = super::errors::calls(py).and_then(|calls| calls.call_method0("leave"));
-            Ok(())
-        });
-    }
-}
-
 /// User code learns of the cancellation in another way: it is not interrupted as well.
 pub(crate) fn told(_: Python<'_>) {
     STATE.with(|state| {

@@ -10,6 +10,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use super::kept::Kept;
+use crate::arguments;
 use crate::definition::Kind;
 use crate::error::{Error, ErrorKind, Result, unencodable};
 use crate::function::{AnyFunction, Output};
@@ -89,7 +90,7 @@ impl Call {
             let text = format!("`{function}` has a limit of its own for each call, and so it is called by itself");
             return Err(within(Error::user(text).with_class("FUNCTION_HAS_TIMEOUT")));
         }
-        definition.check_arguments(given).map_err(within)?;
+        arguments::check(definition.entry(), given).map_err(within)?;
         // Names are those of the signature that takes the columns, where there is one for each.
         let types: Vec<_> = given.fields().iter().map(|field| field.data_type().clone()).collect();
         let (known, _) = definition.entry().signature_for(&types);
