@@ -50,10 +50,15 @@ print("end")
 
 @pytest.mark.parametrize("function", ["sleepy", "deaf"])
 @pytest.mark.parametrize("end", ["", "del dispatcher, session, results, thread", "dispatcher.close()"])
-def test_d12_a_function_that_hangs_keeps_nobody(function, end):
+def test_d12_a_function_that_hangs_keeps_nobody(tmp_path, function, end):
     text = f"""
+begun = sys.argv[1]
+os.mkfifo(begun)
+def hangs(x: int) -> int:
+    open(begun, "w").close()
+    return {function}(x)
 dispatcher = anyudf.Dispatcher(anyudf.python_worker())
-session = dispatcher.session({function})
+session = dispatcher.session(hangs)
 results = iter(session.process({{"x": [1]}}))
 def waits(results=results):
     try:
@@ -62,13 +67,11 @@ def waits(results=results):
         pass
 thread = threading.Thread(target=waits, daemon=True)
 thread.start()
-while not dispatcher.stats()["sessions"]:
-    time.sleep(0.01)
-time.sleep(0.3)
+open(begun).read()
 print(*pids(dispatcher))
 {end}
 """
-    with Script(text) as script:
+    with Script(text, str(tmp_path / "begun")) as script:
         workers = [int(pid) for pid in script.line().split()]
         script.end(15)
         assert all(gone(worker) for worker in workers)
