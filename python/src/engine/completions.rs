@@ -15,8 +15,8 @@ use pyo3::prelude::*;
 use super::catalog::to_python as catalog_to_python;
 use super::error::Fault;
 use super::home::Home;
+use super::live::Live;
 use super::local::Local;
-use super::session::Live;
 
 /// What a call gives.
 pub(super) enum Answer {

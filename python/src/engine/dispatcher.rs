@@ -13,8 +13,9 @@ use super::completions::{Answer, Completions};
 use super::error::Fault;
 use super::home::{Home, endings, forget_endings};
 use super::init::Said;
+use super::live::Live;
 use super::local::Local;
-use super::session::{Live, Session};
+use super::session::Session;
 use super::settings::{Worker, configure};
 use crate::ending::{self, Inside};
 

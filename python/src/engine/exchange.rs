@@ -17,8 +17,8 @@ use tokio::time::sleep;
 use super::batches::{busy, from_python};
 use super::error::Fault;
 use super::home::TICK;
+use super::live::Live;
 use super::local::Local;
-use super::session::Live;
 
 /// What may have been pulled and not be in the session's queue yet: so many batches, or as few as make so many portions.
 /// Fewer would have the two threads wait for each other at every small batch.

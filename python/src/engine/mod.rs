@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Dispatcher ──▶ Home: a runtime of one thread, and the engine's dispatcher on it
-//!   Session ─────▶ one execution; its ends are used from any thread
+//!   Session ─────▶ Live: one execution; its ends are used from any thread
 //!   Exchange ────▶ an iterator: pulls the caller's batches, gives the results
 //! ```
 //!
@@ -20,6 +20,7 @@ mod error;
 mod exchange;
 mod home;
 mod init;
+mod live;
 mod local;
 mod log;
 mod session;
