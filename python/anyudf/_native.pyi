@@ -1,6 +1,6 @@
 """The native half. Private: what is meant to be used is in the package's other modules."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import pyarrow as pa
