@@ -180,9 +180,9 @@ func beginsWithin(data arrow.ArrayData, length int) bool {
 	switch width := data.DataType().Layout().Buffers[1].ByteWidth; {
 	case len(offsets) < width:
 	case width == 4:
-		first = uint64(binary.LittleEndian.Uint32(offsets))
+		first = uint64(binary.NativeEndian.Uint32(offsets))
 	default:
-		first = binary.LittleEndian.Uint64(offsets)
+		first = binary.NativeEndian.Uint64(offsets)
 	}
 	return first <= uint64(length)
 }

@@ -41,7 +41,7 @@ type connection struct {
 	closed bool // and a lane that is opened all the same has ended
 }
 
-// A lane is one stream of a connection that somebody asked for: one of Execute's.
+// A lane is a stream of a connection that withLane was called for.
 type lane struct {
 	connection *connection
 	id         uint32
