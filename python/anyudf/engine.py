@@ -27,6 +27,7 @@ from anyudf.errors import MisuseError
 from anyudf.payloads import Payload, called
 from anyudf.sessions import Results, Session
 from anyudf.settings import Settings, refuse_unknown
+from anyudf.sources import schema_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -110,7 +111,7 @@ class Dispatcher:
             "payload": call.payload,
             "name": call.name,
             "eval_type": call.function.kind if call.function else None,
-            "output_schema": output_schema,
+            "output_schema": None if output_schema is None else schema_of(output_schema),
             "scope": scope.encode() if isinstance(scope, str) else scope,
             "timeout": timeout,
             "timezone": timezone,

@@ -38,7 +38,8 @@ class Exchange(Iterator[pa.RecordBatch]):
         except StopIteration:
             raise
         except BaseException as error:
-            self._native.fail(error)
+            # Otherwise it is Ctrl-C, while the input was at it.
+            self._native.fail(f"the input failed: {error}" if isinstance(error, Exception) else None)
             raise
         finally:
             self._in_use = False

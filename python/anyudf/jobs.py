@@ -112,7 +112,6 @@ class _Work:
 
 
 def _cut(source: Source) -> Iterator[pa.RecordBatch]:
-    for given in source:
-        batch: Any = given if isinstance(given, pa.RecordBatch) else given.pyarrow()
+    for batch in source:
         for row in range(0, batch.num_rows, _ROWS):
             yield batch.slice(row, _ROWS)

@@ -149,8 +149,7 @@ def _table(data: Any) -> pa.Table:
         return data
     source = Source(data)
     schema = source.peek()
-    batches = [batch if isinstance(batch, pa.RecordBatch) else batch.pyarrow() for batch in source]
-    return pa.Table.from_batches(batches, schema)
+    return pa.Table.from_batches(source, schema)
 
 
 def _label(function: Any) -> str:

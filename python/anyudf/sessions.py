@@ -15,7 +15,7 @@ from anyudf.catalogs import Catalog
 from anyudf.errors import MisuseError
 from anyudf.exchange import Exchange
 from anyudf.payloads import Called
-from anyudf.sources import Source
+from anyudf.sources import Source, batch_of, schema_of
 
 if TYPE_CHECKING:
     from anyudf.engine import Dispatcher
@@ -78,12 +78,12 @@ class Session:
 
     def send(self, batch: Any) -> None:
         """Sends one batch; waits while the worker is slow."""
-        self._native.send(batch)
+        self._native.send(batch_of(batch))
 
     async def send_async(self, batch: Any) -> None:
         """The same in an event loop."""
         with self._cancelling():
-            await aio.call(self._native.begin_send, batch)
+            await aio.call(self._native.begin_send, batch_of(batch))
 
     def finish(self) -> None:
         """Says that there is no more input."""
@@ -163,7 +163,7 @@ class Session:
         self._called = self._called._replace(function=catalog.get(self._called.name) if catalog else None)
 
     def _plan(self, schema: pa.Schema) -> tuple[Any, ...]:
-        return schema, self._called.name, self._called.function, self._args
+        return schema_of(schema), self._called.name, self._called.function, self._args
 
     def _schema(self, known: pa.Schema | None, batches: Any) -> pa.Schema:
         """The schema to open it with, when this is known of the input."""

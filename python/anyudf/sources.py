@@ -1,4 +1,8 @@
-"""Batches of whatever tables there are: nothing is copied, and a stream is read as it is asked for."""
+"""Batches of whatever tables there are: nothing is copied, and a stream is read as it is asked for.
+
+What the caller has made is asked here for its batches and schemas, and the native half is given pyarrow's own: what a caller does may
+take any time, and has no frame of the native half below.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from anyudf._native import Reader
 from anyudf.errors import MisuseError
 
-__all__ = ["Source"]
+__all__ = ["Source", "batch_of", "schema_of"]
 
 # A batch of a query, where we are asked.
 _ROWS = 65_536
@@ -26,7 +29,7 @@ class Source:
     def __init__(self, data: Any, told: Callable[[int], None] | None = None) -> None:
         self.schema: pa.Schema | None
         self._told = told
-        self._ahead: list[Any] = []
+        self._ahead: list[pa.RecordBatch] = []
         self.schema, self._batches = _open(data)
 
     def peek(self) -> pa.Schema | None:
@@ -38,7 +41,7 @@ class Source:
                 break
         return self.schema
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
         batches = chain(self._ahead, self._batches)
         if self._told is None:
             yield from batches
@@ -46,6 +49,23 @@ class Source:
             for batch in batches:
                 self._told(batch.num_rows)
                 yield batch
+
+
+def batch_of(data: Any) -> pa.RecordBatch:
+    """The batch that this is."""
+    if isinstance(data, pa.RecordBatch):
+        return data
+    if not hasattr(data, "__arrow_c_array__"):
+        raise _no_table(data)
+    try:
+        return pa.record_batch(data)
+    except pa.ArrowInvalid as error:
+        raise _no_table(data, _ALONE) from error
+
+
+def schema_of(data: Any) -> pa.Schema:
+    """The schema that this is."""
+    return data if isinstance(data, pa.Schema) else pa.schema(data)
 
 
 def is_in_memory(data: Any) -> bool:
@@ -60,7 +80,7 @@ def rows_of(data: Any) -> int | None:
     return len(data) if _is_frame(data) else None
 
 
-def _open(data: Any) -> tuple[pa.Schema | None, Iterator[Any]]:
+def _open(data: Any) -> tuple[pa.Schema | None, Iterator[pa.RecordBatch]]:
     if isinstance(data, pa.RecordBatch):
         return data.schema, iter((data,))
     # An iterator of its own, as pyarrow's reader is and our results are, raises what its source raised, and not a text of it.
@@ -76,15 +96,12 @@ def _open(data: Any) -> tuple[pa.Schema | None, Iterator[Any]]:
         return reader.schema, iter(reader)
     if hasattr(data, "__arrow_c_stream__"):
         try:
-            reader = Reader(data)
-        except ValueError as error:
-            raise _no_table(data, _ALONE) from error
-        return reader.schema, reader
-    if hasattr(data, "__arrow_c_array__"):
-        try:
-            batch = pa.record_batch(data)
+            reader = pa.RecordBatchReader.from_stream(data)
         except pa.ArrowInvalid as error:
             raise _no_table(data, _ALONE) from error
+        return reader.schema, iter(reader)
+    if hasattr(data, "__arrow_c_array__"):
+        batch = batch_of(data)
         return batch.schema, iter((batch,))
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
         return None, _flat(data)
@@ -106,7 +123,7 @@ def _columns(columns: Mapping[str, Any]) -> pa.Table:
 _ALONE = "; a column alone is none, a mapping of its name to it is"
 
 
-def _flat(items: Iterable[Any]) -> Iterator[Any]:
+def _flat(items: Iterable[Any]) -> Iterator[pa.RecordBatch]:
     for item in items:
         if isinstance(item, pa.RecordBatch):
             yield item

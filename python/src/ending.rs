@@ -10,7 +10,8 @@
 //!   what Python made and we let go stays where it is
 //! ```
 //!
-//! The user's code never runs under a frame of ours in this half: what may take any time is called by Python (`exchange.py`).
+//! What the caller has made, and may take any time, is not asked under a frame of ours in this half: `exchange.py` and `sources.py`
+//! do that. Only what numbers and texts do to become such is, and the destructors of memory that we let go.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use crate::engine::{Batch, Completions, Dispatcher, Exchange, FunctionInfo, Reader, Session, end_all, forked};
+    use crate::engine::{Completions, Dispatcher, Exchange, FunctionInfo, Session, end_all, forked};
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -30,11 +30,12 @@ impl Dispatcher {
     #[new]
     fn new(
         py: Python<'_>,
-        worker: Worker,
-        environment: Vec<(String, String)>,
+        worker: &Bound<'_, PyAny>,
+        environment: &Bound<'_, PyAny>,
         keywords: &Bound<'_, PyDict>,
     ) -> PyResult<Self> {
         let _inside = Inside::call()?;
+        let (worker, environment): (Worker, Vec<(String, String)>) = (worker.extract()?, environment.extract()?);
         let most = keywords.get_item("max_timeout")?.filter(|most| !most.is_none());
         let most = most.map(|most| most.extract()).transpose()?.map(Duration::try_from_secs_f64).and_then(Result::ok);
         let mut plan = worker.plan(environment, most).map_err(|fault| fault.raise())?;
@@ -44,8 +45,9 @@ impl Dispatcher {
     }
 
     /// A session that is not open yet.
-    fn session(&self, said: Said) -> PyResult<Session> {
+    fn session(&self, said: &Bound<'_, PyDict>) -> PyResult<Session> {
         let home = self.home.call()?;
+        let said: Said = said.extract()?;
         Ok(Session::new(Live::new(Arc::clone(&*home), said.call())))
     }
 

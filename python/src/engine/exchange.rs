@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::sleep;
 
-use super::batches::{busy, from_python};
+use super::batches::from_python;
 use super::error::Fault;
 use super::home::TICK;
 use super::live::Live;
@@ -183,12 +183,17 @@ fn portions(batch: &RecordBatch) -> usize {
     bytes.div_ceil(PORTION).clamp(1, AHEAD)
 }
 
+/// What is said to the second thread that uses what only one may.
+fn busy() -> Fault {
+    Fault::misuse("USED_BY_TWO", "the iterator is being used by another thread; use it from one at a time")
+}
+
 #[pymethods]
 impl Exchange {
     /// The next batch that has come back; None when it is to be fed one first. `StopIteration` at the end.
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let work = self.work.call()?;
-        let mut work = work.try_lock().map_err(|_| busy("the iterator"))?;
+        let mut work = work.try_lock().map_err(|_| busy())?;
         let work = &mut *work;
         // While batches come all the time nobody else looks.
         work.heed_signals(py)?;
@@ -205,21 +210,21 @@ impl Exchange {
     /// Takes the batch that it has asked for; None at the end of the input.
     fn feed(&self, py: Python<'_>, batch: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let work = self.work.call()?;
-        let mut work = work.try_lock().map_err(|_| busy("the iterator"))?;
+        let mut work = work.try_lock().map_err(|_| busy())?;
         let work = &mut *work;
         let batch = batch.map(from_python).transpose()?;
         Ok(py.detach(|| work.feed(batch))?)
     }
 
-    /// Ends it, because this was raised where input was to come from. Does nothing after its end.
-    fn fail(&self, py: Python<'_>, error: Bound<'_, PyAny>) -> PyResult<()> {
+    /// Ends it, for this reason; without one, because of Ctrl-C (E13). Does nothing after its end.
+    #[pyo3(signature = (reason=None))]
+    fn fail(&self, py: Python<'_>, reason: Option<String>) -> PyResult<()> {
         let work = self.work.call()?;
-        let mut work = work.try_lock().map_err(|_| busy("the iterator"))?;
+        let mut work = work.try_lock().map_err(|_| busy())?;
         if work.output.is_some() {
-            match error.is_instance_of::<PyException>() {
-                true => work.live.cancel(format!("the input failed: {error}")),
-                // Ctrl-C, while the input was at it (E13).
-                false => work.live.interrupt(py),
+            match reason {
+                Some(reason) => work.live.cancel(reason),
+                None => work.live.interrupt(py),
             }
             work.end();
         }

@@ -26,7 +26,6 @@ mod log;
 mod session;
 mod settings;
 
-pub(crate) use batches::{Batch, Reader};
 pub(crate) use catalog::FunctionInfo;
 pub(crate) use completions::Completions;
 pub(crate) use dispatcher::{Dispatcher, end_all, forked};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyudf_engine::Termination;
+use arrow::datatypes::SchemaRef;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use pyo3_arrow::PySchema;
@@ -37,6 +38,19 @@ impl Session {
     }
 }
 
+/// The schema of what is sent, of what Python has for an input's.
+fn plan(
+    live: &Live,
+    schema: &Bound<'_, PyAny>,
+    label: &str,
+    function: Option<&Bound<'_, FunctionInfo>>,
+    columns: Option<&Bound<'_, PyAny>>,
+) -> PyResult<SchemaRef> {
+    let schema: PySchema = schema.extract()?;
+    let columns: Option<Vec<Named>> = columns.map(|columns| columns.extract()).transpose()?;
+    Ok(live.plan(schema.into_inner(), label, function.map(Bound::get), columns.as_deref())?)
+}
+
 #[pymethods]
 impl Session {
     /// Waits for a worker and opens the function for batches of this schema: of which these columns are its arguments, or all,
@@ -45,13 +59,13 @@ impl Session {
     fn open(
         &self,
         py: Python<'_>,
-        schema: PySchema,
+        schema: &Bound<'_, PyAny>,
         label: &str,
         function: Option<&Bound<'_, FunctionInfo>>,
-        columns: Option<Vec<Named>>,
+        columns: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let live = self.live.call()?;
-        let schema = live.plan(schema.into_inner(), label, function.map(Bound::get), columns.as_deref())?;
+        let schema = plan(&live, schema, label, function, columns)?;
         live.wait_for(py, live.open(schema))
     }
 
@@ -61,13 +75,13 @@ impl Session {
         &self,
         completions: &Completions,
         token: u64,
-        schema: PySchema,
+        schema: &Bound<'_, PyAny>,
         label: &str,
         function: Option<&Bound<'_, FunctionInfo>>,
-        columns: Option<Vec<Named>>,
+        columns: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let live = self.live.call()?;
-        let schema = live.plan(schema.into_inner(), label, function.map(Bound::get), columns.as_deref())?;
+        let schema = plan(&live, schema, label, function, columns)?;
         self.begin(completions, token, async move |live| live.open(schema).await.map(|()| Answer::Nothing))
     }
 
@@ -84,6 +98,7 @@ impl Session {
 
     /// The same without waiting.
     fn begin_send(&self, completions: &Completions, token: u64, batch: &Bound<'_, PyAny>) -> PyResult<()> {
+        let _live = self.live.call()?;
         let batch = from_python(batch)?;
         self.begin(completions, token, async move |live| live.send(batch).await.map(|()| Answer::Nothing))
     }

@@ -77,17 +77,41 @@ print(*pids(dispatcher))
         assert all(gone(worker) for worker in workers)
 
 
-def test_a_daemon_may_wait_for_input_when_the_interpreter_is_finalized():
-    text = """
+WAITS = {
+    "an iterable": "list(session.process(source()))",
+    "a stream": "list(session.process(Stream()))",
+    "a stream that is opened": "list(session.process(Waits()))",
+    "a batch": "session.send(Waits())",
+    "a schema": "session.open(Waits())",
+    "what it says of its failure": "list(session.process(failing()))",
+}
+
+
+@pytest.mark.parametrize("what", WAITS)
+def test_a_daemon_may_wait_for_what_it_gave_when_the_interpreter_is_finalized(what):
+    text = f"""
         dispatcher = anyudf.Dispatcher()
+        session = dispatcher.session("echo_batches")
         waits, (woken, wake) = threading.Event(), os.pipe()
-        def source():
-            yield {"x": [1]}
+        def wait(*_):
             waits.set()
             os.read(woken, 1)
+        def source():
+            yield pa.record_batch({{"x": [1]}})
+            wait()
+        class Stream:
+            def __arrow_c_stream__(self, requested_schema=None):
+                reader = pa.RecordBatchReader.from_batches(pa.schema({{"x": pa.int64()}}), source())
+                return reader.__arrow_c_stream__(requested_schema)
+        class Waits:
+            __arrow_c_stream__ = __arrow_c_array__ = __arrow_c_schema__ = wait
+        class Fails(Exception):
+            __str__ = wait
+        def failing():
+            yield {{"x": [1]}}
+            raise Fails
         def work():
-            for batch in dispatcher.session("echo_batches").process(source()):
-                pass
+            {WAITS[what]}
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         waits.wait()

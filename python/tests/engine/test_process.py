@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 import anyudf
+from anyudf.sources import Source
 
 duckdb = pytest.importorskip("duckdb")
 pandas = pytest.importorskip("pandas")
@@ -121,6 +122,33 @@ def test_r6_a_query_is_not_run_to_its_end(dispatcher):
     query = duckdb.sql("SELECT range AS x FROM range(1_000_000_000_000)")
     with dispatcher.session("echo_batches") as session:
         assert next(session.process(query)).num_rows > 0
+
+
+def test_the_batches_of_a_stream_are_not_copied():
+    table = pa.table({"x": [1, 2], "s": ["a", "b"], "v": pa.array(["a" * 20, "b"], getattr(pa, "string_view", pa.string)())})
+
+    class Stream:
+        def __arrow_c_stream__(self, requested_schema=None):
+            return table.__arrow_c_stream__(requested_schema)
+
+    def places(batch):
+        return [buffer and buffer.address for column in batch.columns for buffer in column.buffers()]
+
+    assert [places(batch) for batch in Source(Stream())] == [places(batch) for batch in table.to_batches()]
+
+
+def test_a_batch_is_anything_that_is_one(dispatcher):
+    class One:
+        def __arrow_c_array__(self, requested_schema=None):
+            return pa.record_batch({"x": [1]}).__arrow_c_array__(requested_schema)
+
+    with dispatcher.session("echo_batches", input_schema=pa.schema({"x": pa.int64()})) as session:
+        session.send(One())
+        session.finish()
+        assert session.next().to_pydict() == {"x": [1]}
+        for what in (None, [1], pa.array([1])):
+            with pytest.raises(anyudf.MisuseError, match="is no table"):
+                session.send(what)
 
 
 def test_a_large_batch_is_sent_in_parts(dispatcher):
