@@ -7,7 +7,6 @@ with nothing of it below: it may take any time, also while the interpreter ends.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pyarrow as pa
 
@@ -21,7 +20,7 @@ class Exchange(Iterator[pa.RecordBatch]):
     """What comes back for batches, which are asked for on the thread that iterates, and on no other. Whoever lets go of it before
     its end cancels."""
 
-    def __init__(self, session: _native.Session, batches: Iterator[Any]) -> None:
+    def __init__(self, session: _native.Session, batches: Iterator[pa.RecordBatch]) -> None:
         self._native = session.exchange()
         self._batches = batches
         self._in_use = False
@@ -32,14 +31,23 @@ class Exchange(Iterator[pa.RecordBatch]):
             raise MisuseError(text, condition="USED_BY_TWO")
         self._in_use = True
         try:
-            while (batch := self._native.step()) is None:
-                self._native.feed(next(self._batches, None))
-            return batch
-        except StopIteration:
-            raise
+            while (step := self._native.step()) is True:
+                self._feed()
         except BaseException as error:
             # Otherwise it is Ctrl-C, while the input was at it.
             self._native.fail(f"the input failed: {error}" if isinstance(error, Exception) else None)
             raise
         finally:
             self._in_use = False
+        if step is None:
+            raise StopIteration
+        return step
+
+    def _feed(self) -> None:
+        # Its end is an exception, and not a batch that it might have as well.
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            self._native.finish()
+        else:
+            self._native.feed(batch)

@@ -85,7 +85,7 @@ def _open(data: Any) -> tuple[pa.Schema | None, Iterator[pa.RecordBatch]]:
         return data.schema, iter((data,))
     # An iterator of its own, as pyarrow's reader is and our results are, raises what its source raised, and not a text of it.
     if hasattr(data, "__next__") and hasattr(data, "__arrow_c_stream__") and isinstance(data.schema, pa.Schema):
-        return data.schema, iter(data)
+        return data.schema, _flat(data)
     if _is_pandas(data):
         data = pa.Table.from_pandas(data, preserve_index=False)
     elif isinstance(data, Mapping):

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use anyudf_engine::{BatchInput, BatchOutput, Error, ErrorKind};
 use arrow::array::{Array, ArrayRef, RecordBatch};
-use pyo3::exceptions::{PyException, PyStopIteration};
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::sleep;
 
@@ -144,31 +144,28 @@ impl Work {
         self.output = None;
     }
 
-    /// Takes a batch that was asked for; without one, the end of the input.
-    fn feed(&mut self, batch: Option<RecordBatch>) -> Result<(), Fault> {
+    /// Takes a batch that was asked for.
+    fn feed(&mut self, batch: RecordBatch) -> Result<(), Fault> {
         let Some(feed) = &self.feed else { return Ok(()) };
         let mut permit = self.permit.take();
-        let fed = match batch {
-            None => Feed::Finish,
-            Some(batch) => {
-                let batch = self.live.arguments(batch)?;
-                let portions = portions(&batch).min(1 + self.room.available_permits());
-                if let (Some(permit), Ok(more)) = (&mut permit, u32::try_from(portions - 1)) {
-                    // There are as many, since nobody else takes any.
-                    if let Ok(more) = Arc::clone(&self.room).try_acquire_many_owned(more) {
-                        permit.merge(more);
-                    }
-                }
-                Feed::Batch(batch, permit)
+        let batch = self.live.arguments(batch)?;
+        let portions = portions(&batch).min(1 + self.room.available_permits());
+        if let (Some(permit), Ok(more)) = (&mut permit, u32::try_from(portions - 1)) {
+            // There are as many, since nobody else takes any.
+            if let Ok(more) = Arc::clone(&self.room).try_acquire_many_owned(more) {
+                permit.merge(more);
             }
-        };
-        let is_last = matches!(fed, Feed::Finish);
-        // A feeder that is gone is no loss, because the execution has ended, as the output says.
-        let _ = feed.send(fed);
-        if is_last {
-            self.feed = None;
         }
+        // A feeder that is gone is no loss, because the execution has ended, as the output says.
+        let _ = feed.send(Feed::Batch(batch, permit));
         Ok(())
+    }
+
+    /// There is no more to be asked for.
+    fn finish(&mut self) {
+        if let Some(feed) = self.feed.take() {
+            let _ = feed.send(Feed::Finish);
+        }
     }
 }
 
@@ -190,7 +187,7 @@ fn busy() -> Fault {
 
 #[pymethods]
 impl Exchange {
-    /// The next batch that has come back; None when it is to be fed one first. `StopIteration` at the end.
+    /// The next batch that has come back; True when it is to be fed one first, or told that there is none; None at the end.
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let work = self.work.call()?;
         let mut work = work.try_lock().map_err(|_| busy())?;
@@ -200,20 +197,27 @@ impl Exchange {
         loop {
             match py.detach(|| work.step())? {
                 Step::Result(batch) => return work.live.give(py, batch).map(Some),
-                Step::Ask => return Ok(None),
+                Step::Ask => return Ok(Some(PyBool::new(py, true).to_owned().into_any())),
                 Step::Look => work.heed_signals(py)?,
-                Step::End => return Err(PyStopIteration::new_err(())),
+                Step::End => return Ok(None),
             }
         }
     }
 
-    /// Takes the batch that it has asked for; None at the end of the input.
-    fn feed(&self, py: Python<'_>, batch: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    /// Takes the batch that it has asked for.
+    fn feed(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
         let work = self.work.call()?;
         let mut work = work.try_lock().map_err(|_| busy())?;
         let work = &mut *work;
-        let batch = batch.map(from_python).transpose()?;
+        let batch = from_python(batch)?;
         Ok(py.detach(|| work.feed(batch))?)
+    }
+
+    /// The input has ended.
+    fn finish(&self) -> PyResult<()> {
+        let work = self.work.call()?;
+        work.try_lock().map_err(|_| busy())?.finish();
+        Ok(())
     }
 
     /// Ends it, for this reason; without one, because of Ctrl-C (E13). Does nothing after its end.

@@ -1,5 +1,6 @@
 """Batches in, batches out."""
 
+import asyncio
 import threading
 
 import pyarrow as pa
@@ -197,6 +198,49 @@ def test_e8_so_does_what_a_reader_raises(dispatcher):
     reader = pa.RecordBatchReader.from_batches(pa.schema({"x": pa.int64()}), failing())
     with dispatcher.session("echo_batches") as session, pytest.raises(KeyError, match="mine"):
         list(session.process(reader))
+
+
+@pytest.mark.parametrize("way", ["a loop", "an event loop", "jobs"])
+def test_e8_what_is_no_batch_is_not_the_end_of_the_input(dispatcher, way):
+    class Reader:
+        schema = pa.schema({"x": pa.float64()})
+        items = iter([pa.record_batch({"x": [1.0]}), None, pa.record_batch({"x": [2.0]})])
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return next(self.items)
+
+        def __arrow_c_stream__(self, requested_schema=None):
+            raise AssertionError("its iterator tells more")
+
+    async def all_of(session):
+        return [batch async for batch in session.process(Reader())]
+
+    with dispatcher.session("echo_batches") as session, pytest.raises(anyudf.MisuseError, match="NoneType is no table"):
+        if way == "a loop":
+            list(session.process(Reader()))
+        elif way == "an event loop":
+            asyncio.run(all_of(session))
+        else:
+            anyudf.run("distance_miles", Reader(), args=[0, 0, 0, 0], worker=dispatcher, jobs=2)
+
+
+def test_e8_a_batch_that_ends_an_iteration_is_not_the_end_of_the_input(dispatcher):
+    class Ends:
+        def __arrow_c_array__(self, requested_schema=None):
+            raise StopIteration
+
+    with dispatcher.session("echo_batches") as session, pytest.raises(RuntimeError):
+        list(session.process(iter([{"x": [1]}, Ends()])))
+    with dispatcher.session("echo_batches", input_schema=pa.schema({"x": pa.int64()})) as session:
+        exchange = session._native.exchange()
+        assert exchange.step() is True
+        with pytest.raises(TypeError):
+            exchange.feed(None)
+        exchange.finish()
+        assert exchange.step() is None
 
 
 def test_e8_a_batch_of_another_schema_is_the_callers_fault(dispatcher):
