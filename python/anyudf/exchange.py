@@ -7,11 +7,14 @@ with nothing of it below: it may take any time, also while the interpreter ends.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from anyudf import _native
 from anyudf.errors import MisuseError
+
+if TYPE_CHECKING:
+    from anyudf.sessions import Session
 
 __all__ = ["Exchange"]
 
@@ -20,8 +23,10 @@ class Exchange(Iterator[pa.RecordBatch]):
     """What comes back for batches, which are asked for on the thread that iterates, and on no other. Whoever lets go of it before
     its end cancels."""
 
-    def __init__(self, session: _native.Session, batches: Iterator[pa.RecordBatch]) -> None:
-        self._native = session.exchange()
+    def __init__(self, session: Session, batches: Iterator[pa.RecordBatch]) -> None:
+        # Kept, and with it the dispatcher, which nobody else may have: who ends the process looks for it.
+        self._session = session
+        self._native = session._native.exchange()
         self._batches = batches
         self._in_use = False
 

@@ -238,7 +238,7 @@ class Results:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         if self._exchange is not None:
             raise MisuseError("the results were iterated before, and come once", condition="PROCESS_TWICE")
-        exchange = Exchange(self._session._native, iter(self._open()))
+        exchange = Exchange(self._session, iter(self._open()))
         # Not kept: it ends the execution when whoever iterates lets go of it.
         self._exchange = _gone
         return exchange

@@ -16,9 +16,10 @@ use tokio::time::sleep;
 
 use super::batches::from_python;
 use super::error::Fault;
-use super::home::TICK;
+use super::home::{TICK, heed_end};
 use super::live::Live;
 use super::local::Local;
+use crate::ending;
 
 /// What may have been pulled and not be in the session's queue yet: so many batches, or as few as make so many portions.
 /// Fewer would have the two threads wait for each other at every small batch.
@@ -198,7 +199,10 @@ impl Exchange {
             match py.detach(|| work.step())? {
                 Step::Result(batch) => return work.live.give(py, batch).map(Some),
                 Step::Ask => return Ok(Some(PyBool::new(py, true).to_owned().into_any())),
-                Step::Look => work.heed_signals(py)?,
+                Step::Look => {
+                    work.heed_signals(py)?;
+                    heed_end()?;
+                }
                 Step::End => return Ok(None),
             }
         }
@@ -220,9 +224,12 @@ impl Exchange {
         Ok(())
     }
 
-    /// Ends it, for this reason; without one, because of Ctrl-C (E13). Does nothing after its end.
+    /// Ends it, for this reason; without one, because of Ctrl-C (E13). Does nothing after its end, or that of all.
     #[pyo3(signature = (reason=None))]
     fn fail(&self, py: Python<'_>, reason: Option<String>) -> PyResult<()> {
+        if ending::has_begun() {
+            return Ok(());
+        }
         let work = self.work.call()?;
         let mut work = work.try_lock().map_err(|_| busy())?;
         if work.output.is_some() {

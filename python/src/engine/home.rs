@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::error::Fault;
 use super::log;
+use crate::ending;
 
 /// How often whoever waits looks whether a signal came.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -83,17 +84,28 @@ impl Home {
     /// Waits without the GIL.
     ///
     /// # Errors
-    /// What a signal's handler raises, such as `KeyboardInterrupt`: then the future is dropped.
+    /// What a signal's handler raises, such as `KeyboardInterrupt`, and when the interpreter ends: then the future is dropped.
     pub(super) fn wait<T: Send>(&self, py: Python<'_>, future: impl Future<Output = T> + Send) -> PyResult<T> {
         let mut future = pin!(future);
         loop {
             match py.detach(|| self.block_on(async { timeout(TICK, &mut future).await })) {
                 Some(Ok(done)) => return Ok(done),
-                Some(Err(_)) => py.check_signals()?,
+                Some(Err(_)) => {
+                    py.check_signals()?;
+                    heed_end()?;
+                }
                 None => return Err(Fault::closed().raise()),
             }
         }
     }
+}
+
+/// To be asked now and then by who waits: a dispatcher may be one that the end of the process does not find.
+///
+/// # Errors
+/// When the interpreter ends.
+pub(super) fn heed_end() -> Result<(), Fault> {
+    if ending::has_begun() { Err(Fault::ending()) } else { Ok(()) }
 }
 
 impl Drop for Home {

@@ -1,6 +1,10 @@
 """However it ends, no worker is left, and nothing hangs."""
 
+import weakref
+
 import pytest
+
+import anyudf
 
 from .conftest import Script, gone
 
@@ -154,6 +158,49 @@ def test_daemons_may_be_in_calls_when_the_interpreter_ends(call):
     for _ in range(5):
         with Script(text) as script:
             assert script.end() == []
+
+
+@pytest.mark.parametrize("call", ["next(results)", "session.next()"])
+def test_a_call_comes_back_when_nobody_has_its_dispatcher(call):
+    text = f"""
+        import atexit
+        from anyudf import engine
+        ended = threading.Event()
+        # What is registered later is called before; this one after ours.
+        atexit.unregister(engine._end_all)
+        atexit.register(lambda: print(ended.wait(10)))
+        atexit.register(engine._end_all)
+        session = anyudf.Dispatcher(anyudf.python_worker()).session(sleepy, input_schema=pa.schema({{"x": pa.int64()}}))
+        # Nobody finds it.
+        engine._all.clear()
+        if {"results" in call}:
+            results = iter(session.process({{"x": [1]}}))
+        else:
+            session.send(pa.record_batch({{"x": [1]}}))
+        begun = threading.Event()
+        def work():
+            try:
+                begun.set()
+                {call}
+            except anyudf.MisuseError as error:
+                assert error.condition == "DISPATCHER_CLOSED"
+                ended.set()
+        threading.Thread(target=work, daemon=True).start()
+        begun.wait()
+        """
+    with Script(text) as script:
+        assert script.end() == ["True"]
+
+
+def test_who_iterates_has_the_dispatcher():
+    own = anyudf.Dispatcher()
+    seen = weakref.ref(own)
+    results = iter(own.session("echo_batches").process({"x": [1]}))
+    del own
+    assert seen() is not None
+    assert next(results).num_rows == 1
+    del results
+    assert seen() is None
 
 
 def test_calls_after_the_end_are_refused():
