@@ -100,11 +100,13 @@ pub(crate) fn forked() {
     INSIDE.store(0, Ordering::SeqCst);
 }
 
-/// No code of Python's runs in here.
+/// No code of Python's runs in here: what is raised was made before, once for all.
 fn refusal(py: Python<'_>) -> PyErr {
     let Some(refusal) = REFUSAL.get(py) else { return pyo3::exceptions::PyRuntimeError::new_err("the process ends") };
     let refusal = PyErr::from_value(refusal.bind(py).clone());
-    // Whoever asks again and again would make it longer and longer.
+    // Whoever asks again and again would make it longer and longer. What the last one's frames hold is not given back: its
+    // destructors may be the user's code.
+    std::mem::forget(refusal.traceback(py));
     refusal.set_traceback(py, None);
     refusal
 }

@@ -226,6 +226,33 @@ def test_calls_after_the_end_are_refused():
         assert script.end() == ["DISPATCHER_CLOSED"] * 4
 
 
+def test_a_refusal_runs_nothing_of_the_users():
+    text = """
+        import atexit
+        from anyudf import engine
+        atexit.unregister(engine._end_all)
+        dropped = []
+        class Held:
+            def __del__(self):
+                dropped.append(self)
+        def refused():
+            held = Held()
+            try:
+                session.next()
+            except anyudf.MisuseError:
+                pass
+        def late():
+            refused()
+            refused()
+            print(len(dropped))
+        atexit.register(late)
+        atexit.register(engine._end_all)
+        session = anyudf.Dispatcher().session("echo_batches")
+        """
+    with Script(text) as script:
+        assert script.end() == ["0"]
+
+
 def test_d3_a_host_that_is_killed_leaves_no_worker():
     text = """
         dispatcher = anyudf.Dispatcher()
