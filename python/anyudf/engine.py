@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalog", "Dispatcher", "FunctionInfo", "Payload", "Results", "Session", "bundled", "python_worker"]
 
-# How long the dispatchers that are left at the end of the process get to end their workers in order.
+# How long the dispatchers that are left at the end of the process get to end their workers in order, and calls to come back.
 _FAREWELL = 3.0
 
 _all: weakref.WeakSet[Dispatcher] = weakref.WeakSet()

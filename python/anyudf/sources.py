@@ -1,7 +1,7 @@
 """Batches of whatever tables there are: nothing is copied, and a stream is read as it is asked for.
 
-What the caller has made is asked here for its batches and schemas, and the native half is given pyarrow's own: what a caller does may
-take any time, and has no frame of the native half below.
+What the caller has made is asked here for its batches and schemas, and the native half is given pyarrow's own: what a caller does
+may take any time, and has no frame of the native half below.
 """
 
 from __future__ import annotations

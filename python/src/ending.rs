@@ -26,13 +26,13 @@ static BEGUN: AtomicBool = AtomicBool::new(false);
 /// From here on nothing of Python's is given back.
 static OVER: AtomicBool = AtomicBool::new(false);
 
-/// Calls that have not returned, and things that are being given back.
+/// Calls that have not returned, and what else is to be waited for.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
 
 /// What calls are refused with, made while that could be done.
 static REFUSAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// A call of ours, or something else that takes the GIL: the end waits until it is dropped.
+/// A call of ours, or something else that the end waits for, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Inside {
     process: u32,
@@ -55,6 +55,11 @@ impl Inside {
     pub(crate) fn giving_back() -> Option<Self> {
         let inside = Inside::new();
         (!OVER.load(Ordering::SeqCst)).then_some(inside)
+    }
+
+    /// Something is to be done before the process ends, on a thread of ours.
+    pub(crate) fn background() -> Self {
+        Inside::new()
     }
 
     fn new() -> Self {
@@ -84,10 +89,9 @@ pub(crate) fn has_begun() -> bool {
     BEGUN.load(Ordering::SeqCst)
 }
 
-/// Waits for calls that have begun before, at most that long. Must not be called with the GIL.
-pub(crate) fn wait(limit: Duration) {
+/// Waits for what has begun before, but not longer than until then. Must not be called with the GIL.
+pub(crate) fn wait(until: Instant) {
     OVER.store(true, Ordering::SeqCst);
-    let until = Instant::now() + limit;
     while INSIDE.load(Ordering::SeqCst) > 0 && Instant::now() < until {
         thread::sleep(Duration::from_millis(1));
     }

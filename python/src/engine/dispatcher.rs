@@ -11,7 +11,7 @@ use pyo3::types::PyDict;
 use super::catalog::{FunctionInfo, to_python};
 use super::completions::{Answer, Completions};
 use super::error::Fault;
-use super::home::{Home, endings, forget_endings};
+use super::home::Home;
 use super::init::Said;
 use super::live::Live;
 use super::local::Local;
@@ -120,32 +120,27 @@ impl Dispatcher {
     }
 }
 
-/// Ends dispatchers, all at once, and those that are being ended in the background; kills what is not gone after so many
-/// seconds. Calls that other threads are in come back, and no more are taken: it is for the end of the process. Looks for no
-/// signals.
+/// Ends dispatchers, all at once, and waits for those that are being ended in the background and for calls that other threads are
+/// in, which come back, for so many seconds in all; kills what is not gone then, which takes a second at most. No more calls are
+/// taken: it is for the end of the process. Looks for no signals.
 #[pyfunction]
 pub(crate) fn end_all(py: Python<'_>, dispatchers: Vec<Bound<'_, Dispatcher>>, seconds: f64) {
-    let limit = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let until = Instant::now() + Duration::try_from_secs_f64(seconds).unwrap_or_default();
     let here = |dispatcher: &Bound<'_, Dispatcher>| dispatcher.get().home.here().ok().cloned();
     let homes: Vec<Arc<Home>> = dispatchers.iter().filter_map(here).collect();
     ending::begin(py, Fault::ending().raise());
     py.detach(|| {
         thread::scope(|scope| {
             for home in &homes {
-                scope.spawn(|| home.end(limit));
+                scope.spawn(|| home.end(until));
             }
         });
-        let until = Instant::now() + limit;
-        while endings() > 0 && Instant::now() < until {
-            thread::sleep(Duration::from_millis(5));
-        }
-        ending::wait(limit);
+        ending::wait(until);
     });
 }
 
 /// In a forked child: forgets what its parent was at.
 #[pyfunction]
 pub(crate) fn forked() {
-    forget_endings();
     ending::forked();
 }

@@ -5,19 +5,18 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyudf_engine::{Dispatcher, DispatcherConfig, Error, WorkerPlan};
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::error::Fault;
 use super::log;
-use crate::ending;
+use crate::ending::{self, Inside};
 
 /// How often whoever waits looks whether a signal came.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -27,9 +26,6 @@ const KILL: Duration = Duration::from_secs(1);
 
 /// How long a dispatcher that was dropped gets to end its workers in order, before they are killed.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// How many dispatchers are being ended in the background.
-static ENDING: AtomicUsize = AtomicUsize::new(0);
 
 /// A dispatcher and the runtime that carries it. Dropping it ends all, in the background.
 #[derive(Debug)]
@@ -73,9 +69,9 @@ impl Home {
         self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Closes the dispatcher, and kills what is left after `limit`. Must not be called with the GIL.
-    pub(super) fn end(&self, limit: Duration) {
-        let _ = self.block_on(async { timeout(limit, self.dispatcher.close()).await });
+    /// Closes the dispatcher, and kills what is left then. Must not be called with the GIL.
+    pub(super) fn end(&self, until: Instant) {
+        let _ = self.block_on(async { timeout_at(until.into(), self.dispatcher.close()).await });
         if let Some(runtime) = self.take() {
             runtime.shutdown_timeout(KILL);
         }
@@ -112,42 +108,15 @@ impl Drop for Home {
     fn drop(&mut self) {
         let Some(runtime) = self.take() else { return };
         let dispatcher = self.dispatcher.clone();
-        let ending = Ending::new();
+        let inside = Inside::background();
         let end = move || {
             let _ = runtime.block_on(async { timeout(FAREWELL, dispatcher.close()).await });
             runtime.shutdown_timeout(KILL);
-            drop(ending);
+            drop(inside);
         };
         // Without a thread the closure is dropped here, and with the runtime all it carries.
         let _ = thread::Builder::new().name("anyudf-close".into()).spawn(end);
     }
-}
-
-/// Counts in [`ENDING`].
-struct Ending;
-
-impl Ending {
-    fn new() -> Self {
-        ENDING.fetch_add(1, Ordering::Relaxed);
-        Ending
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        ENDING.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// How many dispatchers of this process are being ended in the background. It holds no lock, for a fork would leave it locked;
-/// the count of a forked child is wrong until [`forget_endings`].
-pub(super) fn endings() -> usize {
-    ENDING.load(Ordering::Relaxed)
-}
-
-/// In a forked child: the threads that end dispatchers have not come along.
-pub(super) fn forget_endings() {
-    ENDING.store(0, Ordering::Relaxed);
 }
 
 impl From<Error> for Fault {

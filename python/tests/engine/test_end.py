@@ -1,5 +1,7 @@
 """However it ends, no worker is left, and nothing hangs."""
 
+import tempfile
+import textwrap
 import weakref
 
 import pytest
@@ -160,16 +162,22 @@ def test_daemons_may_be_in_calls_when_the_interpreter_ends(call):
             assert script.end() == []
 
 
+# What is registered later is called before. So this is asked behind our own end.
+BEHIND = """
+import atexit
+from anyudf import engine
+atexit.unregister(engine._end_all)
+atexit.register(lambda: behind())
+atexit.register(engine._end_all)
+"""
+
+
 @pytest.mark.parametrize("call", ["next(results)", "session.next()"])
 def test_a_call_comes_back_when_nobody_has_its_dispatcher(call):
     text = f"""
-        import atexit
-        from anyudf import engine
         ended = threading.Event()
-        # What is registered later is called before; this one after ours.
-        atexit.unregister(engine._end_all)
-        atexit.register(lambda: print(ended.wait(10)))
-        atexit.register(engine._end_all)
+        def behind():
+            print(ended.wait(10))
         session = anyudf.Dispatcher(anyudf.python_worker()).session(sleepy, input_schema=pa.schema({{"x": pa.int64()}}))
         # Nobody finds it.
         engine._all.clear()
@@ -188,7 +196,7 @@ def test_a_call_comes_back_when_nobody_has_its_dispatcher(call):
         threading.Thread(target=work, daemon=True).start()
         begun.wait()
         """
-    with Script(text) as script:
+    with Script(BEHIND + textwrap.dedent(text)) as script:
         assert script.end() == ["True"]
 
 
@@ -205,11 +213,7 @@ def test_who_iterates_has_the_dispatcher():
 
 def test_calls_after_the_end_are_refused():
     text = """
-        import atexit
-        from anyudf import engine
-        # What is registered later is called before; this one after ours.
-        atexit.unregister(engine._end_all)
-        def late():
+        def behind():
             session.cancel()
             for call in (session.next, dispatcher.stats, anyudf.Dispatcher, lambda: anyudf.run("count_rows", {"x": [1]})):
                 try:
@@ -217,20 +221,15 @@ def test_calls_after_the_end_are_refused():
                 except anyudf.MisuseError as error:
                     print(error.condition)
             dispatcher.close()
-        atexit.register(late)
-        atexit.register(engine._end_all)
         dispatcher = anyudf.Dispatcher()
         session = dispatcher.session("echo_batches", input_schema=pa.schema({"x": pa.int64()}))
         """
-    with Script(text) as script:
+    with Script(BEHIND + textwrap.dedent(text)) as script:
         assert script.end() == ["DISPATCHER_CLOSED"] * 4
 
 
 def test_a_refusal_runs_nothing_of_the_users():
     text = """
-        import atexit
-        from anyudf import engine
-        atexit.unregister(engine._end_all)
         dropped = []
         class Held:
             def __del__(self):
@@ -241,16 +240,62 @@ def test_a_refusal_runs_nothing_of_the_users():
                 session.next()
             except anyudf.MisuseError:
                 pass
-        def late():
+        def behind():
             refused()
             refused()
             print(len(dropped))
-        atexit.register(late)
-        atexit.register(engine._end_all)
         session = anyudf.Dispatcher().session("echo_batches")
         """
-    with Script(text) as script:
+    with Script(BEHIND + textwrap.dedent(text)) as script:
         assert script.end() == ["0"]
+
+
+def test_the_end_waits_for_who_ends_in_the_background():
+    text = """
+        dispatcher = anyudf.Dispatcher()
+        anyudf.run("echo_batches", {"x": [1]}, worker=dispatcher)
+        (worker,) = pids(dispatcher)
+        def behind():
+            try:
+                os.kill(worker, 0)
+                print("it lives")
+            except ProcessLookupError:
+                print("it is gone")
+        del dispatcher
+        """
+    with Script(BEHIND + textwrap.dedent(text)) as script:
+        assert script.end() == ["it is gone"]
+
+
+def test_the_end_has_one_limit():
+    text = """
+        def begun(dispatcher):
+            session = dispatcher.session(hangs, input_schema=pa.schema({"x": pa.int64()}))
+            session.send(pa.record_batch({"x": [1]}))
+            open(fifo).read()
+            return session
+        fifo = sys.argv[1]
+        os.mkfifo(fifo)
+        def hangs(x: int) -> int:
+            open(fifo, "w").close()
+            return deaf(x)
+        # One that hangs and is ended, one that hangs and was let go, and a call that does not come back.
+        dispatchers = [anyudf.Dispatcher(anyudf.python_worker(), termination_timeout=60) for _ in range(2)]
+        sessions = [begun(dispatcher) for dispatcher in dispatchers]
+        del sessions[0], dispatchers[0]
+        asked = threading.Event()
+        class Never:
+            def __float__(self):
+                asked.set()
+                os.read(os.pipe()[0], 1)
+        threading.Thread(target=lambda: anyudf.Dispatcher(wait_timeout=Never()), daemon=True).start()
+        asked.wait()
+        def behind(started=time.monotonic()):
+            print(time.monotonic() - started < 5)
+        """
+    # Three limits would take three times as long.
+    with tempfile.TemporaryDirectory() as base, Script(BEHIND + textwrap.dedent(text), f"{base}/begun") as script:
+        assert script.end() == ["True"]
 
 
 def test_d3_a_host_that_is_killed_leaves_no_worker():

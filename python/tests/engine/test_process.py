@@ -126,7 +126,9 @@ def test_r6_a_query_is_not_run_to_its_end(dispatcher):
 
 
 def test_the_batches_of_a_stream_are_not_copied():
-    table = pa.table({"x": [1, 2], "s": ["a", "b"], "v": pa.array(["a" * 20, "b"], getattr(pa, "string_view", pa.string)())})
+    table = pa.table(
+        {"x": [1, 2], "s": ["a", "b"], "v": pa.array(["a" * 20, "b"], getattr(pa, "string_view", pa.string)())}
+    )
 
     class Stream:
         def __arrow_c_stream__(self, requested_schema=None):
