@@ -3,7 +3,8 @@
 //! A fork copies every descriptor, and what the system does when the last copy is closed waits for the child: a watchdog
 //! would wait for its engine to die, and a lock would say that one lives, as long as any child does that goes on without
 //! starting another program. So the child lets go of them before it does anything else, whoever forked: the system calls us
-//! in each `fork`, also in one that a library makes. In the child the number stays its owner's, and leads nowhere.
+//! in each `fork`, also in one that a library makes. In the child the number leads nowhere, and its owner there does not
+//! close it: where no descriptor was left for a moment, the number is free, and may be a stranger's by then.
 //!
 //! Left are children of `clone`, `vfork` and `_Fork`, which call nobody. Who uses these starts another program as a rule, and
 //! then the system closes the descriptors.
@@ -24,7 +25,10 @@ static ALL: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 
 /// A descriptor that goes with this process, whoever was forked from it.
 #[derive(Debug)]
-pub(super) struct Unshared(ManuallyDrop<OwnedFd>);
+pub(super) struct Unshared {
+    process: u32,
+    opened: ManuallyDrop<OwnedFd>,
+}
 
 impl Unshared {
     /// What `open` opens.
@@ -45,23 +49,26 @@ impl Unshared {
 
     fn known(all: &mut BTreeSet<RawFd>, opened: OwnedFd) -> Self {
         all.insert(opened.as_raw_fd());
-        Unshared(ManuallyDrop::new(opened))
+        Unshared { process: std::process::id(), opened: ManuallyDrop::new(opened) }
     }
 }
 
 impl AsFd for Unshared {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.opened.as_fd()
     }
 }
 
 impl Drop for Unshared {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            return;
+        }
         // The number is anybody's as soon as it is closed, and must not be found here then.
         let mut all = all();
-        all.remove(&self.0.as_raw_fd());
+        all.remove(&self.opened.as_raw_fd());
         // SAFETY: it is dropped here and nowhere else.
-        unsafe { ManuallyDrop::drop(&mut self.0) }
+        unsafe { ManuallyDrop::drop(&mut self.opened) }
     }
 }
 
@@ -129,7 +136,7 @@ unsafe extern "C" fn in_child() {
             drop(ManuallyDrop::into_inner(here));
         }
     }
-    // What its owner does with the number in the child, and in children of this, is the owner's affair.
+    // What its owner does with the number in the child, and in children of this, is the owner's affair, but for closing it.
     std::mem::forget(std::mem::take(&mut *all));
 }
 
@@ -138,7 +145,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::time::Duration;
 
-    use rustix::process::{Pid, WaitOptions, waitpid};
+    use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getrlimit, setrlimit, waitpid};
 
     use super::*;
 
@@ -175,5 +182,43 @@ mod tests {
         leave.write_all(b"x").expect("the child lives");
         let child = Pid::from_raw(child).expect("it was forked");
         waitpid(Some(child), WaitOptions::empty()).expect("a child of ours");
+    }
+
+    /// D3: what a child without a free descriptor opens later under the same number is not closed with what its parent had.
+    #[test]
+    fn d3_a_forked_child_closes_no_strangers_file() {
+        /// In a child, with a limit of its own: what `line` is dropped beside is still open.
+        fn is_spared(line: Unshared) -> io::Result<bool> {
+            let number = line.as_fd().as_raw_fd();
+            let limit = getrlimit(Resource::Nofile);
+            setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit })?;
+            // SAFETY: the child calls what may be called after a fork, and ends.
+            let child = unsafe { fork() };
+            if child != 0 {
+                let child = Pid::from_raw(child).ok_or(io::ErrorKind::Other)?;
+                let (_, status) = waitpid(Some(child), WaitOptions::empty())?.ok_or(io::ErrorKind::Other)?;
+                return Ok(status.exit_status() == Some(0));
+            }
+            setrlimit(Resource::Nofile, limit)?;
+            let mut strangers = Vec::new();
+            while strangers.iter().all(|stranger: &UnixDatagram| stranger.as_raw_fd() != number) {
+                strangers.push(UnixDatagram::unbound()?);
+            }
+            drop(line);
+            let spared = strangers.iter().all(|stranger| stranger.local_addr().is_ok());
+            // SAFETY: it ends this process.
+            unsafe { _exit(i32::from(!spared)) }
+        }
+
+        // SAFETY: the child calls what may be called after a fork, and ends.
+        let child = unsafe { fork() };
+        if child == 0 {
+            let spared = Unshared::pair().and_then(|(line, _end)| is_spared(line));
+            // SAFETY: it ends this process.
+            unsafe { _exit(i32::from(!spared.unwrap_or(false))) }
+        }
+        let child = Pid::from_raw(child).expect("it was forked");
+        let (_, status) = waitpid(Some(child), WaitOptions::empty()).expect("a child of ours").expect("it has ended");
+        assert_eq!(status.exit_status(), Some(0));
     }
 }
