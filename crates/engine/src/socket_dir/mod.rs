@@ -17,10 +17,12 @@
 //! A child that the engine forked, and that goes on without starting another program, has no share in lock and line
 //! (`unshared`).
 //!
-//! Limits. A group that the watchdog was not told of in the instant between its start and the engine's death is left to P4.
-//! A clean-up that is cut off, because machine or watchdog die while it runs, is run again by the sweep. A dead worker whose
-//! zombie its init does not reap counts as alive until it was killed, so that the clean-up comes 5 s later. Where there is no
-//! `/bin/sh` there is no watchdog, and where directories can't be locked there is no sweep.
+//! Limits. A group that the watchdog was not told of in the instant between its start and the engine's death is left to P4. A
+//! child that is forked in the instant in which a watchdog is started has a copy of the lock for as long as it lives or until
+//! it starts another program, and no sweep comes meanwhile. A clean-up that is cut off, because machine or watchdog die while
+//! it runs, is run again by the sweep. A dead worker whose zombie its init does not reap counts as alive until it was killed,
+//! so that the clean-up comes 5 s later. Where there is no `/bin/sh` there is no watchdog, and where directories can't be
+//! locked there is no sweep.
 
 mod debt;
 
