@@ -160,11 +160,11 @@ def test_d3_nothing_is_left_of_a_parent_that_is_killed_while_a_child_lives(fork,
         monkeypatch.setenv("TMPDIR", base)
         with Script(HEAD + dedent(text)) as script:
             worker, child = map(int, script.line().split())
-            (sockets,) = Path(base).glob("anyudf-*")
-            lock = os.open(sockets, os.O_RDONLY)
-            script.say("")
-            script.process.wait()
             try:
+                (sockets,) = Path(base).glob("anyudf-*")
+                lock = os.open(sockets, os.O_RDONLY)
+                script.say("")
+                script.process.wait()
                 assert gone(worker)
                 # Who clears up after the parent has the lock of its directory until that is done.
                 cleared = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX), daemon=True)
