@@ -40,7 +40,8 @@ pub(crate) fn guarded(array: &ArrayRef) -> ArrayRef {
     guarded_all(std::slice::from_ref(array)).swap_remove(0)
 }
 
-/// The same arrays, which go together: word to another thread costs more than all else here.
+/// The same arrays, which go together: word to another thread costs more than all else here. Whoever keeps one of them, as a
+/// function may keep a small column, keeps them all.
 fn guarded_all(arrays: &[ArrayRef]) -> Vec<ArrayRef> {
     let data: Vec<_> = arrays.iter().map(|array| array.to_data()).collect();
     let owner: Arc<dyn Allocation> = Arc::new(Foreign(data.clone()));

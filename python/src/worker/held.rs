@@ -8,8 +8,8 @@ use super::errors::calls;
 use super::seat::clean_up;
 
 /// Something of the user's that an execution holds, such as its function and what that closes over. It is let go here and now
-/// when this is dropped, before the last word of the execution: on its own thread, with the GIL. A file that goes with it is
-/// closed when the caller is told of the end; and what it prints, and was begun to be printed before, is printed.
+/// when this is dropped, before the last word of the execution, which may be behind its error: on its own thread, with the GIL. A
+/// file that goes with it is closed when the caller is told of the end; and what it prints, and was begun to be printed before, is printed.
 ///
 /// What is part of a cycle goes when Python collects it.
 pub(crate) struct Held<T>(Option<T>);
