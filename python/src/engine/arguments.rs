@@ -106,13 +106,13 @@ impl Arguments {
     pub(super) fn of(&self, batch: &RecordBatch, first: u64) -> Result<RecordBatch, Fault> {
         let columns = self.arguments.iter().zip(self.schema.fields()).map(|(argument, field)| {
             let column = self.column(argument, batch, field.data_type())?;
-            let coerced = coerce(column, field.data_type()).map_err(|(row, error)| {
+            let coerced = coerce(column, field.data_type()).map_err(|misfit| {
                 let text = format!(
-                    "column `{}` can't become {} for {} in row {}: {error}",
+                    "column `{}` can't become {} for {} in row {}: {misfit}",
                     field.name(),
                     type_name(field.data_type()),
                     self.parameter(argument),
-                    first + row as u64,
+                    first + misfit.row() as u64,
                 );
                 Fault::misuse("WRONG_ARGUMENT_VALUE", text)
             })?;

@@ -100,13 +100,13 @@ impl Plan {
     pub(super) fn arguments(&self, batch: &RecordBatch, first: u64) -> Result<RecordBatch> {
         let columns = self.arguments.iter().zip(self.schema.fields()).map(|(argument, field)| {
             let column = batch.column(argument.place);
-            let coerced = coerce(column, field.data_type()).map_err(|(row, error)| {
+            let coerced = coerce(column, field.data_type()).map_err(|misfit| {
                 anyhow!(
-                    "column `{}` can't become {} for {} in row {}: {error}",
+                    "column `{}` can't become {} for {} in row {}: {misfit}",
                     field.name(),
                     field.data_type(),
                     self.parameter(argument),
-                    first + row as u64 + 1,
+                    first + misfit.row() as u64 + 1,
                 )
             })?;
             self.check_nulls(argument, field, &coerced, first)?;
