@@ -16,8 +16,8 @@
 //!
 //! # What a worker offers
 //! [`catalog`] is the table in which a worker lists its functions, and both ends of it. [`expression`] is the payload by
-//! which several of them are called in one execution, and both ends of that. `coerce`, a feature, says which columns become
-//! which arguments by themselves.
+//! which several of them are called in one execution, and both ends of that. For hosts, behind the feature `coerce`:
+//! `arguments` says which columns become which arguments, and `coerce` which types become which by themselves.
 //!
 //! # What it costs
 //! Out, nothing large is copied: a message is made of the batch's own buffers. In, nothing is copied if the message lies
@@ -39,6 +39,9 @@ mod layout;
 mod message;
 mod schema;
 mod validate;
+
+#[cfg(feature = "coerce")]
+pub mod arguments;
 
 pub mod catalog;
 

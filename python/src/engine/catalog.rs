@@ -11,8 +11,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3_arrow::{PyDataType, PySchema};
 
-use super::arguments::type_name;
 use super::batches::schema_to_python;
+use super::types::columns;
 
 /// A function as its worker describes it.
 ///
@@ -29,7 +29,7 @@ pub(super) fn to_python(catalog: &Catalog) -> (Vec<FunctionInfo>, BTreeSet<Strin
     (functions.collect(), catalog.formats.clone())
 }
 
-type Signature<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+pub(super) type Signature<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 
 #[pymethods]
 impl FunctionInfo {
@@ -148,18 +148,15 @@ impl FunctionInfo {
     }
 
     fn __repr__(&self) -> String {
-        let columns = |schema: &SchemaRef| {
-            let fields =
-                schema.fields().iter().map(|field| format!("{}: {}", field.name(), type_name(field.data_type())));
-            fields.collect::<Vec<_>>().join(", ")
-        };
-        let arguments = self.0.arguments.as_ref().map_or_else(|| "*columns".to_owned(), columns);
-        let result = self.0.result.as_ref().map(|result| format!(" -> {}", columns(result))).unwrap_or_default();
+        let arguments = self.0.arguments.as_ref();
+        let arguments = arguments.map_or_else(|| "*columns".to_owned(), |arguments| columns(arguments.fields()));
+        let result =
+            self.0.result.as_ref().map(|result| format!(" -> {}", columns(result.fields()))).unwrap_or_default();
         format!("<{} {}({arguments}){result}>", self.0.kind, self.0.name)
     }
 }
 
-fn signature<'py>(
+pub(super) fn signature<'py>(
     py: Python<'py>,
     (arguments, result): (Option<&SchemaRef>, Option<&SchemaRef>),
 ) -> PyResult<Signature<'py>> {

@@ -25,6 +25,7 @@ mod local;
 mod log;
 mod session;
 mod settings;
+mod types;
 
 pub(crate) use catalog::FunctionInfo;
 pub(crate) use completions::Completions;

@@ -1,5 +1,7 @@
 """Which columns become which arguments, and what is cast."""
 
+import dataclasses
+import datetime
 import math
 
 import pyarrow as pa
@@ -32,6 +34,51 @@ def test_numbers_widen_as_in_sql(dispatcher):
         values = [None if given == pa.null() else 1]
         table = pa.table({name: pa.array(values, given) for name in "abcd"})
         assert miles(dispatcher, table) == [None if given == pa.null() else pytest.approx(0.0, abs=1e-9)]
+
+
+def test_a_struct_becomes_a_dataclass_by_the_names_of_its_fields(python):
+    @dataclasses.dataclass
+    class Place:
+        name: str
+        lat: float
+
+    def shown(place: Place, before: list[Place]) -> str:
+        return f"{place.name} at {place.lat}, after {[one.name for one in before]}"
+
+    place = {"lat": 1, "name": "a long name, which polars keeps as a view"}
+    frame = polars.DataFrame({"place": [place], "before": [[place, {"lat": 2, "name": "b"}]]})
+    (text,) = anyudf.run(shown, frame, worker=python)["shown"].to_pylist()
+    assert text == f"{place['name']} at 1.0, after {[place['name'], 'b']}"
+    other = polars.DataFrame({"place": [{"latitude": 1, "name": "a"}], "before": [[]]})
+    with pytest.raises(anyudf.MisuseError, match=r"column `place` is struct<latitude: int64, name: .* becomes? .* by itself"):
+        anyudf.run(shown, other, worker=python)
+
+
+def test_what_does_not_fit_within_a_struct_names_row_and_field(python):
+    @dataclasses.dataclass
+    class Reading:
+        at: int
+
+    def ats(readings: list[Reading]) -> int:
+        return sum(reading.at for reading in readings)
+
+    big = pa.array([[{"at": 1}], [{"at": 2}, {"at": 2**64 - 1}]], pa.list_(pa.struct({"at": pa.uint64()})))
+    words = r"column `r` can't become list<.*> for argument `readings` of `ats` in row 1: `\[1\].at`: 18446744073709551615"
+    with pytest.raises(anyudf.MisuseError, match=words):
+        anyudf.run(ats, {"r": big}, worker=python)
+
+
+def test_times_of_pandas_are_those_of_python_where_they_are_whole(python):
+    def year(at: datetime.datetime, after: datetime.timedelta) -> int:
+        return (at + after).year
+
+    at = pa.array([datetime.datetime(2024, 12, 31), None], pa.timestamp("ns"))
+    after = pa.array([datetime.timedelta(days=1), None], pa.duration("ns"))
+    assert anyudf.run(year, {"at": at, "after": after}, worker=python)["year"].to_pylist() == [2025, None]
+    odd = pa.array([0, 1_500], pa.timestamp("ns"))
+    words = r"`at` can't become timestamp\[us\] for argument `at` of `year` in row 1: .*00000150* is no whole number of microsec"
+    with pytest.raises(anyudf.MisuseError, match=words):
+        anyudf.run(year, {"at": odd, "after": after}, worker=python)
 
 
 # Which older ones do not have.

@@ -213,7 +213,8 @@ fn ranges(column: &ArrayRef) -> (Vec<Range<usize>>, ArrayRef) {
     }
     fn viewed<O: OffsetSizeTrait>(column: &ArrayRef) -> (Vec<Range<usize>>, ArrayRef) {
         let lists = column.as_list_view::<O>();
-        let range = |(start, size): (&O, &O)| start.as_usize()..start.as_usize() + size.as_usize();
+        // Those of a null may be anything.
+        let range = |(start, size): (&O, &O)| start.as_usize()..start.as_usize().wrapping_add(size.as_usize());
         (lists.offsets().iter().zip(lists.sizes()).map(range).collect(), ArrayRef::clone(lists.values()))
     }
     match column.data_type() {

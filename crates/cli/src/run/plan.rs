@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use anyudf_arrow::catalog::{arguments_for, arity, takes};
-use anyudf_arrow::coerce::{coerce, is_implicit};
+use anyudf_arrow::arguments::{Arguments, Error};
+use anyudf_arrow::catalog::arity;
+use anyudf_arrow::coerce::Policy;
 use anyudf_engine::Init;
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use crate::catalog::{Entry, Kind};
@@ -32,18 +33,7 @@ pub(super) struct Plan {
     pub(super) kind: Kind,
     pub(super) function: String,
     pub(super) init: Init,
-    /// The schema of what is sent.
-    schema: SchemaRef,
-    arguments: Vec<Argument>,
-}
-
-/// One column that is sent.
-#[derive(Debug)]
-struct Argument {
-    /// Its place in the input.
-    place: usize,
-    /// What the function calls it, if it has a name for it.
-    parameter: Option<String>,
+    arguments: Arguments,
 }
 
 impl Plan {
@@ -52,20 +42,14 @@ impl Plan {
     /// # Errors
     /// Columns that are not there, too many, too few, or of types that do not become the function's by themselves.
     pub(super) fn new(call: &Call<'_>, function: &Entry, input: &Schema) -> Result<Self> {
-        let places = places(call.columns, input)?;
-        let (fields, arguments) = match (&function.arguments, function.kind) {
-            (_, Kind::Table) => (Vec::new(), Vec::new()),
-            (None, _) => as_they_are(&places, input),
-            (Some(parameters), _) => {
-                let places = match (call.columns, function.kind) {
-                    // Without --args a scalar function of no arguments is called once a row.
-                    (None, Kind::Scalar) => Vec::new(),
-                    _ => places,
-                };
-                convert(function, parameters, &places, input)?
-            }
+        let places = match (call.columns, function.kind) {
+            // Without --args a scalar function of no arguments is called once a row, and no other is.
+            (None, Kind::Scalar) if function.arguments.is_some() => Some(Vec::new()),
+            (columns, _) => places(columns, input)?,
         };
-        Plan::build(call, function.kind, fields, arguments)
+        let arguments = Arguments::plan(Some(function), places.as_deref(), input, Policy::Widening)
+            .map_err(|error| Failure::usage(refusal(&function.name, &error)))?;
+        Plan::build(call, function.kind, arguments)
     }
 
     /// The plan for a function of a worker that has no catalog: its columns go as they are.
@@ -73,24 +57,22 @@ impl Plan {
     /// # Errors
     /// Columns that are not there.
     pub(super) fn unchecked(call: &Call<'_>, kind: Kind, input: &Schema) -> Result<Self> {
-        let places = match kind {
-            Kind::Table => Vec::new(),
-            _ => places(call.columns, input)?,
-        };
-        let (fields, arguments) = as_they_are(&places, input);
-        Plan::build(call, kind, fields, arguments)
+        let places = places(call.columns, input)?;
+        let arguments =
+            Arguments::plan(Some(&Entry::new(call.function, kind)), places.as_deref(), input, Policy::Widening)
+                .map_err(Failure::usage)?;
+        Plan::build(call, kind, arguments)
     }
 
-    fn build(call: &Call<'_>, kind: Kind, fields: Vec<FieldRef>, arguments: Vec<Argument>) -> Result<Self> {
-        let schema = Arc::new(Schema::new(fields));
-        let mut init =
-            Init::new("function", payload(call)?).with_name(call.function).with_input_schema(Arc::clone(&schema));
+    fn build(call: &Call<'_>, kind: Kind, arguments: Arguments) -> Result<Self> {
+        let schema = Arc::clone(arguments.schema());
+        let mut init = Init::new("function", payload(call)?).with_name(call.function).with_input_schema(schema);
         init.eval_type = Some(kind.name().into());
         init.timezone = call.timezone.map(String::from);
         if let Some(timeout) = call.timeout {
             init = init.with_call_timeout(timeout);
         }
-        Ok(Plan { kind, function: call.function.into(), init, schema, arguments })
+        Ok(Plan { kind, function: call.function.into(), init, arguments })
     }
 
     /// The arguments for the rows of a batch, whose first row is row `first` of the input, counted from zero.
@@ -98,44 +80,25 @@ impl Plan {
     /// # Errors
     /// A value that does not fit the function's type, or a null where it takes none; says column and row.
     pub(super) fn arguments(&self, batch: &RecordBatch, first: u64) -> Result<RecordBatch> {
-        let columns = self.arguments.iter().zip(self.schema.fields()).map(|(argument, field)| {
-            let column = batch.column(argument.place);
-            let coerced = coerce(column, field.data_type()).map_err(|misfit| {
-                anyhow!(
-                    "column `{}` can't become {} for {} in row {}: {misfit}",
-                    field.name(),
-                    field.data_type(),
-                    self.parameter(argument),
-                    first + misfit.row() as u64 + 1,
-                )
-            })?;
-            self.check_nulls(argument, field, &coerced, first)?;
-            Ok(coerced)
-        });
-        let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let schema = Arc::clone(&self.schema);
-        let arguments = RecordBatch::try_new_with_options(schema, columns, &options);
-        Ok(arguments.map_err(anyhow::Error::from)?)
+        self.arguments.of(batch, first).map_err(|error| Failure::failed(self.misfit(&error)))
     }
 
-    fn check_nulls(&self, argument: &Argument, field: &Field, column: &ArrayRef, first: u64) -> Result {
-        if field.is_nullable() || column.null_count() == 0 {
-            return Ok(());
-        }
-        let row = (0..column.len()).find(|&row| column.is_null(row)).unwrap_or(0);
-        Err(Failure::failed(format_args!(
-            "column `{}` is null in row {}, and {} takes no nulls",
-            field.name(),
-            first + row as u64 + 1,
-            self.parameter(argument),
-        )))
-    }
-
-    fn parameter(&self, argument: &Argument) -> String {
-        match &argument.parameter {
-            Some(name) => format!("argument `{name}` of {}", self.function),
+    /// A value that can't be sent, in the words of a user, who counts rows from one.
+    fn misfit(&self, error: &Error) -> anyhow::Error {
+        let called = |parameter: &Option<FieldRef>| match parameter {
+            Some(parameter) => format!("argument `{}` of {}", parameter.name(), self.function),
             None => self.function.clone(),
+        };
+        match error {
+            Error::Value { row, column, sent, parameter, misfit, .. } => {
+                let (column, wanted, called, row) = (column.name(), sent.data_type(), called(parameter), row + 1);
+                anyhow!("column `{column}` can't become {wanted} for {called} in row {row}: {misfit}")
+            }
+            Error::Null { row, column, parameter, .. } => {
+                let (column, called, row) = (column.name(), called(parameter), row + 1);
+                anyhow!("column `{column}` is null in row {row}, and {called} takes no nulls")
+            }
+            error => anyhow!("{error}"),
         }
     }
 }
@@ -156,9 +119,8 @@ pub(super) fn widened(input: &Schema, name: &str, result: &Field) -> Result<Sche
     Ok(Arc::new(Schema::new_with_metadata(fields, input.metadata().clone())))
 }
 
-/// Where the columns of `--args` are in the input; all, without it.
-fn places(columns: Option<&[String]>, input: &Schema) -> Result<Vec<usize>> {
-    let Some(columns) = columns else { return Ok((0..input.fields().len()).collect()) };
+/// Where the columns of `--args` are in the input.
+fn places(columns: Option<&[String]>, input: &Schema) -> Result<Option<Vec<usize>>> {
     let place = |name: &String| {
         input.index_of(name).map_err(|_| {
             let known = input.fields().iter().map(|field| field.name().as_str());
@@ -166,58 +128,31 @@ fn places(columns: Option<&[String]>, input: &Schema) -> Result<Vec<usize>> {
             Failure::usage(format_args!("the input has no column `{name}` (--args){suggestion}"))
         })
     };
-    columns.iter().map(place).collect()
+    columns.map(|columns| columns.iter().map(place).collect()).transpose()
 }
 
-fn as_they_are(places: &[usize], input: &Schema) -> (Vec<FieldRef>, Vec<Argument>) {
-    let field = |&place: &usize| Arc::clone(&input.fields()[place]);
-    let argument = |&place: &usize| Argument { place, parameter: None };
-    (places.iter().map(field).collect(), places.iter().map(argument).collect())
-}
-
-/// Checks columns against parameters. What is sent has the columns' names and the parameters' types, so that the
-/// worker's errors speak of columns that the user knows.
-fn convert(
-    function: &Entry,
-    parameters: &Schema,
-    places: &[usize],
-    input: &Schema,
-) -> Result<(Vec<FieldRef>, Vec<Argument>)> {
-    let name = &function.name;
-    let given: Vec<_> = places.iter().map(|&place| input.fields()[place].data_type().clone()).collect();
-    let (meant, _) = function.signature_for(&given);
-    let parameters = meant.map_or(parameters, |meant| meant);
-    let Some(wanted) = arguments_for(parameters, places.len()) else {
-        let list: Vec<_> =
-            parameters.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
-        let list = if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) };
-        let taken = arity(parameters);
-        return Err(Failure::usage(format_args!(
-            "function `{name}` takes {taken}{list}, and --args gives {}; name one column for each",
-            places.len(),
-        )));
-    };
-    let mut fields = Vec::with_capacity(wanted.len());
-    let mut arguments = Vec::with_capacity(wanted.len());
-    for (&place, parameter) in places.iter().zip(&wanted) {
-        let column = &input.fields()[place];
-        let (from, to) = (column.data_type(), parameter.data_type());
-        // What the function takes as it is needs no cast.
-        let to = if !from.equals_datatype(to) && takes(parameter, from) { from } else { to };
-        if !is_implicit(from, to) {
-            return Err(Failure::usage(format_args!(
-                "column `{}` is {from}, argument `{}` of function `{name}` is {to}, and {from} does not become {to} by \
+/// Why a function does not take the columns, in the words of the command line.
+fn refusal(function: &str, error: &Error) -> String {
+    match error {
+        Error::Count { parameters, given } => {
+            let list: Vec<_> =
+                parameters.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+            let list = if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) };
+            let (taken, given) = (arity(parameters), given.len());
+            format!("function `{function}` takes {taken}{list}, and --args gives {given}; name one column for each")
+        }
+        Error::Type { column, parameter, .. } => {
+            let (from, to) = (column.data_type(), parameter.data_type());
+            format!(
+                "column `{}` is {from}, argument `{}` of function `{function}` is {to}, and {from} does not become {to} by \
                  itself; {}",
                 column.name(),
                 parameter.name(),
                 advice(from),
-            )));
+            )
         }
-        let field = parameter.as_ref().clone().with_name(column.name());
-        fields.push(Arc::new(field.with_data_type(to.clone())));
-        arguments.push(Argument { place, parameter: Some(parameter.name().clone()) });
+        error => error.to_string(),
     }
-    Ok((fields, arguments))
 }
 
 fn advice(from: &DataType) -> &'static str {
@@ -243,7 +178,7 @@ fn payload(call: &Call<'_>) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{AsArray, Float64Array, Int16Array, Int64Array, StringArray, StringViewArray};
+    use arrow::array::{ArrayRef, AsArray, Float64Array, Int16Array, Int64Array, StringArray, StringViewArray};
     use arrow::datatypes::Float64Type;
     use expect_test::{Expect, expect};
 
@@ -364,10 +299,10 @@ mod tests {
     fn a_map_gets_all_columns_unless_told() {
         let any = Entry::new("f", Kind::Map);
         let plan = Plan::new(&call(None, None), &any, input().schema_ref()).expect("a plan");
-        assert_eq!(plan.schema.fields(), input().schema().fields());
+        assert_eq!(plan.arguments.schema().fields(), input().schema().fields());
         let some = columns("id,lat");
         let plan = Plan::new(&call(Some(&some), None), &any, input().schema_ref()).expect("a plan");
-        let names: Vec<_> = plan.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<_> = plan.arguments.schema().fields().iter().map(|field| field.name().as_str()).collect();
         assert_eq!(names, ["id", "lat"]);
     }
 }
