@@ -7,6 +7,8 @@ import pyarrow as pa
 
 __all__ = [
     "VERSION",
+    "Arguments",
+    "Batch",
     "Cancelled",
     "Completions",
     "Dispatcher",
@@ -14,8 +16,10 @@ __all__ = [
     "FunctionInfo",
     "Session",
     "end_all",
+    "fit",
     "forked",
     "serve",
+    "signature",
     "test",
 ]
 
@@ -140,9 +144,30 @@ class Session:
 @final
 class Exchange:
     def step(self) -> pa.RecordBatch | Literal[True] | None: ...
-    def feed(self, batch: pa.RecordBatch) -> None: ...
+    def feed(self, batch: pa.RecordBatch | Batch) -> None: ...
     def finish(self) -> None: ...
     def fail(self, reason: str | None = None) -> None: ...
 
 def end_all(dispatchers: Sequence[Dispatcher], seconds: float) -> None: ...
 def forked() -> None: ...
+
+# ---- the engine, for Spark
+
+@final
+class Batch:
+    @property
+    def schema(self) -> pa.Schema: ...
+    @property
+    def num_rows(self) -> int: ...
+
+@final
+class Arguments:
+    def __new__(
+        cls, name: str, function: FunctionInfo | pa.Schema | None, schema: pa.Schema, chosen: bool
+    ) -> Arguments: ...
+    @property
+    def schema(self) -> pa.Schema: ...
+    def of(self, batch: pa.RecordBatch) -> Batch: ...
+
+def signature(function: FunctionInfo, schema: pa.Schema) -> tuple[pa.Schema | None, pa.Schema | None]: ...
+def fit(function: str, batch: pa.RecordBatch, schema: pa.Schema, first: int) -> pa.RecordBatch: ...

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from anyudf._native import Batch
 from anyudf.errors import MisuseError
 
 __all__ = ["Source", "batch_of", "schema_of"]
@@ -125,7 +126,7 @@ _ALONE = "; a column alone is none, a mapping of its name to it is"
 
 def _flat(items: Iterable[Any]) -> Iterator[pa.RecordBatch]:
     for item in items:
-        if isinstance(item, pa.RecordBatch):
+        if isinstance(item, (pa.RecordBatch, Batch)):
             yield item
         elif _is_table(item):
             yield from _open(item)[1]

@@ -11,7 +11,9 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use crate::engine::{Completions, Dispatcher, Exchange, FunctionInfo, Session, end_all, forked};
+    use crate::engine::{
+        Arguments, Batch, Completions, Dispatcher, Exchange, FunctionInfo, Session, end_all, fit, forked, signature,
+    };
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");

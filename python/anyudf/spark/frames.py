@@ -7,8 +7,9 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import types as spark
 
+from anyudf._native import Arguments
+
 from . import running, types
-from .casting import fields_for, refuse_misfits
 from .plan import ASK
 from .planning import checked, described, planned
 
@@ -55,14 +56,15 @@ def map_in_arrow(
     what `anyudf.Dispatcher` raises when the worker can't be asked. What fails on the executors fails the query.
     """
     checked(config, map_in_arrow)
-    names = list(df.columns) if args is None else list(args)
-    places = [_place(df, name) for name in names]
-    given = types.schema_to_arrow(spark.StructType([df.schema[place] for place in places]))
+    places = None if args is None else [_place(df, name) for name in args]
+    given = df.schema if places is None else spark.StructType([df.schema[place] for place in places])
+    given = types.schema_to_arrow(given)
     worker, sent, known = described(worker, function, config, schema, "map", options, given)
     if known.kind == "table":
         raise TypeError(f"`{known.name}` is a table function, which takes no rows")
-    if known.arguments is not None and known.arguments != ASK:
-        refuse_misfits(known.name, given, fields_for(known.name, known.arguments, len(given)))
+    if known.arguments != ASK:
+        # What does not fit is refused here, before anything runs.
+        Arguments(known.name, known.arguments, given, args is not None)
     if append is not None:
         known = replace(known, result=_renamed(df, known, append))
     told = {"timeout": timeout, "session_conf": session_conf}

@@ -10,10 +10,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as spark
 
 import anyudf
+from anyudf import _native
 from anyudf.settings import refuse_unknown
 
 from . import types
-from .casting import takes
 from .dispatchers import PYTHON, made
 from .plan import ASK, Plan
 
@@ -125,21 +125,10 @@ def _asked(worker, name, config, options, given):
         entry = catalog.get(name)
         if entry is None:
             raise LookupError(f"the worker has no function `{name}`; it has {', '.join(catalog)}")
-        arguments, result = _signature(entry, given)
+        arguments, result = (entry.arguments, entry.result) if given is None else _native.signature(entry, given)
         if result is None:
             result = _opened(worker, name, config, options, given)
     return Known(entry.name, entry.kind, arguments, types.schema_to_spark(result), entry.volatility)
-
-
-def _signature(entry, given):
-    """The arguments and the result for these columns: the first signature that takes them as they are, or casts them."""
-    signatures = [(entry.arguments, entry.result), *entry.overloads]
-    if given is not None and entry.overloads:
-        for test in (lambda one, other: one == other, takes):
-            for arguments, result in signatures:
-                if len(arguments) == len(given) and all(map(test, given.types, arguments.types)):
-                    return arguments, result
-    return signatures[0]
 
 
 def _opened(worker, function, config, options, given):

@@ -9,8 +9,9 @@ from collections import deque
 import pyarrow as pa
 from pyspark import TaskContext
 
+from anyudf._native import Arguments, fit
+
 from . import dispatchers
-from .casting import Arguments, cast
 from .plan import ASK
 
 __all__ = ["arrays", "batches", "batches_beside"]
@@ -22,36 +23,35 @@ def arrays(plan, columns):
     first = next(columns, None)
     if first is None:
         return
-    first, taken = _tuple(first), _taken(plan)
-    # A function of no arguments has one column, so that it hears of rows.
-    width = 0 if taken is not None and len(taken) == 0 else len(first)
-    schema = pa.schema([pa.field(f"_{place}", column.type) for place, column in enumerate(first[:width])])
-    arguments = Arguments(plan.name, taken, schema)
-    count = _Count(plan)
+    first = _list(first)
+    schema = pa.schema([pa.field(f"_{place}", column.type) for place, column in enumerate(first)])
+    # Of one column at least, which also tells a function of no arguments of its rows.
+    arguments = Arguments(plan.name, _taken(plan), schema, False)
+    count, results = _Count(plan), _Results(plan)
 
     def sent():
-        yield count.given(arguments.of(first[:width], len(first[0])))
+        yield count.given(arguments.of(pa.RecordBatch.from_arrays(first, schema=schema)))
         for more in columns:
-            more = _tuple(more)
-            yield count.given(arguments.of(more[:width], len(more[0])))
+            yield count.given(arguments.of(pa.RecordBatch.from_arrays(_list(more), schema=schema)))
 
-    (result,) = plan.result.types
     with _session(plan, arguments.schema) as session:
         for batch in session.process(sent()):
             count.returned(batch)
-            yield cast(batch.column(0), result)
+            (result,) = results.of(batch)
+            yield result
     count.done()
 
 
 def batches(plan, places, rows, schema):
-    """The batches that a function returns for the columns at these places, which have `schema` when there are no rows."""
+    """The batches that a function returns for the columns at these places, or all, which have `schema` when there are no rows."""
     first, rows = _peek(rows)
     if first is not None:
-        schema = pa.schema([first.schema.field(place) for place in places])
-    arguments = Arguments(plan.name, _taken(plan), schema)
+        schema = _pick(first, places).schema
+    arguments = Arguments(plan.name, _taken(plan), schema, places is not None)
+    results = _Results(plan)
     with _session(plan, arguments.schema) as session:
-        for batch in session.process(arguments.of(_pick(batch, places), batch.num_rows) for batch in rows):
-            yield _conform(plan, batch)
+        for batch in session.process(arguments.of(_pick(batch, places)) for batch in rows):
+            yield results.named(batch)
 
 
 def batches_beside(plan, places, rows):
@@ -59,21 +59,20 @@ def batches_beside(plan, places, rows):
     first, rows = _peek(rows)
     if first is None:
         return
-    picked = pa.schema([first.schema.field(place) for place in places])
-    arguments = Arguments(plan.name, _taken(plan), picked)
+    arguments = Arguments(plan.name, _taken(plan), _pick(first, places).schema, places is not None)
     schema = first.schema.append(plan.result.field(0))
-    count = _Count(plan)
+    count, results = _Count(plan), _Results(plan)
     waiting: deque[pa.RecordBatch] = deque()
 
     def sent():
         for batch in rows:
             waiting.append(batch)
-            yield count.given(arguments.of(_pick(batch, places), batch.num_rows))
+            yield count.given(arguments.of(_pick(batch, places)))
 
     with _session(plan, arguments.schema) as session:
         for batch in session.process(sent()):
             count.returned(batch)
-            column = cast(batch.column(0), schema.types[-1])
+            (column,) = results.of(batch)
             while len(column):
                 rows_here = waiting.popleft()
                 if rows_here.num_rows > len(column):
@@ -82,6 +81,34 @@ def batches_beside(plan, places, rows):
                 here, column = column.slice(0, rows_here.num_rows), column.slice(rows_here.num_rows)
                 yield pa.RecordBatch.from_arrays([*rows_here.columns, here], schema=schema)
     count.done()
+
+
+class _Results:
+    """What a function returns, as Spark takes it."""
+
+    def __init__(self, plan):
+        self._name, self._schema, self._rows = plan.name, plan.result, 0
+
+    def of(self, batch):
+        """The columns, in Spark's types."""
+        first, self._rows = self._rows, self._rows + batch.num_rows
+        if batch.schema.types != self._schema.types:
+            batch = fit(self._name, batch, self._schema, first)
+        return batch.columns
+
+    def named(self, batch):
+        """The same as a batch, of columns that are matched by name."""
+        wanted = self._schema
+        if batch.schema.names != wanted.names:
+            there = set(batch.schema.names)
+            missing = [field.name for field in wanted if field.name not in there]
+            if missing:
+                raise ValueError(
+                    f"function `{self._name}` returned the columns {', '.join(batch.schema.names)}, and the schema also has"
+                    f" {', '.join(missing)}"
+                )
+            batch = batch.select(wanted.names)
+        return pa.RecordBatch.from_arrays(self.of(batch), schema=wanted)
 
 
 class _Count:
@@ -110,12 +137,11 @@ class _Count:
 
 
 def _taken(plan):
-    """What the function takes, if anybody knows."""
+    """What the function takes, or all that is known of it; None: any columns, as far as anybody knows."""
     if plan.arguments != ASK:
         return plan.arguments
     catalog = dispatchers.dispatcher(plan.worker, plan.config).catalog()
-    entry = catalog and catalog.get(plan.name)
-    return entry and entry.arguments
+    return catalog and catalog.get(plan.name)
 
 
 def _session(plan, schema):
@@ -149,8 +175,8 @@ _PROPERTIES = {
 }
 
 
-def _tuple(columns):
-    return columns if isinstance(columns, tuple) else (columns,)
+def _list(columns):
+    return list(columns) if isinstance(columns, tuple) else [columns]
 
 
 def _peek(rows):
@@ -167,20 +193,4 @@ def _peek(rows):
 
 
 def _pick(batch, places):
-    return [batch.column(place) for place in places]
-
-
-def _conform(plan, batch):
-    """What a function returned, as Spark takes it: columns by name."""
-    wanted = plan.result
-    if batch.schema.equals(wanted):
-        return batch
-    there = set(batch.schema.names)
-    missing = [field.name for field in wanted if field.name not in there]
-    if missing:
-        raise ValueError(
-            f"function `{plan.name}` returned the columns {', '.join(batch.schema.names)}, and the schema also has"
-            f" {', '.join(missing)}"
-        )
-    columns = [cast(batch.column(field.name), field.type) for field in wanted]
-    return pa.RecordBatch.from_arrays(columns, schema=wanted)
+    return batch if places is None else batch.select(places)

@@ -156,8 +156,7 @@ _FAMILIES = [
     (_is("timestamp"), _timestamp),
     (_is("duration"), lambda _: spark.DayTimeIntervalType()),
     (_is("time"), _time),
-    # Not views of lists: pyarrow 26 casts some of them to lists of nothing.
-    (_is("list", "large_list", "fixed_size_list"), _array),
+    (_is("list", "large_list", "fixed_size_list", "list_view", "large_list_view"), _array),
     (_is("map"), _map),
     (_is("struct"), schema_to_spark),
     (_is("dictionary", "run_end_encoded"), lambda type: to_spark(type.value_type)),

@@ -9,12 +9,32 @@ use pyo3_arrow::{PyRecordBatch, PySchema};
 
 use crate::foreign::guarded_batch;
 
+/// A batch on its way to a worker, which Python never looks into.
+#[pyclass(frozen, module = "anyudf._native")]
+pub(crate) struct Batch(pub(super) RecordBatch);
+
+#[pymethods]
+impl Batch {
+    #[getter]
+    fn schema<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        schema_to_python(py, self.0.schema_ref())
+    }
+
+    #[getter]
+    fn num_rows(&self) -> usize {
+        self.0.num_rows()
+    }
+}
+
 /// The batch that a Python object is.
 ///
 /// # Errors
 /// `ValueError` or `TypeError` when it is none.
 pub(super) fn from_python(batch: &Bound<'_, PyAny>) -> PyResult<RecordBatch> {
-    guarded_batch(&batch.extract::<PyRecordBatch>()?.into_inner())
+    match batch.cast::<Batch>() {
+        Ok(batch) => Ok(batch.get().0.clone()),
+        Err(_) => guarded_batch(&batch.extract::<PyRecordBatch>()?.into_inner()),
+    }
 }
 
 /// A `pyarrow.RecordBatch` of this `pyarrow.Schema`, which is the batch's.

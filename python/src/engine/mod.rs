@@ -25,10 +25,13 @@ mod local;
 mod log;
 mod session;
 mod settings;
+mod spark;
 mod types;
 
+pub(crate) use batches::Batch;
 pub(crate) use catalog::FunctionInfo;
 pub(crate) use completions::Completions;
 pub(crate) use dispatcher::{Dispatcher, end_all, forked};
 pub(crate) use exchange::Exchange;
 pub(crate) use session::Session;
+pub(crate) use spark::{Arguments, fit, signature};

@@ -50,7 +50,9 @@ def test_a_struct_becomes_a_dataclass_by_the_names_of_its_fields(python):
     (text,) = anyudf.run(shown, frame, worker=python)["shown"].to_pylist()
     assert text == f"{place['name']} at 1.0, after {[place['name'], 'b']}"
     other = polars.DataFrame({"place": [{"latitude": 1, "name": "a"}], "before": [[]]})
-    with pytest.raises(anyudf.MisuseError, match=r"column `place` is struct<latitude: int64, name: .* becomes? .* by itself"):
+    with pytest.raises(
+        anyudf.MisuseError, match=r"column `place` is struct<latitude: int64, name: .* becomes? .* by itself"
+    ):
         anyudf.run(shown, other, worker=python)
 
 

@@ -115,7 +115,7 @@ def test_bounds_that_make_no_sense_are_refused_on_the_driver(spark, config, erro
 @pytest.mark.parametrize(
     "call, words",
     [
-        ("distance_miles(1, 2, 3)", "takes 4 columns .* is given 3"),
+        ("distance_miles(1, 2, 3)", "takes 4 arguments .* is given 3 columns"),
         ("distance_miles('north', 2, 3, 4)", "takes double for `lat1` .* is given string"),
     ],
 )

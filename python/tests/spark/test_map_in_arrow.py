@@ -78,6 +78,17 @@ def test_partitions_without_rows_are_told_of_too(spark):
     assert len(found) == 4 and sum(row.rows for row in found) == 3
 
 
+def test_a_function_of_no_arguments_is_given_none_unless_somebody_chose_them(spark):
+    @anyudf.udf
+    def seven() -> int:
+        return 7
+
+    rows = spark.range(3)
+    assert sorted(anyudf.spark.map_in_arrow(rows, seven, append="n").collect()) == [(0, 7), (1, 7), (2, 7)]
+    with pytest.raises(TypeError, match="`seven` takes 0 arguments, and is given 1 column$"):
+        anyudf.spark.map_in_arrow(rows, seven, args=["id"], append="n")
+
+
 def test_columns_are_matched_by_name(spark):
     def swapped(batches):
         import pyarrow as pa
@@ -114,7 +125,7 @@ def test_results_and_rows_need_not_come_in_the_same_batches(spark):
     "said, error, words",
     [
         ({"function": "distance_mile"}, LookupError, "has no function `distance_mile`; it has .*distance_miles"),
-        ({"function": "distance_miles"}, TypeError, "takes 4 columns .*, and is given 2"),
+        ({"function": "distance_miles"}, TypeError, "takes 4 arguments .*, and is given 2 columns"),
         ({"function": "generate_series"}, TypeError, "table function"),
         ({"function": "explode_words", "args": ["n"]}, TypeError, "takes string for `text` .* is given int32"),
         ({"function": "explode_words", "args": ["t"]}, TypeError, "no column `t`; it has n, text"),

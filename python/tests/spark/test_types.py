@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import types as spark
 
+import anyudf
+from anyudf._native import Arguments, fit, signature
 from anyudf.spark import types
-from anyudf.spark.casting import Arguments, cast, fields_for, refuse_misfits
 
 SAME = [
     (pa.null(), "void"),
@@ -49,6 +50,8 @@ WIDER = [
     (pa.dictionary(pa.int32(), pa.string()), "string"),
     (pa.run_end_encoded(pa.int32(), pa.float64()), "double"),
 ]
+if hasattr(pa, "list_view"):
+    WIDER.append((pa.list_view(pa.uint8()), "array<smallint>"))
 
 
 @pytest.mark.parametrize("arrow, text", SAME + WIDER, ids=str)
@@ -99,6 +102,16 @@ def test_what_does_not_cross_is_refused(type):
 WHEN = datetime.datetime(2001, 1, 15, 8, 12, 31)
 
 
+def sent(wanted, given, values):
+    """What is sent of a column to a function that takes these, or the field that is wanted."""
+    wanted = wanted if isinstance(wanted, pa.Field) else pa.field("x", wanted)
+    batch = pa.record_batch([pa.array(values, given)], names=["_0"])
+    arguments = Arguments("f", pa.schema([wanted]), batch.schema, True)
+    batch = arguments.of(batch).pyarrow()
+    assert batch.schema == arguments.schema
+    return batch
+
+
 @pytest.mark.parametrize(
     "values, given, wanted",
     [
@@ -106,11 +119,13 @@ WHEN = datetime.datetime(2001, 1, 15, 8, 12, 31)
         ([1, 2**60 + 1], pa.int64(), pa.float64()),
         ([1, None], pa.int64(), pa.uint8()),
         ([Decimal("1.50")], pa.decimal128(3, 2), pa.float64()),
+        ([Decimal("1.50000")], pa.decimal128(38, 18), pa.decimal128(10, 2)),
         ([1], pa.int32(), pa.decimal128(20, 0)),
         (["a", None], pa.string(), pa.large_string()),
         (["a", None], pa.string(), pa.dictionary(pa.int32(), pa.string())),
         ([b"ab"], pa.binary(), pa.binary(2)),
         ([WHEN], pa.timestamp("us"), pa.timestamp("ns")),
+        ([WHEN], pa.timestamp("us"), pa.timestamp("s")),
         ([WHEN.date()], pa.date32(), pa.timestamp("us")),
         ([[1], None], pa.list_(pa.int32()), pa.large_list(pa.float64())),
         ([{"a": 1}], pa.struct({"a": pa.int32()}), pa.struct({"a": pa.int64()})),
@@ -119,9 +134,7 @@ WHEN = datetime.datetime(2001, 1, 15, 8, 12, 31)
     ids=str,
 )
 def test_arguments_become_what_a_function_takes(values, given, wanted):
-    column = pa.array(values, given)
-    arguments = Arguments("f", pa.schema({"x": wanted}), pa.schema({"_0": given}))
-    batch = arguments.of([column], len(column))
+    batch = sent(wanted, given, values)
     assert batch.schema == pa.schema({"x": wanted})
     # The same values, but for the last digits of large whole numbers.
     midnight = WHEN.replace(hour=0, minute=0, second=0)
@@ -147,38 +160,76 @@ def test_arguments_become_what_a_function_takes(values, given, wanted):
 )
 def test_what_would_not_be_the_same_is_refused(given, wanted):
     with pytest.raises(TypeError, match="function `f` takes .* for `x` \\(column 1\\), and is given"):
-        refuse_misfits("f", pa.schema({"_0": given}), list(pa.schema({"x": wanted})))
+        sent(wanted, given, [])
 
 
 def test_a_value_that_does_not_fit_is_an_error():
-    with pytest.raises(pa.ArrowInvalid, match="300"):
-        cast(pa.array([300]), pa.uint8())
+    batch = pa.record_batch({"_0": pa.array([1, 2])})
+    arguments = Arguments("f", pa.schema({"x": pa.uint8()}), batch.schema, True)
+    assert arguments.of(batch).num_rows == 2
+    with pytest.raises(
+        ValueError, match=r"become uint8 for `x` of `f` \(column 1\), in row 3 of the partition: 300 is out of"
+    ):
+        arguments.of(pa.record_batch({"_0": pa.array([7, 300])}))
+    strict = pa.field("x", pa.int64(), nullable=False)
+    with pytest.raises(ValueError, match="null for `x` of `f` .*, which takes no nulls, in row 1 of the partition"):
+        sent(strict, pa.int64(), [1, None])
+
+
+def test_results_become_what_spark_takes():
+    given = pa.record_batch({"n": pa.array([1, 2**64 - 1], pa.uint64()), "t": pa.array([1_000, 2_000], pa.timestamp("ns"))})
+    wanted = pa.schema({"n": pa.decimal128(20, 0), "t": pa.timestamp("us")})
+    found = fit("f", given, wanted, 0)
+    assert found.schema == wanted and found["n"].to_pylist() == [1, 2**64 - 1]
+    odd = pa.record_batch({"t": pa.array([1_000, 1_001], pa.timestamp("ns"))})
+    with pytest.raises(
+        ValueError, match=r"`f` returned for `t` what can't become timestamp\[us\], in row 8: .* no whole number"
+    ):
+        fit("f", odd, pa.schema({"t": pa.timestamp("us")}), 7)
+    with pytest.raises(TypeError, match="`f` returned string for `a`, which Spark takes as int64"):
+        fit("f", pa.record_batch({"a": ["1"]}), pa.schema({"a": pa.int64()}), 0)
 
 
 def test_text_is_taken_as_it_is_where_the_function_says_so():
     field = pa.field("x", pa.string(), metadata={"anyudf.takes_alike": "true"})
-    arguments = Arguments("f", pa.schema([field]), pa.schema({"_0": pa.large_string()}))
-    assert arguments.schema == pa.schema({"x": pa.large_string()})
+    assert sent(field, pa.large_string(), ["a"]).schema.types == [pa.large_string()]
 
 
 def test_rows_of_no_columns_are_still_rows():
-    arguments = Arguments("f", pa.schema([]), pa.schema([]))
-    assert arguments.of([], 3).num_rows == 3 and arguments.of([], 3).num_columns == 0
+    batch = pa.record_batch({"_0": pa.array([1, 2, 3])})
+    found = Arguments("f", pa.schema([]), batch.schema, False).of(batch)
+    assert found.num_rows == 3 and found.schema == pa.schema([])
+    with pytest.raises(TypeError, match="takes 0 arguments, and is given 1 column$"):
+        Arguments("f", pa.schema([]), batch.schema, True)
 
 
 def test_arguments_may_be_left_out_or_many():
     default = pa.field("digits", pa.int32(), metadata={"anyudf.default": "2"})
     many = pa.field("more", pa.string(), metadata={"anyudf.variadic": "true"})
     x = pa.field("x", pa.float64())
-    names = lambda arguments, count: [field.name for field in fields_for("f", pa.schema(arguments), count)]
-    assert names([x, default], 1) == ["x"]
-    assert names([x, default], 2) == ["x", "digits"]
-    assert names([x, many], 1) == ["x"]
-    assert names([x, many], 3) == ["x", "more", "more"]
-    for arguments, count, words in [
-        ([x, default], 3, "takes 1 to 2 columns"),
-        ([x], 2, r"takes 1 columns \(x double\), and is given 2"),
-        ([x, many], 0, "takes at least 1 columns"),
+
+    def names(arguments, types):
+        given = pa.schema([pa.field(f"_{place}", type) for place, type in enumerate(types)])
+        return Arguments("f", pa.schema(arguments), given, True).schema.names
+
+    n, text = pa.int64(), pa.string()
+    assert names([x, default], [n]) == ["x"]
+    assert names([x, default], [n, n]) == ["x", "digits"]
+    assert names([x, many], [n]) == ["x"]
+    assert names([x, many], [n, text, text]) == ["x", "more", "more"]
+    for arguments, given, words in [
+        ([x, default], [n, n, n], "takes 1 to 2 arguments .*, and is given 3 columns"),
+        ([x], [n, n], r"takes 1 argument \(x: double\), and is given 2 columns"),
+        ([x, many], [], "takes at least 1 argument .*, and is given 0 columns"),
     ]:
         with pytest.raises(TypeError, match=words):
-            names(arguments, count)
+            names(arguments, types)
+
+
+def test_of_several_signatures_the_one_that_fits_is_meant():
+    one = lambda type: pa.schema({"x": type})
+    function = anyudf.FunctionInfo(
+        "f", "scalar", one(pa.uint8()), one(pa.uint8()), overloads=[(one(pa.float64()), one(pa.float64()))]
+    )
+    for given, meant in [(pa.uint8(), pa.uint8()), (pa.int32(), pa.uint8()), (pa.float32(), pa.float64())]:
+        assert signature(function, one(given)) == (one(meant), one(meant))
