@@ -223,7 +223,7 @@ def test_arguments_may_be_left_out_or_many():
         ([x, many], [], "takes at least 1 argument .*, and is given 0 columns"),
     ]:
         with pytest.raises(TypeError, match=words):
-            names(arguments, types)
+            names(arguments, given)
 
 
 def test_of_several_signatures_the_one_that_fits_is_meant():
