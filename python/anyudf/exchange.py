@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from anyudf.errors import MisuseError
+from anyudf.sources import Given
 
 if TYPE_CHECKING:
     from anyudf.sessions import Session
@@ -23,7 +24,7 @@ class Exchange(Iterator[pa.RecordBatch]):
     """What comes back for batches, which are asked for on the thread that iterates, and on no other. Whoever lets go of it before
     its end cancels."""
 
-    def __init__(self, session: Session, batches: Iterator[pa.RecordBatch]) -> None:
+    def __init__(self, session: Session, batches: Iterator[Given]) -> None:
         # Kept, and with it the dispatcher, which nobody else may have: who ends the process looks for it.
         self._session = session
         self._native = session._native.exchange()

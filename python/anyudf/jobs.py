@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -111,6 +112,7 @@ class _Work:
 
 
 def _cut(source: Source) -> Iterator[pa.RecordBatch]:
-    for batch in source:
+    for given in source:
+        batch: Any = given if isinstance(given, pa.RecordBatch) else given.pyarrow()
         for row in range(0, batch.num_rows, _ROWS):
             yield batch.slice(row, _ROWS)

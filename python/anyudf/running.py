@@ -149,7 +149,8 @@ def _table(data: Any) -> pa.Table:
         return data
     source = Source(data)
     schema = source.peek()
-    return pa.Table.from_batches(source, schema)
+    batches = [batch if isinstance(batch, pa.RecordBatch) else batch.pyarrow() for batch in source]
+    return pa.Table.from_batches(batches, schema)
 
 
 def _label(function: Any) -> str:

@@ -1,21 +1,24 @@
 """Batches of whatever tables there are: nothing is copied, and a stream is read as it is asked for.
 
-What the caller has made is asked here for its batches and schemas, and the native half is given pyarrow's own: what a caller does
-may take any time, and has no frame of the native half below.
+What the caller has made is asked here for its batches and schemas, and the native half is given what these are: what a caller
+does may take any time, and has no frame of the native half below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from anyudf._native import Batch
+from anyudf._native import Batch, Reader
 from anyudf.errors import MisuseError
 
-__all__ = ["Source", "batch_of", "schema_of"]
+__all__ = ["Given", "Source", "batch_of", "schema_of"]
+
+# What is sent: the native half has its own for what pyarrow never looks into.
+Given: TypeAlias = pa.RecordBatch | Batch
 
 # A batch of a query, where we are asked.
 _ROWS = 65_536
@@ -30,7 +33,7 @@ class Source:
     def __init__(self, data: Any, told: Callable[[int], None] | None = None) -> None:
         self.schema: pa.Schema | None
         self._told = told
-        self._ahead: list[pa.RecordBatch] = []
+        self._ahead: list[Given] = []
         self.schema, self._batches = _open(data)
 
     def peek(self) -> pa.Schema | None:
@@ -42,7 +45,7 @@ class Source:
                 break
         return self.schema
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
+    def __iter__(self) -> Iterator[Given]:
         batches = chain(self._ahead, self._batches)
         if self._told is None:
             yield from batches
@@ -52,9 +55,9 @@ class Source:
                 yield batch
 
 
-def batch_of(data: Any) -> pa.RecordBatch:
+def batch_of(data: Any) -> Given:
     """The batch that this is."""
-    if isinstance(data, pa.RecordBatch):
+    if isinstance(data, (pa.RecordBatch, Batch)):
         return data
     if not hasattr(data, "__arrow_c_array__"):
         raise _no_table(data)
@@ -81,7 +84,7 @@ def rows_of(data: Any) -> int | None:
     return len(data) if _is_frame(data) else None
 
 
-def _open(data: Any) -> tuple[pa.Schema | None, Iterator[pa.RecordBatch]]:
+def _open(data: Any) -> tuple[pa.Schema | None, Iterator[Given]]:
     if isinstance(data, pa.RecordBatch):
         return data.schema, iter((data,))
     # An iterator of its own, as pyarrow's reader is and our results are, raises what its source raised, and not a text of it.
@@ -96,11 +99,12 @@ def _open(data: Any) -> tuple[pa.Schema | None, Iterator[pa.RecordBatch]]:
         reader = data.fetch_arrow_reader(_ROWS)
         return reader.schema, iter(reader)
     if hasattr(data, "__arrow_c_stream__"):
+        stream = data.__arrow_c_stream__()
         try:
-            reader = pa.RecordBatchReader.from_stream(data)
-        except pa.ArrowInvalid as error:
+            reader = Reader(stream)
+        except ValueError as error:
             raise _no_table(data, _ALONE) from error
-        return reader.schema, iter(reader)
+        return reader.schema, reader
     if hasattr(data, "__arrow_c_array__"):
         batch = batch_of(data)
         return batch.schema, iter((batch,))
@@ -124,7 +128,7 @@ def _columns(columns: Mapping[str, Any]) -> pa.Table:
 _ALONE = "; a column alone is none, a mapping of its name to it is"
 
 
-def _flat(items: Iterable[Any]) -> Iterator[pa.RecordBatch]:
+def _flat(items: Iterable[Any]) -> Iterator[Given]:
     for item in items:
         if isinstance(item, (pa.RecordBatch, Batch)):
             yield item

@@ -11,7 +11,9 @@
 //! ```
 //!
 //! What the caller has made, and may take any time, is not asked under a frame of ours in this half: `exchange.py` and `sources.py`
-//! do that. Only what numbers and texts do to become such is, and the destructors of memory that we let go.
+//! do that. Streams are, which libraries have made, and are waited for as calls are: of one behind which is Python, and which takes
+//! longer than that, the maker's frames would not survive it either, such as pyarrow's. So are numbers and texts that
+//! become such, and the destructors of memory that we let go.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;

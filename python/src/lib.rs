@@ -12,7 +12,8 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::engine::{
-        Arguments, Batch, Completions, Dispatcher, Exchange, FunctionInfo, Session, end_all, fit, forked, signature,
+        Arguments, Batch, Completions, Dispatcher, Exchange, FunctionInfo, Reader, Session, end_all, fit, forked,
+        signature,
     };
 
     #[pymodule_export]

@@ -14,7 +14,7 @@ use pyo3::types::PyBool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::sleep;
 
-use super::batches::from_python;
+use super::batches::{busy, from_python};
 use super::error::Fault;
 use super::home::{TICK, heed_end};
 use super::live::Live;
@@ -181,17 +181,12 @@ fn portions(batch: &RecordBatch) -> usize {
     bytes.div_ceil(PORTION).clamp(1, AHEAD)
 }
 
-/// What is said to the second thread that uses what only one may.
-fn busy() -> Fault {
-    Fault::misuse("USED_BY_TWO", "the iterator is being used by another thread; use it from one at a time")
-}
-
 #[pymethods]
 impl Exchange {
     /// The next batch that has come back; True when it is to be fed one first, or told that there is none; None at the end.
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let work = self.work.call()?;
-        let mut work = work.try_lock().map_err(|_| busy())?;
+        let mut work = work.try_lock().map_err(|_| busy("the iterator"))?;
         let work = &mut *work;
         // While batches come all the time nobody else looks.
         work.heed_signals(py)?;
@@ -211,7 +206,7 @@ impl Exchange {
     /// Takes the batch that it has asked for.
     fn feed(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
         let work = self.work.call()?;
-        let mut work = work.try_lock().map_err(|_| busy())?;
+        let mut work = work.try_lock().map_err(|_| busy("the iterator"))?;
         let work = &mut *work;
         let batch = from_python(batch)?;
         Ok(py.detach(|| work.feed(batch))?)
@@ -220,7 +215,7 @@ impl Exchange {
     /// The input has ended.
     fn finish(&self) -> PyResult<()> {
         let work = self.work.call()?;
-        work.try_lock().map_err(|_| busy())?.finish();
+        work.try_lock().map_err(|_| busy("the iterator"))?.finish();
         Ok(())
     }
 
@@ -231,7 +226,7 @@ impl Exchange {
             return Ok(());
         }
         let work = self.work.call()?;
-        let mut work = work.try_lock().map_err(|_| busy())?;
+        let mut work = work.try_lock().map_err(|_| busy("the iterator"))?;
         if work.output.is_some() {
             match reason {
                 Some(reason) => work.live.cancel(reason),

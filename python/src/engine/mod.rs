@@ -28,7 +28,7 @@ mod settings;
 mod spark;
 mod types;
 
-pub(crate) use batches::Batch;
+pub(crate) use batches::{Batch, Reader};
 pub(crate) use catalog::FunctionInfo;
 pub(crate) use completions::Completions;
 pub(crate) use dispatcher::{Dispatcher, end_all, forked};

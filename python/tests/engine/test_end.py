@@ -85,7 +85,6 @@ print(*pids(dispatcher))
 
 WAITS = {
     "an iterable": "list(session.process(source()))",
-    "a stream": "list(session.process(Stream()))",
     "a stream that is opened": "list(session.process(Waits()))",
     "a batch": "session.send(Waits())",
     "a schema": "session.open(Waits())",
@@ -105,10 +104,6 @@ def test_a_daemon_may_wait_for_what_it_gave_when_the_interpreter_is_finalized(wh
         def source():
             yield pa.record_batch({{"x": [1]}})
             wait()
-        class Stream:
-            def __arrow_c_stream__(self, requested_schema=None):
-                reader = pa.RecordBatchReader.from_batches(pa.schema({{"x": pa.int64()}}), source())
-                return reader.__arrow_c_stream__(requested_schema)
         class Waits:
             __arrow_c_stream__ = __arrow_c_array__ = __arrow_c_schema__ = wait
         class Fails(Exception):
