@@ -1,6 +1,5 @@
 """However it ends, no worker is left, and nothing hangs."""
 
-import tempfile
 import textwrap
 import weakref
 
@@ -260,37 +259,6 @@ def test_the_end_waits_for_who_ends_in_the_background():
         """
     with Script(BEHIND + textwrap.dedent(text)) as script:
         assert script.end() == ["it is gone"]
-
-
-def test_the_end_has_one_limit():
-    text = """
-        def begun(dispatcher):
-            session = dispatcher.session(hangs, input_schema=pa.schema({"x": pa.int64()}))
-            session.send(pa.record_batch({"x": [1]}))
-            open(fifo).read()
-            return session
-        fifo = sys.argv[1]
-        os.mkfifo(fifo)
-        def hangs(x: int) -> int:
-            open(fifo, "w").close()
-            return deaf(x)
-        # One that hangs and is ended, one that hangs and was let go, and a call that does not come back.
-        dispatchers = [anyudf.Dispatcher(anyudf.python_worker(), termination_timeout=60) for _ in range(2)]
-        sessions = [begun(dispatcher) for dispatcher in dispatchers]
-        del sessions[0], dispatchers[0]
-        asked = threading.Event()
-        class Never:
-            def __float__(self):
-                asked.set()
-                os.read(os.pipe()[0], 1)
-        threading.Thread(target=lambda: anyudf.Dispatcher(wait_timeout=Never()), daemon=True).start()
-        asked.wait()
-        def behind(started=time.monotonic()):
-            print(time.monotonic() - started < 5)
-        """
-    # Three limits would take three times as long.
-    with tempfile.TemporaryDirectory() as base, Script(BEHIND + textwrap.dedent(text), f"{base}/begun") as script:
-        assert script.end() == ["True"]
 
 
 def test_d3_a_host_that_is_killed_leaves_no_worker():
