@@ -123,7 +123,8 @@ async def _feed(session: Session, first: Any, given: AsyncIterator[Any], failure
         # How the execution ended is what the output says.
         if session.ended is None:
             failure.append(error)
-            session.cancel(f"the input failed: {error}")
+            # What it says of itself is its author's code, and may fail.
+            session.cancel(f"the input failed: {type(error).__name__}")
         if not isinstance(error, Exception):
             raise
 

@@ -40,8 +40,8 @@ class Exchange(Iterator[pa.RecordBatch]):
             while (step := self._native.step()) is True:
                 self._feed()
         except BaseException as error:
-            # Otherwise it is Ctrl-C, while the input was at it.
-            self._native.fail(f"the input failed: {error}" if isinstance(error, Exception) else None)
+            # Otherwise it is Ctrl-C, while the input was at it. What an error says of itself is its author's code, and may fail.
+            self._native.fail(f"the input failed: {type(error).__name__}" if isinstance(error, Exception) else None)
             raise
         finally:
             self._in_use = False

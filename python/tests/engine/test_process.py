@@ -176,6 +176,33 @@ def test_e8_what_the_input_raises_comes_out_as_it_is(dispatcher):
     assert session.ended == "cancelled"
 
 
+@pytest.mark.parametrize("way", ["a loop", "an event loop"])
+def test_e8_also_what_can_not_say_what_it_is(dispatcher, way):
+    class Mute(Exception):
+        def __str__(self):
+            raise ZeroDivisionError
+
+    def failing():
+        yield {"x": [1]}
+        raise Mute
+
+    async def all_of(results):
+        async for _ in results:
+            pass
+
+    with dispatcher.session("echo_batches") as session:
+        results = session.process(failing())
+        if way == "a loop":
+            with pytest.raises(Mute):
+                while True:
+                    next(results)
+            assert next(results, None) is None
+        else:
+            with pytest.raises(Mute):
+                asyncio.run(asyncio.wait_for(all_of(results), 30))
+    assert session.ended == "cancelled"
+
+
 def test_e8_so_does_what_a_reader_raises(dispatcher):
     def failing():
         yield pa.record_batch({"x": [1]})
