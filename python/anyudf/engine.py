@@ -179,11 +179,16 @@ def _forked() -> None:
 
 
 def _end_with_process() -> None:
-    """A child of multiprocessing ends without the interpreter's own ways, but with its module's."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and _ended_by.get("multiprocessing") != os.getpid():
+    """A child of multiprocessing ends without the interpreter's own ways, but with its module's.
+
+    Nobody else ends with the module's: it may have them done before what the user registered with `atexit`.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or process.parent_process() is None:
+        return
+    if _ended_by.get("multiprocessing") != os.getpid():
         _ended_by["multiprocessing"] = os.getpid()
-        util.Finalize(None, _end_all, exitpriority=0)
+        sys.modules["multiprocessing.util"].Finalize(None, _end_all, exitpriority=0)
 
 
 _ended_by: dict[str, int] = {}

@@ -216,6 +216,19 @@ def test_calls_after_the_end_are_refused():
         assert script.end() == ["DISPATCHER_CLOSED"] * 4
 
 
+def test_what_is_registered_later_may_call():
+    text = """
+        import atexit
+        def last():
+            print(anyudf.run("echo_batches", {"x": [1]}).num_rows, anyudf.Dispatcher().stats()["starts"])
+        atexit.register(last)
+        import multiprocessing.util  # has its own registered, which is called before
+        print(anyudf.run("echo_batches", {"x": [1]}).num_rows)
+        """
+    with Script(text) as script:
+        assert script.end() == ["1", "1 0"]
+
+
 def test_a_refusal_runs_nothing_of_the_users():
     text = """
         dropped = []
