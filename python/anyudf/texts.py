@@ -70,8 +70,8 @@ class _Text:
             return pa.binary(width)
         if name in ("timestamp", "duration", "time32", "time64") and self.skip("["):
             return self.time(name)
-        if name in ("date32", "date64") and self.skip("["):
-            self.word()
+        if name in _DATES and self.skip("["):
+            self.expect(_DATES[name])
             self.expect("]")
         try:
             return pa.type_for_alias(_ALIASES.get(name, name))
@@ -150,11 +150,12 @@ class _Text:
         while not self.skip(">"):
             if fields:
                 self.expect(",")
-            # pyarrow quotes no names, so one may have anything in it but what ends it.
+            # pyarrow quotes no names, so one may have anything in it but what ends it, or ends another.
             end = self.text.find(":", self.at)
-            if end < 0:
+            name = self.text[self.at : end].strip()
+            if end < 0 or any(letter in name for letter in ",<>"):
                 raise self.wrong()
-            name, self.at = self.text[self.at : end].strip(), end + 1
+            self.at = end + 1
             fields.append(self.field(name))
         return pa.struct(fields)
 
@@ -219,6 +220,8 @@ class _Text:
 
 
 _DECIMALS = {name: name for name in ("decimal32", "decimal64", "decimal128", "decimal256")} | {"decimal": "decimal128"}
+
+_DATES = {"date32": "day", "date64": "ms"}
 
 _NESTED: dict[str, Callable[[_Text], pa.DataType]] = {
     "list": lambda text: text.list(pa.list_),

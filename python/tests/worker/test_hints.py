@@ -143,6 +143,8 @@ def test_texts_are_read_as_pyarrow_writes_them(kind):
         ("timestamp", pa.timestamp("us")),
         ("timestamp[us, tz=+01:00]", pa.timestamp("us", "+01:00")),
         ("decimal(5)", pa.decimal128(5, 0)),
+        ("date32", pa.date32()),
+        ("date64[ ms ]", pa.date64()),
     ],
 )
 def test_texts(text, kind):
@@ -152,7 +154,9 @@ def test_texts(text, kind):
 NO_TYPES = [
     "", "flaot64", "list<", "list<int64", "struct<a int64>", "int64>", "decimal128(x)", "decimal128(99)", "timestamp[weeks]",
     "time32[us]", "timestamp[us, tz=UTC", "map<string>", "map<string ('k, int64>", "dictionary<string>",
-    "dictionary<string, string>", "dense_union<a: int64=0>",
+    "dictionary<string, string>", "dense_union<a: int64=0>", "struct<a int64, b: int64>", "struct<,a: int64>",
+    "struct<a: int64,, b: int64>", "struct<a>b: int64>", "struct<list<int64>: int64>", "date32[xx]", "date32[ms]", "date64[day]",
+    "date64[days]", "date32[]",
 ]  # fmt: skip
 
 
