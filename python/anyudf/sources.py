@@ -88,8 +88,10 @@ def _open(data: Any) -> tuple[pa.Schema | None, Iterator[Given]]:
     if isinstance(data, pa.RecordBatch):
         return data.schema, iter((data,))
     # An iterator of its own, as pyarrow's reader is and our results are, raises what its source raised, and not a text of it.
-    if hasattr(data, "__next__") and hasattr(data, "__arrow_c_stream__") and isinstance(data.schema, pa.Schema):
-        return data.schema, _flat(data)
+    if hasattr(data, "__next__") and hasattr(data, "__arrow_c_stream__"):
+        schema = getattr(data, "schema", None)
+        if isinstance(schema, pa.Schema):
+            return schema, _flat(data)
     if _is_pandas(data):
         data = pa.Table.from_pandas(data, preserve_index=False)
     elif isinstance(data, Mapping):
@@ -104,13 +106,37 @@ def _open(data: Any) -> tuple[pa.Schema | None, Iterator[Given]]:
             reader = Reader(stream)
         except ValueError as error:
             raise _no_table(data, _ALONE) from error
-        return reader.schema, reader
+        schema = reader.schema
+        if not any(_has_null(field.type) for field in schema):
+            return schema, reader
+        if not _is_polars(data):
+            return schema, _told(reader)
+        # Its columns of nulls have a buffer, which Arrow says they have not; pyarrow takes them so. It is in memory: another
+        # stream is the same.
+        again = pa.RecordBatchReader.from_stream(data)
+        return again.schema, iter(again)
     if hasattr(data, "__arrow_c_array__"):
         batch = batch_of(data)
         return batch.schema, iter((batch,))
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
         return None, _flat(data)
     raise _no_table(data)
+
+
+def _told(reader: Reader) -> Iterator[Given]:
+    """The batches of a stream that has columns of nulls, which are where those who make streams err."""
+    try:
+        yield from reader
+    except ValueError as error:
+        raise MisuseError(
+            f"{error}; it has a column of type null, which may not be as Arrow has it: give the column another type, or "
+            "pyarrow.table(…) of the data",
+            condition="NO_TABLE",
+        ) from error
+
+
+def _has_null(kind: pa.DataType) -> bool:
+    return pa.types.is_null(kind) or any(_has_null(kind.field(at).type) for at in range(kind.num_fields))
 
 
 def _columns(columns: Mapping[str, Any]) -> pa.Table:
@@ -148,8 +174,15 @@ def _is_frame(data: Any) -> bool:
 
 
 def _is_pandas(data: Any) -> bool:
-    kind = type(data)
-    return kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] == "pandas"
+    return type(data).__name__ == "DataFrame" and _is_of(data, "pandas")
+
+
+def _is_polars(data: Any) -> bool:
+    return type(data).__name__ in ("DataFrame", "Series") and _is_of(data, "polars")
+
+
+def _is_of(data: Any, package: str) -> bool:
+    return type(data).__module__.partition(".")[0] == package
 
 
 def _no_table(data: Any, hint: str = "") -> MisuseError:

@@ -54,6 +54,37 @@ def test_what_is_no_table_is_refused_by_its_type(dispatcher, batches):
     assert raised.value.condition == "NO_TABLE"
 
 
+def test_columns_of_nulls_are_taken_also_from_polars(dispatcher):
+    frame = polars.DataFrame({"x": [None], "y": [1]})
+    assert echoed(dispatcher, frame).to_pydict() == {"x": [None], "y": [1]}
+    assert echoed(dispatcher, [frame, frame]).to_pydict() == {"x": [None, None], "y": [1, 1]}
+    frame = polars.DataFrame({"lists": [[], None], "structs": [{"a": None}, {"a": None}], "words": ["a", "b" * 20]})
+    assert echoed(dispatcher, frame).to_pydict() == frame.to_dict(as_series=False)
+    assert echoed(dispatcher, frame[:0]).num_rows == 0
+
+
+def test_a_stream_that_has_them_otherwise_is_told_so(dispatcher):
+    class Stream:
+        def __arrow_c_stream__(self, requested_schema=None):
+            return polars.DataFrame({"x": [None]}).__arrow_c_stream__(requested_schema)
+
+    with pytest.raises(anyudf.MisuseError, match=r"type null.*pyarrow\.table") as raised:
+        echoed(dispatcher, Stream())
+    assert raised.value.condition == "NO_TABLE"
+    assert echoed(dispatcher, pa.table(Stream())).to_pydict() == {"x": [None]}
+
+
+def test_an_iterator_without_a_schema_that_is_a_stream_is_read_as_one(dispatcher):
+    class Stream:
+        def __next__(self):
+            raise AssertionError("nothing tells its schema")
+
+        def __arrow_c_stream__(self, requested_schema=None):
+            return pa.table({"x": [1]}).__arrow_c_stream__(requested_schema)
+
+    assert echoed(dispatcher, Stream()).to_pydict() == {"x": [1]}
+
+
 def test_types_cross_unchanged(dispatcher):
     table = pa.table(
         {
