@@ -1,4 +1,4 @@
-"""What `spark.archives` brings to executors in JVMs of their own: a worker, and the Python with the package."""
+"""What `spark.archives` brings to executors in JVMs of their own: a worker, and a Python with it and a module."""
 
 import shutil
 import sys
@@ -39,12 +39,12 @@ def archive(folder):
 
 
 def environment(place):
-    """A Python as people pack one. What is as large as PySpark is found where this one has it."""
+    """A Python as people pack one. What is large is found where this one has it, the worker aside."""
     venv.create(place, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(place), "platbase": str(place)}))
-    (packages / "elsewhere.pth").write_text(sysconfig.get_path("purelib"))
+    places = {sysconfig.get_path("purelib"), str(Path(anyudf.__file__).parents[1])}
+    (packages / "elsewhere.pth").write_text("\n".join(places))
     (packages / "only_shipped.py").write_text("def doubled(x):\n    return 2 * x\n")
-    shutil.copytree(Path(anyudf.__file__).parent, packages / "anyudf")
     shutil.copy(bundled()[0], place / "bin" / "anyudf")
     (place / "bin" / "geo").symlink_to("anyudf")
     return place
