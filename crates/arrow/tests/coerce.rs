@@ -248,6 +248,8 @@ fn related(random: &mut Random, from: &DataType) -> DataType {
             T::Struct(parts) => map(related(random, parts[0].data_type()), related(random, parts[1].data_type())),
             other => panic!("{other}"),
         },
+        // What is packed alike may be wanted without nulls.
+        T::Dictionary(..) | T::RunEndEncoded(..) if random.below(3) == 0 => from.clone(),
         T::Dictionary(_, values) => related(random, values),
         T::RunEndEncoded(_, values) => related(random, values.data_type()),
         T::Null => flat_types()[random.below(flat_types().len())].clone(),

@@ -26,16 +26,20 @@
 //! assert!(!is_implicit(&DataType::Utf8, &DataType::Float64));
 //! ```
 
+mod gather;
 mod misfit;
 mod nested;
 mod policy;
 mod value;
 
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, make_array, new_null_array};
+use arrow_array::{Array, ArrayRef, DictionaryArray, downcast_integer_array, make_array, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType};
-use arrow_select::take::take;
+
+use gather::{gather, unpacked};
 
 pub use misfit::Misfit;
 pub use policy::Policy;
@@ -74,12 +78,14 @@ fn recast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, Misfit> {
     let from = column.data_type();
     match (from, to) {
         _ if from == to => Ok(ArrayRef::clone(column)),
-        (Dictionary(_, values), Dictionary(..) | RunEndEncoded(..)) => {
-            // It is packed again, into keys or runs that are wide enough.
-            recast(&unpacked(column, values)?, to)
-        }
-        (Dictionary(_, values), _) => dictionary(column, values, to),
-        (RunEndEncoded(_, values), _) => recast(&cast(column, values.data_type())?, to),
+        (Dictionary(..), Dictionary(keys, values)) => match rekeyed(column, keys, values, to) {
+            Some(column) => Ok(column),
+            // It is packed again: what does not fit may be a value that no row has, or the key of one.
+            None => recast(&unpacked(column)?, to),
+        },
+        (Dictionary(..), RunEndEncoded(..)) => recast(&unpacked(column)?, to),
+        (Dictionary(..), _) => dictionary(column, to),
+        (RunEndEncoded(..), _) => recast(&unpacked(column)?, to),
         (_, Dictionary(_, values)) => packed(column, values, to),
         (_, RunEndEncoded(_, values)) => {
             if !values.is_nullable()
@@ -98,36 +104,34 @@ fn recast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, Misfit> {
 }
 
 /// What a dictionary holds, in another type.
-fn dictionary(column: &ArrayRef, values: &DataType, to: &DataType) -> Result<ArrayRef, Misfit> {
+fn dictionary(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, Misfit> {
     let dictionary = column.as_any_dictionary();
     // However often it is used a value is cast once.
     if let Ok(coerced) = recast(dictionary.values(), to)
-        && let Ok(column) = take(&coerced, dictionary.keys(), None)
+        && let Ok(column) = gather(&coerced, dictionary.keys())
     {
         return Ok(column);
     }
     // What does not fit may be a value that no row has.
-    recast(&unpacked(column, values)?, to)
+    recast(&unpacked(column)?, to)
 }
 
-/// What a dictionary holds, row by row; text and bytes with offsets that are wide enough.
-fn unpacked(column: &ArrayRef, values: &DataType) -> Result<ArrayRef, Misfit> {
+/// The same dictionary with other keys and values; `None` unless all of both fit.
+fn rekeyed(column: &ArrayRef, keys: &DataType, values: &DataType, to: &DataType) -> Option<ArrayRef> {
     let dictionary = column.as_any_dictionary();
-    let wide = match values {
-        DataType::Utf8 => &DataType::LargeUtf8,
-        DataType::Binary => &DataType::LargeBinary,
-        // Of these Arrow would take one where there is no key.
-        DataType::RunEndEncoded(_, values) => values.data_type(),
-        _ => values,
+    let values = recast(dictionary.values(), values).ok()?;
+    let keys = &strict(dictionary.keys(), keys).ok()?;
+    let rekeyed = downcast_integer_array! {
+        keys => DictionaryArray::try_new(keys.clone(), values).ok().map(|column| Arc::new(column) as ArrayRef),
+        _ => None
     };
-    let values = recast(dictionary.values(), wide)?;
-    until_it_fails(column, |column| take(&values, column.as_any_dictionary().keys(), None))
+    rekeyed.filter(|column| column.data_type() == to)
 }
 
 /// A column as a dictionary or in runs.
 fn packed(column: &ArrayRef, values: &DataType, to: &DataType) -> Result<ArrayRef, Misfit> {
     let plain = recast(column, values)?;
-    let packed = until_it_fails(&plain, |plain| strict(plain, to))?;
+    let packed = until_it_fails(plain.len(), |rows| strict(&plain.slice(0, rows), to))?;
     if packed.data_type() == to {
         return Ok(packed);
     }
@@ -136,16 +140,13 @@ fn packed(column: &ArrayRef, values: &DataType, to: &DataType) -> Result<ArrayRe
     data.map(make_array).map_err(|error| Misfit::new(0, error))
 }
 
-/// What Arrow makes of a column, or the row up to which it can.
-fn until_it_fails(
-    column: &ArrayRef,
-    make: impl Fn(&ArrayRef) -> Result<ArrayRef, ArrowError>,
-) -> Result<ArrayRef, Misfit> {
-    make(column).map_err(|error| {
-        let (mut fits, mut fails) = (0, column.len());
+/// What Arrow makes of so many rows, or the row up to which it can.
+fn until_it_fails(rows: usize, make: impl Fn(usize) -> Result<ArrayRef, ArrowError>) -> Result<ArrayRef, Misfit> {
+    make(rows).map_err(|error| {
+        let (mut fits, mut fails) = (0, rows);
         while fits + 1 < fails {
             let rows = fits.midpoint(fails);
-            match make(&column.slice(0, rows)) {
+            match make(rows) {
                 Ok(_) => fits = rows,
                 Err(_) => fails = rows,
             }
@@ -165,12 +166,10 @@ fn strict(column: &dyn Array, to: &DataType) -> Result<ArrayRef, ArrowError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::types::{Float16Type, Float64Type, Int8Type, Int64Type};
+    use arrow_array::types::{Float16Type, Float64Type, Int8Type, Int32Type, Int64Type};
     use arrow_array::{
         BinaryArray, Decimal128Array, DictionaryArray, Float64Array, Int8Array, Int32Array, Int64Array, LargeListArray,
-        ListArray, NullArray, StringArray, StringViewArray, StructArray, UInt64Array,
+        LargeListViewArray, ListArray, NullArray, RunArray, StringArray, StringViewArray, StructArray, UInt64Array,
     };
     use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
     use arrow_schema::{Field, FieldRef, Fields, TimeUnit};
@@ -334,6 +333,111 @@ mod tests {
         let many = array(Int64Array::from_iter_values((0..3).chain(0..200)));
         let few = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Int64));
         assert_eq!(coerce(&many, &few).expect_err("keys are up to 127").row(), 3 + 128);
+    }
+
+    /// Of nothing at all, so that they take no memory.
+    #[test]
+    fn more_items_than_32_bits_count_are_gathered_where_there_is_room() {
+        let item = FieldRef::new(Field::new("item", DataType::Null, true));
+        let long = || {
+            array(ListArray::new(
+                Arc::clone(&item),
+                OffsetBuffer::from_lengths([1 << 30]),
+                array(NullArray::new(1 << 30)),
+                None,
+            ))
+        };
+        let dictionary = |values| array(DictionaryArray::<Int8Type>::new(Int8Array::from(vec![0; 3]), values));
+        let runs = |values: &ArrayRef| {
+            array(RunArray::<Int32Type>::try_new(&Int32Array::from(vec![3]), values).expect("runs"))
+        };
+        let why = "all lists up to this one have more items than 32 bits can count";
+        for column in [dictionary(long()), runs(&long())] {
+            let lists = coerce(&column, &DataType::LargeList(Arc::clone(&item))).expect("64 bits");
+            assert_eq!(lists.as_list::<i64>().value_length(2), 1 << 30);
+            refused(&column, &DataType::List(Arc::clone(&item)), 1, why);
+        }
+        // Within, they stay as they are.
+        let fields = Fields::from(vec![Field::new("a", long().data_type().clone(), true)]);
+        let column = dictionary(array(StructArray::new(fields.clone(), vec![long()], None)));
+        refused(&column, &DataType::Struct(fields), 1, &format!("Invalid argument error: {why}"));
+        let views = |lists: ArrayRef, rows| {
+            let field = FieldRef::new(Field::new("item", lists.data_type().clone(), true));
+            let (starts, sizes) = (vec![0_i64; rows], vec![lists.len() as i64; rows]);
+            let views = LargeListViewArray::new(Arc::clone(&field), starts.into(), sizes.into(), lists, None);
+            (array(views), DataType::List(Arc::clone(&field)), DataType::LargeList(field))
+        };
+        let (column, narrow, wide) = views(long(), 3);
+        refused(&column, &narrow, 1, &format!("Invalid argument error: {why}"));
+        refused(&column, &wide, 1, &format!("Invalid argument error: {why}"));
+        // More than there is memory for.
+        let (column, narrow, wide) = views(array(NullArray::new(1 << 40)), 1 << 20);
+        refused(&column, &narrow, 0, why);
+        refused(&column, &wide, 0, "there is no memory for the 1152921504606846976 items of all lists");
+        let (column, _, wide) = views(array(NullArray::new(1 << 62)), 4);
+        refused(&column, &wide, 3, "all lists up to this one have more items than 64 bits can count");
+    }
+
+    /// Of one text many times, so that it takes little memory.
+    #[test]
+    fn other_keys_are_no_other_values() {
+        let keys = Int8Array::from(vec![Some(0); 2_050]);
+        let dictionary = array(DictionaryArray::new(keys, array(StringArray::from(vec!["a".repeat(1 << 20)]))));
+        let to = DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8));
+        let rekeyed = coerce(&dictionary, &to).expect("it is not unpacked");
+        assert_eq!((rekeyed.data_type(), rekeyed.len()), (&to, 2_050));
+        let values = |column: &ArrayRef| ArrayRef::clone(column.as_any_dictionary().values());
+        assert!(values(&rekeyed).to_data().ptr_eq(&values(&dictionary).to_data()), "nor copied");
+        // Of which a row has only one.
+        let many = array(Int64Array::from_iter_values(0..200));
+        let dictionary = array(DictionaryArray::new(UInt64Array::from(vec![None, Some(199)]), many));
+        let to = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Int64));
+        let packed = coerce(&dictionary, &to).expect("a few keys are enough");
+        assert_eq!((packed.data_type(), values(&packed).len(), packed.is_null(0)), (&to, 1, true));
+    }
+
+    /// Which would be too large if they were filled with another one's.
+    #[test]
+    fn null_lists_of_one_length_take_no_room() {
+        let item = FieldRef::new(Field::new("item", DataType::Utf8, true));
+        let rows = 20_001;
+        let lengths = OffsetBuffer::from_lengths((0..rows).map(|row| usize::from(row == 0)));
+        let nulls = NullBuffer::from_iter((0..rows).map(|row| row == 0));
+        let text = array(StringArray::from(vec!["a".repeat(200_000)]));
+        let lists = array(ListArray::new(item, lengths, text, Some(nulls)));
+        for nullable in [true, false] {
+            let item = FieldRef::new(Field::new("item", DataType::Utf8, nullable));
+            let fixed = coerce(&lists, &DataType::FixedSizeList(item, 1)).expect("one text");
+            assert_eq!((fixed.len(), fixed.null_count()), (rows, rows - 1));
+            assert_eq!(fixed.as_fixed_size_list().values().as_string::<i32>().value_data().len(), 200_000);
+        }
+    }
+
+    #[test]
+    fn nulls_that_no_row_has_are_none() {
+        let texts = array(StringArray::from(vec![None, Some("a")]));
+        let keys = Int8Array::new(vec![1, 1].into(), Some(NullBuffer::new_valid(2)));
+        let dictionary = array(DictionaryArray::new(keys, Arc::clone(&texts)));
+        let runs =
+            array(RunArray::<Int32Type>::try_new(&Int32Array::from(vec![1, 3]), &texts).expect("runs")).slice(1, 2);
+        for items in [dictionary, runs] {
+            let item = |nullable| FieldRef::new(Field::new("item", items.data_type().clone(), nullable));
+            let lists = array(ListArray::new(item(true), OffsetBuffer::from_lengths([2]), Arc::clone(&items), None));
+            for to in [
+                DataType::LargeList(item(false)),
+                DataType::ListView(item(false)),
+                DataType::FixedSizeList(item(false), 2),
+            ] {
+                let coerced = coerce(&lists, &to).expect("no item is null");
+                let texts = coerce(&coerced, &DataType::List(Arc::new(Field::new("item", DataType::Utf8, false))));
+                let texts = texts.expect("texts");
+                assert_eq!(
+                    texts.as_list::<i32>().values().as_string::<i32>(),
+                    &StringArray::from(vec!["a", "a"]),
+                    "{to}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Lists, maps and structs: what is within is coerced, and what does not fit there is found by its row out here.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use arrow_array::{
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field, FieldRef, Fields};
 use arrow_select::nullif::nullif;
-use arrow_select::take::take;
 
+use super::gather::{gather, unpacked, without_nulls};
 use super::misfit::Misfit;
 use super::{recast, until_it_fails};
 
@@ -61,7 +62,7 @@ pub(super) fn null(column: &ArrayRef, nulls: Option<&NullBuffer>) -> Option<Misf
 fn masked(column: &ArrayRef, nulls: &NullBuffer) -> Result<ArrayRef, Misfit> {
     let plain = match column.data_type() {
         // Runs have no nulls of their own.
-        DataType::RunEndEncoded(_, values) => super::cast(column, values.data_type())?,
+        DataType::RunEndEncoded(..) => unpacked(column)?,
         _ => ArrayRef::clone(column),
     };
     nullif(&plain, &BooleanArray::new(!nulls.inner(), None)).map_err(|error| Misfit::new(0, error))
@@ -82,11 +83,13 @@ pub(super) fn lists(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, Misfit
     }
 }
 
-/// Lists without a layout: one behind the other, and null ones empty.
+/// Lists without a layout, null ones empty.
 struct Lists {
-    /// Where each begins among the items, and behind the last one where it ends.
-    starts: Vec<usize>,
+    /// Where the items of each are.
+    ranges: Vec<Range<usize>>,
     items: ArrayRef,
+    /// Where each begins, and behind the last one where it ends, once the items are one behind the other.
+    starts: Vec<usize>,
     nulls: Option<NullBuffer>,
 }
 
@@ -98,20 +101,46 @@ impl Lists {
         let ranges: Vec<_> =
             ranges.into_iter().enumerate().map(|(row, range)| if is_valid(row) { range } else { 0..0 }).collect();
         let mut starts = Vec::with_capacity(ranges.len() + 1);
-        let mut end = 0;
+        let mut end = 0_usize;
         starts.push(0);
-        starts.extend(ranges.iter().map(|range| {
-            end += range.len();
-            end
-        }));
-        let items = match in_a_row(&ranges) {
-            Some(all) => items.slice(all.start, all.len()),
-            None => until_it_fails(column, |column| {
-                let places = ranges[..column.len()].iter().flat_map(|range| range.clone().map(|place| place as u64));
-                take(&items, &UInt64Array::from_iter_values(places), None)
-            })?,
-        };
-        Ok(Lists { starts, items, nulls })
+        for (row, range) in ranges.iter().enumerate() {
+            end = end.checked_add(range.len()).ok_or_else(|| Misfit::new(row, too_many(64)))?;
+            starts.push(end);
+        }
+        Ok(Lists { ranges, items, starts, nulls })
+    }
+
+    /// The items, one behind the other.
+    fn in_a_row(&self) -> Result<ArrayRef, Misfit> {
+        if let Some(all) = in_a_row(&self.ranges) {
+            return Ok(self.items.slice(all.start, all.len()));
+        }
+        let (mut places, count) = (Vec::new(), self.starts[self.rows()]);
+        // Lists that share their items may have any number of them.
+        let memory = places.try_reserve_exact(count);
+        memory.map_err(|_| Misfit::new(0, format_args!("there is no memory for the {count} items of all lists")))?;
+        places.extend(self.ranges.iter().flat_map(|range| range.clone().map(|place| place as u64)));
+        let places = UInt64Array::from(places);
+        until_it_fails(self.rows(), |rows| gather(&self.items, &places.slice(0, self.starts[rows])))
+    }
+
+    /// The items in the type of their field, if what must hold for the lists does; or what does not fit in the first row.
+    fn items_if<T>(&self, lists: Result<T, Misfit>, field: &Field) -> Result<(T, ArrayRef), Misfit> {
+        match lists {
+            Err(misfit) if in_a_row(&self.ranges).is_none() => Err(self.before(misfit, field)),
+            lists => both(lists, self.items(field)),
+        }
+    }
+
+    /// An item of an earlier row that does not fit either; found without gathering them all, which may be too many.
+    fn before(&self, misfit: Misfit, field: &Field) -> Misfit {
+        let mut seen = HashSet::new();
+        let fresh = self.ranges[..misfit.row()].iter().enumerate().filter(|(_, range)| seen.insert((*range).clone()));
+        let mut items = fresh.map(|(row, range)| {
+            let items = self.items.slice(range.start, range.len());
+            part(&items, field, None).err().map(|misfit| misfit.clone().in_item(row, misfit.row()))
+        });
+        items.find_map(|misfit| misfit).unwrap_or(misfit)
     }
 
     fn rows(&self) -> usize {
@@ -126,26 +155,26 @@ impl Lists {
     }
 
     fn items(&self, field: &Field) -> Result<ArrayRef, Misfit> {
-        part(&self.items, field, None).map_err(|misfit| self.at(misfit))
+        let items = part(&self.in_a_row()?, field, None).map_err(|misfit| self.at(misfit))?;
+        if field.is_nullable() { Ok(items) } else { without_nulls(items).map_err(|error| Misfit::new(0, error)) }
     }
 
     /// `starts` as a layout has them.
     fn starts<O: OffsetSizeTrait>(&self) -> Result<Vec<O>, Misfit> {
         let start = |(place, &start): (usize, &usize)| {
-            let why = "all lists up to this one have more items than 32 bits can count";
-            O::from_usize(start).ok_or_else(|| Misfit::new(place.saturating_sub(1), why))
+            O::from_usize(start).ok_or_else(|| Misfit::new(place.saturating_sub(1), too_many(8 * size_of::<O>())))
         };
         self.starts.iter().enumerate().map(start).collect()
     }
 
     fn offsets<O: OffsetSizeTrait>(self, field: &FieldRef) -> Result<ArrayRef, Misfit> {
-        let (starts, items) = both(self.starts(), self.items(field))?;
+        let (starts, items) = self.items_if(self.starts(), field)?;
         let offsets = OffsetBuffer::new(ScalarBuffer::<O>::from(starts));
         made(GenericListArray::try_new(Arc::clone(field), offsets, items, self.nulls))
     }
 
     fn views<O: OffsetSizeTrait>(self, field: &FieldRef) -> Result<ArrayRef, Misfit> {
-        let (starts, items) = both(self.starts::<O>(), self.items(field))?;
+        let (starts, items) = self.items_if(self.starts::<O>(), field)?;
         let sizes = starts.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
         let starts = starts[..self.rows()].to_vec();
         made(GenericListViewArray::try_new(Arc::clone(field), starts.into(), sizes.into(), items, self.nulls))
@@ -160,7 +189,7 @@ impl Lists {
             Some((row, items)) => Err(Misfit::new(row, format_args!("its length is {items}, and not {wanted}"))),
             None => Ok(()),
         };
-        let ((), items) = both(fits, self.items(field))?;
+        let ((), items) = self.items_if(fits, field)?;
         let items = match &self.nulls {
             None => items,
             // They take their place, too.
@@ -168,9 +197,10 @@ impl Lists {
             Some(_) => {
                 let places = (0..self.rows()).flat_map(|row| {
                     let start = if is_null(row) { None } else { Some(self.starts[row]) };
-                    (0..wanted).map(move |item| start.map_or(0, |start| start + item) as u64)
+                    (0..wanted).map(move |item| start.map(|start| (start + item) as u64))
                 });
-                take(&items, &UInt64Array::from_iter_values(places), None).map_err(|error| Misfit::new(0, error))?
+                let places: UInt64Array = places.collect();
+                until_it_fails(self.rows(), |rows| gather(&items, &places.slice(0, rows * wanted)))?
             }
         };
         let rows = self.rows();
@@ -182,7 +212,8 @@ impl Lists {
             return Err(Misfit::new(0, "the entries of a map are structs"));
         };
         // By place, since their names mean nothing.
-        let entries = self.items.as_struct();
+        let entries = self.in_a_row()?;
+        let entries = entries.as_struct();
         let parts =
             entries.columns().iter().zip(wanted).map(|(given, field)| {
                 part(given, field, None).map_err(|misfit| self.at(misfit.in_field(field.name())))
@@ -250,6 +281,10 @@ fn both<T, U>(one: Result<T, Misfit>, other: Result<U, Misfit>) -> Result<(T, U)
         (Err(misfit), Ok(_)) | (Ok(_), Err(misfit)) => Err(misfit),
         (Err(one), Err(other)) => Err(if other.row() < one.row() { other } else { one }),
     }
+}
+
+fn too_many(bits: usize) -> String {
+    format!("all lists up to this one have more items than {bits} bits can count")
 }
 
 fn made<T: Array + 'static>(array: Result<T, arrow_schema::ArrowError>) -> Result<ArrayRef, Misfit> {

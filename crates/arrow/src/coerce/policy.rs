@@ -61,7 +61,9 @@ impl Policy {
     }
 
     fn allows_field(self, from: &FieldRef, to: &FieldRef) -> bool {
-        self.allows(from.data_type(), to.data_type())
+        // Arrow can't tell whether there are nulls in a union.
+        let may_be_null = from.is_nullable() && !to.is_nullable() && matches!(to.data_type(), DataType::Union(..));
+        !may_be_null && self.allows(from.data_type(), to.data_type())
     }
 
     /// Types without children.
@@ -281,5 +283,15 @@ mod tests {
         assert!(!widens(&FixedSizeList(item(Int8), 2), &FixedSizeList(item(Int8), 3)));
         assert!(!widens(&List(item(FixedSizeBinary(0))), &LargeList(item(FixedSizeBinary(0)))), "of nothing at all");
         assert!(!widens(&Int8, &List(item(Int8))) && !widens(&List(item(Int8)), &Int8));
+    }
+
+    #[test]
+    fn nobody_can_tell_whether_unions_are_null() {
+        use arrow_schema::{UnionFields, UnionMode};
+        let fields = UnionFields::from_fields([Field::new("a", DataType::Int8, true)]);
+        let union =
+            |nullable| FieldRef::new(Field::new("item", DataType::Union(fields.clone(), UnionMode::Sparse), nullable));
+        assert!(widens(&DataType::List(union(true)), &DataType::LargeList(union(true))));
+        assert!(!widens(&DataType::List(union(true)), &DataType::LargeList(union(false))));
     }
 }
