@@ -171,14 +171,14 @@ impl Arguments {
                 parameter: column.parameter.clone(),
                 misfit,
             })?;
-            match null(&coerced) {
-                Some(row) if !sent.is_nullable() => Err(Error::Null {
+            match if sent.is_nullable() { None } else { null(&coerced) } {
+                Some(row) => Err(Error::Null {
                     nth,
                     row: first + row as u64,
                     column: Arc::clone(&column.given),
                     parameter: column.parameter.clone(),
                 }),
-                _ => Ok(coerced),
+                None => Ok(coerced),
             }
         });
         let columns = columns.collect::<Result<Vec<ArrayRef>, Error>>()?;
@@ -210,7 +210,8 @@ impl Column {
 }
 
 /// The signature of a function that is meant when columns of these types are given, arguments and result, as far as they are
-/// known: the first that takes them as they are; or else the first that they become by themselves; or else the first of all.
+/// known: the first that takes them as they are; or else the first that they become by [`Policy::Widening`]; or else the first
+/// that they become by the given policy, where the values of a narrower one might not fit; or else the first of all.
 pub fn signature<'a>(
     function: &'a Entry,
     given: &[DataType],
@@ -224,8 +225,10 @@ pub fn signature<'a>(
             })
         })
     };
+    let becomes = |policy| by(&|wanted, given| sent(wanted, given, policy).is_some());
     by(&|wanted, given| takes(wanted, given))
-        .or_else(|| by(&|wanted, given| sent(wanted, given, policy).is_some()))
+        .or_else(|| becomes(Policy::Widening))
+        .or_else(|| becomes(policy))
         .unwrap_or((function.arguments.as_ref(), function.result.as_ref()))
 }
 

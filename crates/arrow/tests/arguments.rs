@@ -123,6 +123,11 @@ fn of_several_signatures_the_one_that_fits_is_meant() {
     for (given, name) in cases {
         assert_eq!(meant(&given, Policy::Widening), name, "{given}");
     }
+    let mut narrow = function(&[field("x", DataType::UInt8)]);
+    narrow.overloads.push(Overload { arguments: schema(&[field("y", DataType::Float64)]), result: schema(&[]) });
+    let meant = Arguments::plan(Some(&narrow), Some(&[0]), table().schema_ref(), Policy::Fitting).expect("it widens");
+    assert_eq!(meant.of(&table(), 0).expect("300 is no uint8").column(0).data_type(), &DataType::Float64);
+
     let narrow = function(&[field("x", DataType::Int8)]);
     let fits = |policy| Arguments::plan(Some(&narrow), Some(&[0]), table().schema_ref(), policy);
     assert!(fits(Policy::Widening).is_err() && fits(Policy::Fitting).is_ok());

@@ -188,7 +188,8 @@ pub struct Overload {
 
 impl Entry {
     /// The signature that is meant when columns of these types are given, arguments and result, as far as they are known: the
-    /// first that [`takes`] them as they are; or the first of all, to which they may be cast.
+    /// first that [`takes`] them as they are; or the first of all, to which they may be cast. It knows no casts: which
+    /// signature is meant by hosts that cast columns is for `arguments::signature` to say (feature `coerce`).
     ///
     /// ```
     /// use std::sync::Arc;
