@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyudf_arrow::arguments;
 use anyudf_arrow::catalog::{Entry, Kind, Overload, Volatility, arguments_for};
+use anyudf_arrow::coerce::Policy;
 use anyudf_engine::Catalog;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use pyo3::exceptions::PyValueError;
@@ -132,10 +134,10 @@ impl FunctionInfo {
         &self.0.version
     }
 
-    /// The arguments and the result that are meant when columns of these types are given, as far as they are known.
+    /// The arguments and the result that are meant when a session is given columns of these types, as far as they are known.
     fn signature_for<'py>(&self, py: Python<'py>, types: Vec<PyDataType>) -> PyResult<Signature<'py>> {
         let types: Vec<DataType> = types.into_iter().map(PyDataType::into_inner).collect();
-        signature(py, self.0.signature_for(&types))
+        signature(py, arguments::signature(&self.0, &types, Policy::Widening))
     }
 
     /// The argument that each of so many columns is for; None when it does not take so many, or takes any columns.

@@ -25,6 +25,9 @@ def test_a_signature_is_told_for_types():
     assert entry.signature_for([pa.int32()])[1].types == [pa.int32()]
     assert entry.signature_for([pa.int16()])[1].types == [pa.float64()]
     assert entry.arguments_for(1) == schema
+    text = pa.schema({"x": pa.string()})
+    mixed = anyudf.FunctionInfo("f", "scalar", text, text, overloads=[(schema, schema)])
+    assert mixed.signature_for([pa.int16()]) == (schema, schema), "text is no number, and a session sends a double"
     assert entry.arguments_for(2) is None
 
 
