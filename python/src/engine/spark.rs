@@ -93,13 +93,27 @@ pub(crate) fn fit<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let _inside = Inside::call()?;
     let (batch, wanted) = (from_python(batch)?, schema.into_inner());
+    let (returned, taken) = (batch.num_columns(), wanted.fields().len());
+    if returned != taken {
+        return Err(PyTypeError::new_err(format!(
+            "function `{function}` returned {returned} columns ({}), and Spark takes {taken} ({})",
+            columns(batch.schema_ref().fields()),
+            columns(wanted.fields())
+        )));
+    }
     for (given, wanted) in batch.schema_ref().fields().iter().zip(wanted.fields()) {
         let (from, to) = (given.data_type(), wanted.data_type());
         if !Policy::Fitting.allows(from, to) {
             let (name, from, to) = (wanted.name(), type_name(from), type_name(to));
+            let cure = match (given.data_type(), wanted.data_type()) {
+                (DataType::Timestamp(_, None), DataType::Timestamp(_, Some(_))) => {
+                    "return times with a zone, or take them as `timestamp_ntz`"
+                }
+                _ => "say what it returns, or cast it there",
+            };
             return Err(PyTypeError::new_err(format!(
                 "function `{function}` returned {from} for `{name}`, which Spark takes as {to}, and {from} does not become {to} \
-                 by itself; say what it returns, or cast it there"
+                 by itself; {cure}"
             )));
         }
     }
@@ -107,7 +121,10 @@ pub(crate) fn fit<'py>(
         let fitted = batch.columns().iter().zip(wanted.fields()).map(|(column, field)| {
             coerce(column, field.data_type()).map_err(|misfit| {
                 let (name, to, row) = (field.name(), type_name(field.data_type()), first + misfit.row() as u64);
-                format!("function `{function}` returned for `{name}` what can't become {to}, in row {row}: {misfit}")
+                format!(
+                    "function `{function}` returned for `{name}` what can't become {to}, in row {row} of the partition, \
+                     counted from 0: {misfit}"
+                )
             })
         });
         let columns = fitted.collect::<Result<Vec<ArrayRef>, String>>()?;
@@ -144,11 +161,13 @@ fn refusal(function: &str, error: &Error) -> String {
         ),
         Error::Value { nth, row, sent, parameter, misfit, .. } => {
             let (wanted, called) = (type_name(sent.data_type()), called(parameter, *nth));
-            format!("a value can't become {wanted} for {called}, in row {row} of the partition: {misfit}")
+            format!(
+                "a value can't become {wanted} for {called}, in row {row} of the partition, counted from 0: {misfit}"
+            )
         }
         Error::Null { nth, row, parameter, .. } => {
             let called = called(parameter, *nth);
-            format!("a value is null for {called}, which takes no nulls, in row {row} of the partition")
+            format!("a value is null for {called}, which takes no nulls, in row {row} of the partition, counted from 0")
         }
         error => format!("function `{function}`: {error}"),
     }

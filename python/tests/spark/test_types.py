@@ -168,11 +168,13 @@ def test_a_value_that_does_not_fit_is_an_error():
     arguments = Arguments("f", pa.schema({"x": pa.uint8()}), batch.schema, True)
     assert arguments.of(batch).num_rows == 2
     with pytest.raises(
-        ValueError, match=r"become uint8 for `x` of `f` \(column 1\), in row 3 of the partition: 300 is out of"
+        ValueError, match=r"become uint8 for `x` of `f` \(column 1\), in row 3 of the partition, counted from 0: 300 is"
     ):
         arguments.of(pa.record_batch({"_0": pa.array([7, 300])}))
     strict = pa.field("x", pa.int64(), nullable=False)
-    with pytest.raises(ValueError, match="null for `x` of `f` .*, which takes no nulls, in row 1 of the partition"):
+    with pytest.raises(
+        ValueError, match="null for `x` of `f` .*, which takes no nulls, in row 1 of the partition, counted from 0"
+    ):
         sent(strict, pa.int64(), [1, None])
 
 
@@ -183,11 +185,31 @@ def test_results_become_what_spark_takes():
     assert found.schema == wanted and found["n"].to_pylist() == [1, 2**64 - 1]
     odd = pa.record_batch({"t": pa.array([1_000, 1_001], pa.timestamp("ns"))})
     with pytest.raises(
-        ValueError, match=r"`f` returned for `t` what can't become timestamp\[us\], in row 8: .* no whole number"
+        ValueError,
+        match=r"`f` returned for `t` what can't become timestamp\[us\], in row 8 of the partition, .* no whole number",
     ):
         fit("f", odd, pa.schema({"t": pa.timestamp("us")}), 7)
     with pytest.raises(TypeError, match="`f` returned string for `a`, which Spark takes as int64"):
         fit("f", pa.record_batch({"a": ["1"]}), pa.schema({"a": pa.int64()}), 0)
+    with pytest.raises(TypeError, match=r"`f` returned 2 columns \(.*\), and Spark takes 1 "):
+        fit("f", given, pa.schema({"n": pa.decimal128(20, 0)}), 0)
+
+
+@pytest.mark.parametrize(
+    "given, wanted, cure",
+    [
+        (pa.timestamp("us"), pa.timestamp("us", "UTC"), "return times with a zone, or take them as `timestamp_ntz`"),
+        (pa.float64(), pa.float32(), "cast it there"),
+        (pa.float64(), pa.int64(), "cast it there"),
+        (pa.int64(), pa.string(), "cast it there"),
+        (pa.bool_(), pa.int8(), "cast it there"),
+        (pa.decimal128(10, 2), pa.int64(), "cast it there"),
+    ],
+    ids=str,
+)
+def test_results_that_would_be_something_else_are_refused(given, wanted, cure):
+    with pytest.raises(TypeError, match=f"`f` returned .* for `x`, which Spark takes as .* by itself; .*{cure}"):
+        fit("f", pa.record_batch([pa.array([], given)], names=["x"]), pa.schema({"x": wanted}), 0)
 
 
 def test_text_is_taken_as_it_is_where_the_function_says_so():
@@ -231,5 +253,5 @@ def test_of_several_signatures_the_one_that_fits_is_meant():
     function = anyudf.FunctionInfo(
         "f", "scalar", one(pa.uint8()), one(pa.uint8()), overloads=[(one(pa.float64()), one(pa.float64()))]
     )
-    for given, meant in [(pa.uint8(), pa.uint8()), (pa.int32(), pa.uint8()), (pa.float32(), pa.float64())]:
+    for given, meant in [(pa.uint8(), pa.uint8()), (pa.int32(), pa.float64()), (pa.float32(), pa.float64())]:
         assert signature(function, one(given)) == (one(meant), one(meant))
