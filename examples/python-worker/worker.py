@@ -301,6 +301,8 @@ class Session:
     def lose(self):
         """R14: a broken stream is a Cancel, and nothing more is sent."""
         with self.changed:
+            if not (self.lost or self.failed) and self.over is None:
+                self.worker.count(sessions_failed=1)  # M2
             self.lost = True
             self.end()
             self.changed.notify_all()
@@ -527,14 +529,17 @@ class Worker(service.UdfWorkerServicer):
             return not self.sessions
 
     def cancel(self):
-        """M4: the sessions are ended, and this returns when each has its terminator."""
+        """M4: the sessions are ended, and this returns when each has its terminator, or nobody reads it."""
         self.drain()
         with self.lock:
             sessions = list(self.sessions)
         for session in sessions:
             session.shut_down()
         with self.lock:
-            return self.lock.wait_for(lambda: not self.sessions)
+            # Within NOTICE each terminator is said; what the engine does not read lies before it, and keeps nobody.
+            self.lock.wait_for(lambda: not self.sessions, timeout=NOTICE + 2)
+        self.settled.set()
+        return True
 
 
 def resident():
