@@ -123,14 +123,21 @@ def test_a_daemon_may_wait_for_what_it_gave_when_the_interpreter_is_finalized(wh
         assert script.end() == ["last"]
 
 
-@pytest.mark.parametrize("call", ["run()", "results()"])
+# The batch is there before: a daemon that makes one just then is in pyarrow's own code, which does not survive that.
+@pytest.mark.parametrize("call", ["parts()", "results()"])
 def test_daemons_may_be_in_calls_when_the_interpreter_ends(call):
     text = f"""
         dispatcher = anyudf.Dispatcher(max_workers=2)
-        def run():
-            anyudf.run("echo_batches", {{"x": [1]}}, worker=dispatcher)
+        sent = pa.record_batch({{"x": [1]}})
+        def parts():
+            with dispatcher.session("echo_batches") as session:
+                session.open(sent.schema)
+                session.send(sent)
+                session.finish()
+                while session.next() is not None:
+                    begun.release()
         def results():
-            for batch in dispatcher.session("echo_batches").process(iter(lambda: {{"x": [1]}}, None)):
+            for batch in dispatcher.session("echo_batches").process(iter(lambda: sent, None)):
                 begun.release()
         begun = threading.Semaphore(0)
         def work():
