@@ -189,7 +189,7 @@ def _no_table(data: Any, hint: str = "") -> MisuseError:
     if type(data).__name__ == "LazyFrame":
         hint = "; call its collect() first"
     return MisuseError(
-        f"a {type(data).__name__} is no table, batch, stream, or iterable of such{hint}; anything will do that speaks Arrow, "
-        "such as tables of pyarrow, polars, pandas and DuckDB",
+        f"an object of type {type(data).__name__} is no table, batch, stream, or iterable of such{hint}; anything "
+        "will do that speaks Arrow, such as tables of pyarrow, polars, pandas and DuckDB",
         condition="NO_TABLE",
     )

@@ -171,7 +171,8 @@ impl Arguments {
                 parameter: column.parameter.clone(),
                 misfit,
             })?;
-            match if sent.is_nullable() { None } else { null(&coerced) } {
+            let null = if sent.is_nullable() { None } else { null(&coerced) };
+            match null {
                 Some(row) => Err(Error::Null {
                     nth,
                     row: first + row as u64,

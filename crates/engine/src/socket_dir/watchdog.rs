@@ -2,7 +2,8 @@
 //!
 //! It waits at the other end of a socket, which the system closes when the engine ends, by whatever cause: SIGKILL, a
 //! signal nobody handles, a panic, `exit`; a forked child has no share in it. Then it ends the process groups it was told
-//! of, runs the clean-up that is owed, and removes the directory. It holds the directory's lock all the while, because the lock is its standard output.
+//! of, runs the clean-up that is owed, and removes the directory. It holds the directory's lock all the while, because the
+//! lock is its standard output.
 //!
 //! Nothing secret is in its command line or environment: what it runs is the record in the directory (D13).
 
